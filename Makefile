@@ -1,0 +1,32 @@
+# make demo   sets everything up and runs the two-stage self-assessment on the bundled model
+# make test   sets everything up and runs the tests
+PY = .venv/bin/python
+READY = .venv/.ready
+.PHONY: setup demo test test-slow check export readme lab clean
+
+setup: $(READY)
+$(READY): settings.ini setup.py constraints.txt tools/setup.sh
+	sh tools/setup.sh
+	touch $(READY)
+
+demo: $(READY)
+	.venv/bin/unsaf demo
+
+test: $(READY)
+	$(PY) -m pytest -q -m "not slow" tests
+
+test-slow: $(READY)
+	$(PY) -m pytest -q -m slow tests
+
+export: $(READY)                # notebooks -> unsaf/, notebooks cleaned, README from the index
+	$(PY) tools/sync.py
+
+check: $(READY)                 # fails where exported code, notebooks and README are out of step, or where ruff complains
+	$(PY) tools/sync.py --check
+	.venv/bin/ruff check -q nbs unsaf tests tools benchmarks setup.py
+
+lab: $(READY)
+	.venv/bin/jupyter lab --notebook-dir=.
+
+clean:
+	rm -rf .venv build dist *.egg-info
