@@ -15,16 +15,20 @@ from .prompts import GEN_MC_ANSWERABLE, GEN_MC_UNANSWERABLE, GEN_OE_ANSWERABLE, 
 
 # %% ../nbs/21_readers.ipynb #2283ab7f
 _CUT = re.compile(r"""(?<=[\w?!.,"')\]])(?<!\d[.)])[ \t]+(?=\W{0,3}(?:Question|Q)\s*\d{0,3}\s*[:：])   # a second question
-    | (?<=\S)(?<!\d[.)])[ \t]+(?=\W{0,3}(?:Correct\s+)?Ans(?:wer)?\s*[:：])                            # Answer: B
+    | (?<=\S)(?<!\d[.)])(?<![Cc]orrect)[ \t]+(?=\W{0,3}(?:Correct\s+)?Ans(?:wer)?\s*[:：])                            # Answer: B
     | (?<=[?？])[ \t]+(?=\(?\d{1,3}[.)]\s)                                                            # ...? 2. What ...
-    | [ \t]+(?=\((?:correct|Correct|right)\b|[✓✔✅])                                                  # B. blue (correct)
+    | (?<=\S)[ \t]+(?=\((?:correct|Correct|right)\b|[✓✔✅])                                                  # B. blue (correct)
     """, re.X)
-_TAIL = re.compile(r"""(?<=[?？])["'”’)\]*]*[ \t]+(?=[(\[A-Z—–-])(?!.*[?？])""")  # a remark behind the last ?
-_INLINE = re.compile(r"(?<![\w.])[(\[]?([A-Ha-h])[ \t]*[.):：\]．](?!\w\.)")
+_TAIL = re.compile(r"""["'”’)\]*]*[ \t]+(?=[(\[A-Z—–-])""")  # between a question mark and a remark
+_INLINE = re.compile(r"(?<![\w.*])\*{0,2}[(\[]?([A-Ha-h])[ \t]*[.):：\]．](?!\w\.)")
 
 def _cuts(line: str) -> list[int]: return [m.end() for m in _CUT.finditer(line)]
 
-def _tail_cut(line: str) -> list[int]: return [m.end() for m in _TAIL.finditer(line)]
+def _tail_cut(line: str) -> list[int]:
+    "Where a remark after the last question mark of `line` begins."
+    last = max(line.rfind("?"), line.rfind("？"))
+    m = _TAIL.match(line, last + 1) if last >= 0 else None
+    return [m.end()] if m else []
 
 def _option_cuts(line: str) -> list[int]:
     "Where the options of `line` begin, if at least A, B and C stand on it in order."
@@ -183,7 +187,8 @@ def read_questions(text: str, setting: "str | Setting", answerable: bool, k: int
     setting = setting_of(setting)
     pieces = [_piece(raw, gap, setting) for raw, gap in _pieces(text)]
     blocks = _blocks(pieces, setting)
-    kinds = ["answer given" if p.kind == "answer" else "chatter" for p in pieces]
+    given = ("answer", "option") if setting is Setting.MC else ("answer",)  # an option outside a block: "A: B"
+    kinds = ["answer given" if p.kind in given else "chatter" for p in pieces]
     inside = {i for b in blocks for i in b.at}
     counts = Counter(kind for i, kind in enumerate(kinds) if i not in inside) if pieces else Counter(["empty"])
     asked, unasked = [], []
@@ -232,11 +237,11 @@ def _plain(text: str) -> str:
 
 def _names(m: re.Match, text: str) -> bool:
     "Is the lone letter `m` of `text` the letter of an option?"
-    before, after = text[:m.start()], text[m.end():]
+    before, after = text[:m.start()], text[m.end():m.end() + 40]
     if m[1] in "Aa" and _ARTICLE.match(after): return False
     bracketed = before.endswith(("(", "[")) and after.startswith((")", "]"))
     leading = not re.search(r"\w", before) and not re.match(r"[ \t]+\w", after)
-    return m[1].isupper() or bracketed or leading or bool(_KEYWORD.search(before))
+    return m[1].isupper() or bracketed or leading or bool(_KEYWORD.search(before[-40:]))
 
 # %% ../nbs/21_readers.ipynb #140bd8f5
 def _letter(text: str, options: tuple[str, ...]) -> str:
@@ -255,11 +260,10 @@ def _letter(text: str, options: tuple[str, ...]) -> str:
 
 def _by_text(body: str, options: tuple[str, ...]) -> str:
     "The letter of the one option whose text is `body`, with or without an article."
-    bare = re.sub(r"^(?:an?|the) ", "", body)
-    for wanted in (body, bare):
-        same = [c for c, o in zip("ABCD", options) if _plain(o) == wanted]
-        if len(same) == 1: return same[0]
-    return ""
+    def bare(s: str) -> str: return re.sub(r"^(?:an?|the) ", "", s)
+    exact = [c for c, o in zip("ABCD", options) if body and _plain(o) == body]
+    close = exact or [c for c, o in zip("ABCD", options) if body and bare(_plain(o)) == bare(body)]
+    return close[0] if len(close) == 1 else ""
 
 # %% ../nbs/21_readers.ipynb #e22a6d73
 _FIELD = re.compile(r"""\banswerability["'*_ ]*[:：=] (.*?)

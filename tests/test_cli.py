@@ -1,0 +1,97 @@
+"The command line as a user meets it: results, one clear line for what can be mended, and exit codes."
+import json, os, resource, socket, subprocess, sys
+from pathlib import Path
+import pandas as pd
+import pytest
+from PIL import Image
+
+UNSAF = str(Path(sys.executable).parent / "unsaf")
+
+
+def unsaf(*args: str, **env: str) -> subprocess.CompletedProcess:
+    clean = {k: v for k, v in os.environ.items() if not k.endswith("_API_KEY")}
+    return subprocess.run([UNSAF, *map(str, args)], capture_output=True, text=True, timeout=300, env={**clean, **env})
+
+
+def one_line(run: subprocess.CompletedProcess, *words: str, code: int = 2) -> None:
+    lines = [line for line in run.stderr.splitlines() if line.strip()]
+    assert run.returncode == code, run.stderr
+    assert len(lines) == 1 and lines[0].startswith("unsaf: "), run.stderr
+    for word in words: assert word in lines[0], lines[0]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    for i in range(3): Image.new("RGB", (60, 40), (80 * i, 20, 200)).save(folder / f"p{i}.png")
+    return folder
+
+
+def test_help_has_examples():
+    assert "unsaf demo" in unsaf("--help").stdout
+    assert "unsaf assess --model" in unsaf("assess", "--help").stdout
+
+
+def test_demo_shows_scores_a_figure_and_a_page(tmp_path):
+    run = unsaf("demo", "--limit", "6", "--store", tmp_path / "demo")
+    assert run.returncode == 0, run.stderr
+    for word in ("unf1", "always_answer", "youden_j", "testbed", "open-ended", "multiple choice"): assert word in run.stdout
+    page = (tmp_path / "demo/report.html").read_text()
+    assert page.count("<article") == 12 and "testbed" in page
+    assert Image.open(tmp_path / "demo/scores.png").size[0] > 800
+    table = pd.read_csv(tmp_path / "demo/table-oe.csv", keep_default_na=False)
+    assert set(table.cell) <= {"TA", "FA", "TU", "FU", ""} and len(table) > 20
+
+
+def test_assess_on_a_folder_with_json(tmp_path, photos):
+    run = unsaf("assess", "--model", "tiny-m", "--images", photos, "--json", "--store", tmp_path / "run", "--k", "2")
+    assert run.returncode == 0, run.stderr
+    (result,) = json.loads(run.stdout)
+    assert result["images"] == 3 and {"counts", "scores", "sentence", "yields"} <= result["scores"].keys()
+
+
+def test_a_corrupt_picture_is_one_counted_failure(tmp_path, photos):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for p in photos.iterdir(): (folder / p.name).write_bytes(p.read_bytes())
+    (folder / "broken.png").write_bytes((photos / "p0.png").read_bytes()[:50])
+    run = unsaf("assess", "--model", "tiny-m", "--images", folder, "--store", tmp_path / "run", "--k", "1")
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count("picture left out") == 1 and "broken.png" in run.stdout
+
+
+def test_bad_names_are_one_line(tmp_path, photos):
+    one_line(unsaf("assess", "--model", "tiny-giant"), "tiny-giant", "hf:OWNER/NAME")
+    one_line(unsaf("assess", "--model", "tiny-m", "--images", tmp_path / "nowhere"), "nowhere")
+    one_line(unsaf("assess", "--model", "tiny-m", "--images", photos, "--setting", "essay"), "essay")
+    one_line(unsaf("assess", "--model", "tiny-m", "--images", photos, "--answer-mode", "logit"), "mc")
+    one_line(unsaf("assess", "--model", "replay:nowhere", "--images", photos), "nowhere")
+    (tmp_path / "empty").mkdir()
+    one_line(unsaf("assess", "--model", "tiny-m", "--images", tmp_path / "empty"), "empty")
+    one_line(unsaf("assess", "--model", tmp_path / "empty", "--images", photos), "config")
+
+
+def test_servers_and_keys_are_one_line(photos):
+    one_line(unsaf("assess", "--model", "api:gpt-4o", "--images", photos), "OPENAI_API_KEY")
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    one_line(unsaf("assess", "--model", f"api:any@http://127.0.0.1:{port}/v1", "--images", photos), f"127.0.0.1:{port}", "reach")
+
+
+def test_a_full_disk_is_one_line_and_the_store_survives(tmp_path, photos):
+    code = ("import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000)); from unsaf.cli import app; sys.argv[0] = 'unsaf'; app()")
+    args = ["assess", "--model", "tiny-m", "--images", "scenes", "--limit", "12", "--store", str(tmp_path / "run")]
+    run = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, timeout=300)
+    one_line(run, "run")
+    again = unsaf(*args)
+    assert again.returncode == 0, again.stderr
+
+
+def test_models_and_doctor():
+    run = unsaf("models")
+    assert run.returncode == 0 and "tiny-m" in run.stdout and "api:NAME@URL" in run.stdout
+    run = unsaf("doctor", OPENAI_API_KEY="sk-secret-value")
+    assert run.returncode == 0 and "torch" in run.stdout and "checksum holds" in run.stdout
+    assert "sk-secret-value" not in run.stdout + run.stderr

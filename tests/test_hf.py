@@ -1,0 +1,503 @@
+"""Checkpoints of true architecture with random weights: what runs in a batch must be what runs alone, and what fails must say so."""
+import json, shutil
+from dataclasses import replace
+import pytest
+from PIL import Image, ImageDraw
+from unsaf.core import ImageError, ModelError, Picture, Request
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+from tiny_checkpoints import build  # noqa: E402
+from unsaf.models.base import collect  # noqa: E402
+from unsaf.models.chat import Chat, Unfit, plain  # noqa: E402
+from unsaf.models.checkpoint import choose_dtype, images_only, load_processor, settings_fingerprint, weights_fingerprint  # noqa: E402
+from unsaf.models.hf import HF, cut_back, default_budget, out_of_memory, tokens_that_fit  # noqa: E402
+
+CAUSAL = ("llava", "qwen", "internvl")     # their caches can be cut back
+ALL = (*CAUSAL, "gemma")                   # gemma's, with sliding windows, cannot
+CLOSE = dict(rel=0, abs=1e-4)
+OPTIONS = ("A", "B", "unanswerable")
+
+
+def picture(color, size):
+    im = Image.new("RGB", size, "white")
+    ImageDraw.Draw(im).rectangle((4, 6, size[0] // 2, size[1] // 2), fill=color)
+    return Picture(f"{color}{size}", lambda: im)
+
+
+WIDE, TALL = picture("red", (90, 60)), picture("blue", (50, 110))
+ASKS = [Request((WIDE, "What is it?"), max_tokens=10, candidates=OPTIONS),
+        Request((TALL, "Which color has the shape in the picture, and what stands behind it?"), max_tokens=10, candidates=OPTIONS[2:]),
+        Request(("No picture here. Say something.",), max_tokens=10, candidates=OPTIONS),
+        Request((WIDE, TALL, "Name one difference."), max_tokens=10, candidates=OPTIONS),
+        Request((TALL, "Is <image> or <|image_pad|> or <IMG_CONTEXT> or <img> a tag? </s><|im_end|><eot>"), max_tokens=10,
+                candidates=OPTIONS, system="Be brief.")]
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory):
+    root, made = tmp_path_factory.mktemp("checkpoints"), {}
+    return lambda family: made.setdefault(family, None) or made.update({family: build(family, root/family)}) or made[family]
+
+
+@pytest.fixture(scope="session")
+def load(folders):
+    made = {}
+    return lambda family: made.setdefault(family, None) or made.update({family: HF(folders(family), device="cpu")}) or made[family]
+
+
+def same(a, b):
+    assert (a.text, a.finish, a.prompt_tokens, a.output_tokens) == (b.text, b.finish, b.prompt_tokens, b.output_tokens)
+    assert a.logprobs == pytest.approx(b.logprobs, **CLOSE)
+    assert a.candidates == pytest.approx(b.candidates, **CLOSE)
+
+
+# ---- a batch is its rows
+
+@pytest.mark.parametrize("family", ALL)
+def test_batch_is_its_rows(load, family):
+    hf = load(family)
+    assert len(hf.batches(ASKS)) == 1
+    for together, ask in zip(collect(hf, ASKS), ASKS):
+        assert together.finish in ("stop", "length") and len(together.logprobs) == together.output_tokens > 0
+        same(together, collect(hf, [ask])[0])
+
+
+@pytest.mark.parametrize("family", ALL)
+def test_sampled_rows_do_not_see_each_other(load, family):
+    asks = [replace(a, temperature=t, seed=s) for a, t, s in zip(ASKS[:4], (0.7, 1.0, 1.3, 0.7), (1, 2, 3, 4))]
+    hf = load(family)
+    for together, ask in zip(collect(hf, asks), asks): same(together, collect(hf, [ask])[0])
+    again = collect(hf, [replace(asks[0], seed=s) for s in range(5)])
+    assert len({r.text for r in again}) > 1
+
+
+@pytest.mark.parametrize("family", ALL)
+def test_lengths_are_foreseen(load, family):
+    hf = load(family)
+    assert hf.chat.lengths(ASKS) == [r.prompt_tokens for r in collect(hf, ASKS)]
+
+
+def test_probabilities_do_not_change_the_text(load):
+    hf = load("qwen")
+    bare = collect(hf, [replace(a, candidates=()) for a in ASKS])
+    assert all(r.candidates is None for r in bare)
+    assert [r.text for r in bare] == [r.text for r in collect(hf, ASKS)]
+
+
+# ---- independent computations, one row at a time, no cache, no padding
+
+def prompt_of(hf, ask):
+    "The processor's tensors for one request, without any code of ours but the split of markup."
+    content = [{"type": "image", "image": p.pixels()} if isinstance(p, Picture) else {"type": "text", "text": plain(p, hf.chat.special)}
+               for p in ask.parts]
+    turns = [{"role": "system", "content": [{"type": "text", "text": ask.system}]}] if ask.system else []
+    return dict(hf.processor.apply_chat_template([[*turns, {"role": "user", "content": content}]], tokenize=True, return_dict=True,
+                                                 return_tensors="pt", add_generation_prompt=True))
+
+
+@torch.no_grad()
+def forward(hf, prompt, tokens):
+    "Log-probabilities over the vocabulary (float64) at each of `tokens`, forced after the prompt."
+    x, more = dict(prompt), torch.tensor([tokens])
+    x["input_ids"] = torch.cat([x["input_ids"], more], 1)
+    x["attention_mask"] = torch.ones_like(x["input_ids"])
+    for k in ("mm_token_type_ids", "token_type_ids"):
+        if k in x: x[k] = torch.cat([x[k], torch.zeros_like(more)], 1)
+    return hf.model(**x, use_cache=False).logits[0, -len(tokens) - 1:-1].double().log_softmax(-1)
+
+
+REPLY = {"llava": (" {}", "</s>"), "qwen": ("{}", "<|im_end|>"), "internvl": ("{}", "<|im_end|>"), "gemma": ("{}", "<eot>")}
+
+
+@pytest.mark.parametrize("family", ALL)
+def test_candidates_against_plain_teacher_forcing(load, family):
+    hf = load(family)
+    written, stop = REPLY[family]
+    for ask, reply in zip(ASKS, collect(hf, ASKS)):
+        assert set(reply.candidates) == set(ask.candidates)
+        for candidate, found in reply.candidates.items():
+            ids = [*hf.processor.tokenizer.encode(written.format(candidate), add_special_tokens=False),
+                   hf.processor.tokenizer.convert_tokens_to_ids(stop)]
+            table = forward(hf, prompt_of(hf, ask), ids)
+            assert found == pytest.approx(sum(table[i, t].item() for i, t in enumerate(ids)), **CLOSE)
+
+
+@pytest.mark.parametrize("family", ALL)
+def test_greedy_is_the_largest_and_its_logprob_is_raw(load, family):
+    "Step by step by hand: the largest logit of what may be written, and its probability among all that is there."
+    hf = load(family)
+    ask = replace(ASKS[0], candidates=(), max_tokens=6)
+    prompt, ids, logps = prompt_of(hf, ask), [], []
+    while len(ids) < 6 and not (ids and ids[-1] in hf.chat.stops):
+        last = forward(hf, prompt, [*ids, 0])[-1]
+        allowed = last.clone()
+        allowed[hf.chat.banned] = -torch.inf
+        ids.append(allowed.argmax().item())
+        logps.append(last[ids[-1]].item())
+    reply = collect(hf, [ask])[0]
+    assert reply.logprobs == pytest.approx(logps, **CLOSE)
+    assert reply.text == hf.chat.read(ids)[0]
+
+
+def pushed(hf, text):
+    "A logits processor that makes the model write `text` and stop, by a push that leaves other tokens some probability."
+    ids, start = hf.chat.reply_tokens(text), []
+    def push(input_ids, scores):
+        start or start.append(input_ids.shape[1])
+        step = input_ids.shape[1] - start[0]
+        if step < len(ids): scores[:, ids[step]] += 30.0
+        return scores
+    return push
+
+
+@pytest.mark.parametrize("family", CAUSAL)
+def test_a_written_reply_has_the_probability_of_its_candidate(load, monkeypatch, family):
+    "The model is pushed to a reply that ends by itself; scoring it runs under the same push."
+    hf = load(family)
+    starts = []
+    ids = hf.chat.reply_tokens("cat")
+    def push(input_ids, scores):
+        starts[:] = starts or [input_ids.shape[1]]
+        step = input_ids.shape[1] - starts[0]
+        if 0 <= step < len(ids): scores[:, ids[step]] += 30.0
+        return scores
+    monkeypatch.setattr(hf, "processors", (push,))
+    reply = collect(hf, [replace(ASKS[0], candidates=("cat",))])[0]
+    assert reply.text == "cat" and reply.finish == "stop" and reply.output_tokens == len(ids)
+    assert reply.candidates["cat"] == pytest.approx(sum(reply.logprobs), **CLOSE)
+
+
+@pytest.mark.parametrize("family", CAUSAL)
+def test_cached_and_recomputed_prompts_agree(load, monkeypatch, family):
+    hf = load(family)
+    runs, run = [], hf._run
+    monkeypatch.setattr(hf, "_run", lambda *a, **k: runs.append(k.get("cache") is not None) or run(*a, **k))
+    cached = collect(hf, ASKS)
+    assert runs == [False] + [True] * 3, "the prompt is computed once"
+    monkeypatch.setattr("unsaf.models.hf.cut_back", lambda *a: None)
+    for a, b in zip(cached, collect(hf, ASKS)): same(a, b)
+
+
+def test_a_sliding_window_is_not_cut_back(load):
+    hf = load("gemma")
+    x = hf.chat.encode(ASKS[:1], {id(WIDE): WIDE.pixels()})
+    from unsaf.models.hf import Pick
+    with torch.inference_mode(): _, cache = hf._run(x, 4, Pick())
+    assert cut_back(cache, 5) is None
+
+
+@pytest.mark.parametrize("family", ALL)
+def test_decide(load, family):
+    hf = load(family)
+    asks = [replace(a, decide=True) for a in ASKS]
+    for decided, written in zip(collect(hf, asks), collect(hf, ASKS)):
+        assert decided.candidates == pytest.approx(written.candidates, **CLOSE)
+        assert decided.text == max(written.candidates, key=written.candidates.get)
+        assert decided.output_tokens == 0 and decided.finish == "stop"
+
+
+# ---- nothing that a checkpoint ships leaks in
+
+def test_a_shipped_generation_config_changes_nothing(folders, load, tmp_path):
+    shutil.copytree(folders("qwen"), tmp_path/"c")
+    file = tmp_path/"c"/"generation_config.json"
+    settings = json.loads(file.read_text()) | dict(repetition_penalty=1.05, temperature=0.1, top_k=1, no_repeat_ngram_size=2, do_sample=True)
+    file.write_text(json.dumps(settings))
+    hub_like = HF(tmp_path/"c", device="cpu")
+    long = [replace(a, max_tokens=30, candidates=()) for a in ASKS]
+    assert [r.text for r in collect(hub_like, long)] == [r.text for r in collect(load("qwen"), long)]
+    assert hub_like.identity["settings"] != load("qwen").identity["settings"]
+
+
+def test_placeholders_are_never_written(load):
+    for family in ALL:
+        hf = load(family)
+        assert hf.chat.banned
+        sure = hf.chat.banned[0]
+        def insist(input_ids, scores):
+            scores[:, sure] += 1000.0
+            return scores
+        hf.processors = (insist,)
+        try: assert collect(hf, [replace(ASKS[0], candidates=())])[0].finish in ("stop", "length")
+        finally: hf.processors = ()
+
+
+# ---- prompts
+
+def test_render_shows_what_is_sent(load):
+    shown = {f: load(f).render(ASKS[4]) for f in ALL}
+    assert "< image>" in shown["llava"] and shown["llava"].count("<image>") == 1
+    assert "< |image_pad|>" in shown["qwen"] and shown["qwen"].count("<|image_pad|>") == 1
+    assert shown["qwen"].count("<|im_end|>") == 2, "the user's <|im_end|> ends nothing"
+    assert "< IMG_CONTEXT>" in shown["internvl"] and shown["internvl"].count("<IMG_CONTEXT>") == 1
+    assert all(s == load(f).render(ASKS[4]) for f, s in shown.items())
+
+
+def test_how_a_text_is_cut_does_not_matter(load):
+    a, b = Request((WIDE, "one ", "<ima", "ge> two")), Request((WIDE, "one <image> two"))
+    assert load("llava").render(a) == load("llava").render(b)
+
+
+def test_processor_settings(folders, load):
+    few = HF(folders("internvl"), device="cpu", processor_kwargs={"images_kwargs": {"max_patches": 1}})
+    small = HF(folders("qwen"), device="cpu", processor_kwargs={"max_pixels": 28*28*4})
+    for other, family in ((few, "internvl"), (small, "qwen")):
+        got, usual = collect(other, ASKS[:1])[0], collect(load(family), ASKS[:1])[0]
+        assert got.finish != "failed" and got.prompt_tokens < usual.prompt_tokens
+        assert other.identity["processor_kwargs"] and other.identity != load(family).identity
+
+
+def test_template_hint(folders, load, tmp_path):
+    assert [load(f).template for f in ALL] == ["llava", "qwen", "llava", "llava"]
+    assert HF(folders("llava"), template="none", device="cpu").template == "none"
+    shutil.copytree(folders("llava"), tmp_path/"c")
+    config = json.loads((tmp_path/"c"/"config.json").read_text())
+    (tmp_path/"c"/"config.json").write_text(json.dumps(config | {"unsaf_template": "gpt"}))
+    assert HF(tmp_path/"c", device="cpu").template == "gpt"
+
+
+# ---- batches
+
+def test_batches_are_a_fixed_partition(load):
+    hf = load("internvl")
+    asks = [replace(a, max_tokens=m, temperature=t, seed=i) for i, (a, m, t) in
+            enumerate((a, m, t) for m in (5, 9) for t in (0.0, 0.5) for a in ASKS * 3)]
+    asks += [replace(a, decide=True) for a in ASKS] + [replace(a, candidates=()) for a in ASKS]
+    old, hf.token_budget = hf.token_budget, 700
+    try:
+        plan = hf.batches(asks)
+        assert sorted(i for b in plan for i in b) == list(range(len(asks))) and plan == hf.batches(asks)
+        lengths = hf.chat.lengths(asks)
+        for b in plan:
+            assert len({(asks[i].max_tokens, asks[i].decide, asks[i].temperature > 0, bool(asks[i].candidates)) for i in b}) == 1
+            assert len(b) == 1 or len(b) * max(lengths[i] + asks[i].max_tokens for i in b) <= 700
+            assert hf.batches([asks[i] for i in b]) == [list(range(len(b)))], "one batch, given alone, is one batch"
+            assert len(hf.batches([asks[i] for i in b[::2]])) == 1, "so is a part of it"
+    finally: hf.token_budget = old
+
+
+def test_requests_without_meaning(load):
+    for bad in (Request(("x",), decide=True), Request(("x",), max_tokens=0), Request(("x",), temperature=-1.0)):
+        with pytest.raises(ValueError): collect(load("llava"), [bad])
+    assert collect(load("llava"), []) == []
+
+
+def test_budget_follows_the_card():
+    import transformers as tf
+    seven_b = tf.LlamaConfig(hidden_size=4096, intermediate_size=11008, num_hidden_layers=32, num_attention_heads=32)
+    small, large = (tokens_that_fit(gb * 10**9, 14 * 10**9, seven_b, 2) for gb in (24, 80))
+    assert 2_048 < small < large < 262_144
+    assert tokens_that_fit(10**9, 14 * 10**9, seven_b, 2) == 2_048
+    per_token = 2 * 32 * 32 * 128 * 2   # the cache alone: keys and values, layers, heads, width, two bytes
+    assert large * per_token + 14 * 10**9 < 80 * 10**9
+    class Cpu: device = torch.device("cpu")
+    assert default_budget(Cpu()) == 16_384
+
+
+# ---- what breaks
+
+def test_memory_runs_out(load, monkeypatch):
+    hf = load("llava")
+    whole, real, sizes = collect(hf, ASKS), hf.model.generate, []
+    def small(limit):
+        def generate(**k):
+            sizes.append(len(k["input_ids"]))
+            if len(k["input_ids"]) > limit: raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB")
+            return real(**k)
+        return generate
+    monkeypatch.setattr(hf, "halved", 0)
+    monkeypatch.setattr(hf.model, "generate", small(2))
+    for a, b in zip(whole, collect(hf, ASKS)): same(a, b)
+    assert hf.halved == 2 and sizes[0] == 5          # 5 -> 2 + 3, 3 -> 1 + 2
+    monkeypatch.setattr(hf.model, "generate", small(0))
+    failed = collect(hf, ASKS)
+    assert all(r.finish == "failed" and "out of memory" in r.error and r.text == "" for r in failed)
+
+
+def test_other_errors_are_not_taken_for_lack_of_memory(load, monkeypatch):
+    assert out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"))
+    assert out_of_memory(MemoryError()) and not out_of_memory(RuntimeError("shape mismatch"))
+    hf = load("llava")
+    def broken(**k): raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+    monkeypatch.setattr(hf.model, "generate", broken)
+    with pytest.raises(RuntimeError, match="mat1"): collect(hf, ASKS)
+
+
+def test_a_picture_that_cannot_be_read(load):
+    hf = load("qwen")
+    def torn(): raise ImageError("holiday.jpg: truncated")
+    def gone(): raise FileNotFoundError("[Errno 2] No such file: 'x.png'")
+    bad = [Request((Picture("holiday.jpg", torn), "What?"), max_tokens=10, candidates=OPTIONS),
+           Request((WIDE, Picture("x.png", gone), "What?"), max_tokens=10, candidates=OPTIONS)]
+    replies = collect(hf, [*ASKS, *bad])
+    for a, b in zip(replies, collect(hf, ASKS)): same(a, b)
+    assert [r.finish for r in replies[5:]] == ["failed"] * 2
+    assert "holiday.jpg" in replies[5].error and "x.png" in replies[6].error
+
+
+def test_a_picture_that_the_processor_refuses(load):
+    hf = load("qwen")
+    strip = Request((picture("red", (3000, 10)), "What?"), max_tokens=10, candidates=OPTIONS)
+    replies = collect(hf, [*ASKS[:2], strip, *ASKS[2:]])
+    assert replies[2].finish == "failed" and "aspect ratio" in replies[2].error and "\n" not in replies[2].error
+    assert all(r.finish in ("stop", "length") for i, r in enumerate(replies) if i != 2)
+
+
+def test_prompts_beyond_the_positions(load, monkeypatch):
+    hf = load("llava")
+    whole = collect(hf, ASKS)
+    lengths = [r.prompt_tokens for r in whole]
+    monkeypatch.setattr(hf, "positions", max(lengths))
+    replies = collect(hf, ASKS)
+    for i, (a, b) in enumerate(zip(whole, replies)):
+        if lengths[i] == max(lengths): assert b.finish == "failed" and "positions" in b.error
+        else: assert b.output_tokens == min(a.output_tokens, max(lengths) - lengths[i])
+
+
+def test_a_template_that_refuses(folders, tmp_path):
+    shutil.copytree(folders("qwen"), tmp_path/"c")
+    template = (tmp_path/"c"/"chat_template.jinja").read_text()
+    rule = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    (tmp_path/"c"/"chat_template.jinja").write_text(rule + template)
+    hf = HF(tmp_path/"c", device="cpu")
+    replies = collect(hf, ASKS)
+    assert [r.finish == "failed" for r in replies] == [False] * 4 + [True] and "System role" in replies[4].error
+    with pytest.raises(Unfit): hf.chat.render(ASKS[4])
+    assert "System role" in hf.render(ASKS[4])
+
+
+# ---- loading
+
+def refusal(*args, **kwargs):
+    with pytest.raises(ModelError) as e: HF(*args, **kwargs)
+    text = str(e.value)
+    assert "\n" not in text and len(text) < 500
+    return text
+
+
+def edited(source, target, **changes):
+    shutil.copytree(source, target)
+    config = json.loads((target/"config.json").read_text())
+    (target/"config.json").write_text(json.dumps(config | changes))
+    return target
+
+
+def test_error_lines(folders, tmp_path):
+    llava = folders("llava")
+    assert "no such folder" in refusal(tmp_path/"nowhere")
+    (tmp_path/"empty").mkdir()
+    assert "config.json" in refusal(tmp_path/"empty")
+    (tmp_path/"file").write_text("x")
+    assert "a checkpoint is a folder" in refusal(tmp_path/"file")
+    (tmp_path/"text").mkdir()
+    (tmp_path/"text"/"config.json").write_text('{"model_type": "llama"}')
+    assert "'llama'" in refusal(tmp_path/"text")
+    assert "update transformers" in refusal(edited(llava, tmp_path/"new", model_type="of_tomorrow"))
+    code = {"AutoConfig": "configuration_x.XConfig", "AutoModelForImageTextToText": "modeling_x.X"}
+    assert "never run" in refusal(edited(llava, tmp_path/"code", model_type="of_tomorrow", auto_map=code))
+    assert "dtype 'int3'" in refusal(llava, dtype="int3")
+    assert "device 'tpu'" in refusal(llava, device="tpu")
+    assert "attn" not in refusal(llava, attn="flash_please") and "flash_please" in refusal(llava, attn="flash_please")
+
+
+def test_damaged_checkpoints(folders, tmp_path):
+    llava = folders("llava")
+    for part, said in (("model.safetensors", "no weights"), ("chat_template.jinja", "no chat template"), ("processor_config.json", "processor")):
+        copy = tmp_path/part
+        shutil.copytree(llava, copy)
+        (copy/part).unlink()
+        assert said in refusal(copy, device="cpu")
+    torn = tmp_path/"torn"
+    shutil.copytree(llava, torn)
+    data = (torn/"model.safetensors").read_bytes()
+    (torn/"model.safetensors").write_bytes(data[:len(data) // 2])
+    assert "weights cannot be loaded" in refusal(torn, device="cpu")
+
+
+def test_incomplete_weights_are_refused(folders, tmp_path):
+    from safetensors.torch import load_file, save_file
+    part = tmp_path/"part"
+    shutil.copytree(folders("llava"), part)
+    tensors = load_file(part/"model.safetensors")
+    lost = sorted(tensors)[0]
+    save_file({k: v for k, v in tensors.items() if k != lost}, part/"model.safetensors", metadata={"format": "pt"})
+    assert "1 tensors are not in its weights" in refusal(part, device="cpu")
+
+
+def test_memory_runs_out_while_loading(folders, monkeypatch):
+    import transformers
+    def full(*a, **k): raise torch.OutOfMemoryError("CUDA out of memory")
+    monkeypatch.setattr(transformers.AutoModelForImageTextToText, "from_pretrained", full)
+    assert "does not fit" in refusal(folders("llava"), device="cpu")
+
+
+def test_torch_missing(folders, monkeypatch):
+    import sys
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    assert "pip install 'unsaf[hf]'" in refusal(folders("llava"))
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    "A hub cache on disk, with no network behind it."
+    import huggingface_hub.constants as constants
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def test_the_hub(folders, hub):
+    commit, repo = "0123456789abcdef0123456789abcdef01234567", hub/"models--lab--tiny"
+    shutil.copytree(folders("llava"), repo/"snapshots"/commit)
+    (repo/"refs").mkdir()
+    (repo/"refs"/"main").write_text(commit)
+    hf = HF("lab/tiny", device="cpu")
+    assert hf.name == "lab/tiny" and hf.identity["weights"] == f"hub:{commit}"
+    assert collect(hf, ASKS[:1])[0].finish in ("stop", "length")
+    assert "lab/other" in refusal("lab/other")
+    assert refusal("lab/tiny", revision="not-there")
+
+
+def test_fingerprints(folders, load, tmp_path):
+    copy = tmp_path/"renamed"
+    shutil.copytree(folders("llava"), copy)
+    assert HF(copy, device="cpu").identity == load("llava").identity, "a moved folder is the same model"
+    json.dumps(load("llava").identity)
+    before = weights_fingerprint(copy), settings_fingerprint(copy)
+    data = bytearray((copy/"model.safetensors").read_bytes())
+    data[-1] ^= 1
+    (copy/"model.safetensors").write_bytes(data)
+    (copy/"chat_template.jinja").write_text("{{ 'other' }}")
+    assert weights_fingerprint(copy) != before[0] and settings_fingerprint(copy) != before[1]
+    assert weights_fingerprint(copy, whole=10).startswith("sha256-edges:")
+
+
+def test_precision(monkeypatch, folders):
+    assert choose_dtype("auto", "cpu") is torch.float32
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    assert choose_dtype("auto", "cuda") is torch.float16, "an emulated bfloat16 is no bfloat16"
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
+    assert choose_dtype("auto", "cuda:1") is torch.bfloat16
+    half = HF(folders("qwen"), device="cpu", dtype="bfloat16")
+    assert half.identity["dtype"] == "bfloat16" and collect(half, ASKS[:1])[0].finish in ("stop", "length")
+
+
+def test_the_stand_in_leaves_no_trace(folders):
+    from transformers.utils import is_torchvision_available
+    if is_torchvision_available(): pytest.skip("with torchvision nothing is replaced")
+    from transformers import AutoVideoProcessor
+    before = AutoVideoProcessor.__dict__["from_pretrained"]
+    with images_only() as stub: assert stub is not None and AutoVideoProcessor.__dict__["from_pretrained"] is not before
+    assert AutoVideoProcessor.__dict__["from_pretrained"] is before
+    assert load_processor(str(folders("qwen"))).image_processor
+
+
+def test_stop_tokens(folders):
+    processor = load_processor(str(folders("qwen")))
+    chat = Chat(processor, eos=[256, 258])
+    assert chat.stops == {256, 258} and chat.ending == 258
+    processor = load_processor(str(folders("gemma")))      # its tokenizer ends with <eos>, its template with <eot>
+    chat = Chat(processor)
+    assert {chat.tok.convert_ids_to_tokens(i) for i in chat.stops} == {"<eos>", "<eot>"}
+    assert chat.tok.convert_ids_to_tokens(chat.ending) == "<eot>"
