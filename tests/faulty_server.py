@@ -2,8 +2,8 @@
 
     with Faulty(plan) as server: Api("m", server.url)
 
-`plan(call)` gets a `Call` and returns the name of a fault below, an `Answer`, or None for a proper reply. `capacity` refuses calls
-beyond that number at once with 429, whatever the plan says. The proper reply repeats the last line of the user's text.
+`plan(call)` gets a `Call` and returns the name of a fault below, an `Answer`, or None for a proper reply. `capacity` refuses
+calls beyond that number at once with 429, whatever the plan says. The proper reply repeats the last line of the user's text.
 """
 import json
 import socket
@@ -100,7 +100,8 @@ class _Handler(BaseHTTPRequestHandler):
         data = (answer.body if isinstance(answer.body, str) else json.dumps(answer.body)).encode()
         self.send_response(answer.status)
         kind = "text/html" if data.startswith(b"<") else "application/json"
-        for name, value in {"content-type": kind, "content-length": str(len(data)), **answer.headers}.items(): self.send_header(name, value)
+        headers = {"content-type": kind, "content-length": str(len(data)), **answer.headers}
+        for name, value in headers.items(): self.send_header(name, value)
         self.end_headers()
         self.wfile.write(data)
 

@@ -1,5 +1,7 @@
 """The prompts: word for word the paper's, each slot filled once, and a version that follows every character."""
-import hashlib, itertools, re
+import hashlib
+import itertools
+import re
 import pytest
 from hypothesis import given, strategies as st
 from PIL import Image
@@ -81,7 +83,8 @@ def test_unanswerable_wordings_forbid_what_the_paper_forbids(n):
 
 
 def test_answer_prompt_to_the_letter():
-    assert P.answer_parts(RED, OE) == (RED, P.ANSWER_OE.replace("Image: <image>\n", "").replace("[Generated Question]", "Who is it?"))
+    assert P.answer_parts(RED, OE) == (RED, P.ANSWER_OE.replace("Image: <image>\n", "").replace("[Generated Question]",
+        "Who is it?"))
     before, picture, after = P.answer_parts(RED, MC, layout="paper")
     assert picture is RED and before.endswith("Question: Who is it?\nA. Ann B. Bob C. Cid D. Dan\nImage: ")
     assert after.startswith("\nIf you are unsure, reply with unanswerable without guessing. Please answer directly")
@@ -114,7 +117,8 @@ def test_slot_like_questions(nasty, suffix):
 @pytest.mark.parametrize("q", [MC, OE], ids=["mc", "oe"])
 def test_suffix_keeps_one_output_format(suffix, n, q):
     text, plain = flat(P.answer_parts(RED, q, suffix=suffix, paraphrase=n)), flat(P.answer_parts(RED, q, paraphrase=n))
-    assert text == plain.split("\nOutput Format:")[0] + P.SUFFIX[suffix].removeprefix("...(The previous instructions were omitted.)")
+    omitted, added = P.SUFFIX[suffix].split("\n", 1)
+    assert omitted.startswith("...(") and text == plain.split("\nOutput Format:")[0] + "\n" + added
     assert text.count("Output Format:") == 1 and "omitted" not in text
 
 
@@ -169,10 +173,13 @@ def test_system_message_is_part_of_the_version(monkeypatch):
 
 @pytest.mark.parametrize("call,said", [
     (lambda: P.gen_parts(RED, "tf", True), "mc"), (lambda: P.gen_parts(RED, "mc", True, 0), "at least 1"),
-    (lambda: P.gen_parts(RED, "mc", True, layout="last"), "image_first"), (lambda: P.gen_parts(RED, "mc", True, paraphrase=4), "0, 1, 2, 3"),
+    (lambda: P.gen_parts(RED, "mc", True, layout="last"), "image_first"), (lambda: P.gen_parts(RED, "mc", True, paraphrase=4),
+        "0, 1, 2, 3"),
     (lambda: P.answer_parts(RED, MC, suffix="bold"), "audacity"), (lambda: P.answer_parts(RED, MC, template="gemini"), "llava"),
-    (lambda: P.answer_parts(RED, MC, template="gpt", paraphrase=1), "paraphrase 0"), (lambda: P.wording("read", "oe"), "generate"),
-    (lambda: P.answer_parts(RED, Question("Why?", Setting.MC, True, ("a", "b"))), "needs four"), (lambda: P.version("x", "oe"), "answer"),
+    (lambda: P.answer_parts(RED, MC, template="gpt", paraphrase=1), "paraphrase 0"), (lambda: P.wording("read", "oe"),
+        "generate"),
+    (lambda: P.answer_parts(RED, Question("Why?", Setting.MC, True, ("a", "b"))), "needs four"), (lambda: P.version("x", "oe"),
+        "answer"),
 ])
 def test_bad_choices_are_one_clear_line(call, said):
     with pytest.raises(UnsafError, match=re.escape(said)) as e: call()

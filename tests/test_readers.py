@@ -69,11 +69,15 @@ OPEN = {
     "mark alone": ("Question:", [], {"missing question": 1}),
     "points": ("Question: ...", [], {"missing question": 1}),
     "refusal": ("I'm sorry, I can't help with that.", [], {"chatter": 1}),
-    "too many": ("\n".join(f"{i}. Who is number {i}?" for i in range(1, 8)), [f"Who is number {i}?" for i in range(1, 6)], {"beyond k": 2}),
+    "too many": ("\n".join(f"{i}. Who is number {i}?" for i in range(1, 8)), [f"Who is number {i}?" for i in range(1, 6)],
+        {"beyond k": 2}),
     "decimal": ("3.5 miles is far\nQuestion: Is it 3.5 miles away?", ["Is it 3.5 miles away?"], {"chatter": 1}),
     "clock": ("1. Is it 12:30 or 1. 45 on the clock?", ["Is it 12:30 or 1. 45 on the clock?"], {}),
-    "question inside": ("Question: What is the answer to the question: who is he?", ["What is the answer to the question: who is he?"], {}),
+    "question inside": ("Question: What is the answer to the question: who is he?",
+        ["What is the answer to the question: who is he?"], {}),
     "blank to fill": ("1. The man's name is ____?", ["The man's name is ____?"], {}),
+    "kinds before the mark": (f"Open-ended Question 1: {FIRST}\nUnanswerable question 2: {SECOND}", TWO, {}),
+    "chatter before on the line": (f"Sure! Here is a question: {FIRST}", [FIRST], {"chatter": 1}),
     "empty": ("", [], {"empty": 1}),
     "blank": (" \n\t\n ", [], {"empty": 1}),
 }
@@ -85,7 +89,7 @@ def test_open_ended_replies(name):
     found = read_questions(text, "oe", False, 5, "car.jpg")
     assert [q.text for q in found.questions] == questions
     assert found.pieces == pieces
-    assert all(q.setting is Setting.OE and not q.options and q.image_id == "car.jpg" and not q.answerable for q in found.questions)
+    assert {(q.setting, q.options, q.image_id, q.answerable) for q in found.questions} <= {(Setting.OE, (), "car.jpg", False)}
 
 
 def mc(*blocks): return "\n".join(blocks)
@@ -112,8 +116,8 @@ CHOICE = {
     "one line of options, commas": (f"Question: {FIRST}\nA) red, B) blue, C) green, D) black", 1, {}),
     "all on one line": (f"Question: {FIRST} A. red B. blue C. green D. black", 1, {}),
     "all on one line, lower case": (f"1. {FIRST} (a) red (b) blue (c) green (d) black", 1, {}),
-    "everything on one line": (f"Question: {FIRST} {' '.join(ABCD.split(chr(10)))} Question: {SECOND} {' '.join(ABCD.split(chr(10)))}", 2, {}),
-    "two options a line": (f"Question: {FIRST}\nA. red\nB. blue\nC. green\nD. black", 1, {}),
+    "everything on one line": (f"Question: {FIRST} {ABCD} Question: {SECOND} {ABCD}".replace("\n", " "), 2, {}),
+    "two options a line": (f"Question: {FIRST}\nA. red B. blue\nC. green D. black", 0, {"malformed options": 1}),  # or an initial
     "placeholder brackets": (f"Question: [{FIRST}]\nA. [red]\nB. [blue]\nC. [green]\nD. [black]", 1, {}),
     "plain question": (f"{FIRST}\n{ABCD}\n\n{SECOND}\n{ABCD}", 2, {}),
     "heading": (f"### Question 1\n{FIRST}\n{ABCD}", 1, {}),
@@ -139,7 +143,8 @@ CHOICE = {
     "options without question": (ABCD, 0, {"missing question": 1}),
     "second question missing": (f"Question: {FIRST}\n{ABCD}\n{ABCD}", 1, {"missing question": 1}),
     "duplicate": (f"Question: {FIRST}\n{ABCD}\nQuestion: {FIRST}\nA. blue\nB. red\nC. green\nD. black", 1, {"duplicate": 1}),
-    "echo": ("Question: [The question related to the picture with an answer derivable from it]\n" + ABCD, 0, {"template echo": 1}),
+    "echo": ("Question: [The question related to the picture with an answer derivable from it]\n" + ABCD, 0,
+        {"template echo": 1}),
     "beyond k": ("\n".join(f"Question: Who is number {i}?\n{ABCD}" for i in range(1, 7)), 5, {"beyond k": 1}),
     "chatter only": ("The image shows a car.", 0, {"chatter": 1}),
 }
@@ -160,10 +165,15 @@ def test_same_question_with_other_options_is_another_question():
 
 
 def test_numbers_notes_and_what_is_not_asked():
-    found = read_questions("Question: Who is he?\nQuestion:\nQuestion: Who is he\nQuestion: Is he likely old?\nQuestion: Why?", "oe", False, 2)
+    found = read_questions("Question: Who is he?\nQuestion:\nQuestion: Who is he\nQuestion: Is he likely old?\nQuestion: Why?",
+        "oe", False, 2)
     assert [(q.number, q.notes) for q in found.questions] == [(1, ()), (4, ("forbidden word",))]
     assert [(q.number, q.notes) for q in found.unasked] == [(3, ("no question mark", "duplicate of 1")), (5, ("beyond k",))]
     assert found.pieces == {"missing question": 1, "duplicate": 1, "beyond k": 1}
+
+
+def test_several_questions_in_one_are_noted():
+    assert read_questions("1. Is it red? Is it big?", "oe", True, 5).questions[0].notes == ("several questions",)
 
 
 def test_forbidden_words_matter_for_unanswerable_questions_only():
@@ -199,8 +209,10 @@ def test_a_parroted_prompt_gives_no_question(setting, answerable, n):
 def ink(text): return "".join(text.split())
 
 
-BITS = st.sampled_from(["Question: ", "1. ", "2) ", "- ", "A. ", "(b) ", "C) ", "D: ", "?", "\n", "\n\n", " ", "Answer: B", "**", "Q1: ",
-                        "red", "Who is he", "What is it?", "[", "]", "(correct)", "✓", '"', "`", "#", "A. x B. y C. z D. w", "。", "\r\n", "\x1c"])
+BITS = st.sampled_from(["Question: ", "1. ", "2) ", "- ", "A. ", "(b) ", "C) ", "D: ", "?", "\n", "\n\n", " ", "Answer: B", "**",
+    "Q1: ",
+                        "red", "Who is he", "What is it?", "[", "]", "(correct)", "✓", '"', "`", "#", "A. x B. y C. z D. w", "。",
+                        "\r\n", "\x1c"])
 REPLIES = st.one_of(st.text(), st.lists(BITS, max_size=30).map("".join))
 
 
@@ -231,8 +243,10 @@ def test_what_is_asked_is_well_formed(text, setting, answerable, k):
     assert len({(q.text, q.options) for q in questions}) == len(questions)
 
 
-WORDS = st.lists(st.sampled_from("the car dog red house near left man woman holding sign tree of is a".split()), min_size=2, max_size=8)
-STYLES = ["Question: {}", "Question : {}", "{n}. {}", "{n}) {}", "**Question {n}:** {}", "Q{n}. {}", "{n}. Question: {}", "- Question: {}",
+WORDS = st.lists(st.sampled_from("the car dog red house near left man woman holding sign tree of is a".split()), min_size=2,
+    max_size=8)
+STYLES = ["Question: {}", "Question : {}", "{n}. {}", "{n}) {}", "**Question {n}:** {}", "Q{n}. {}", "{n}. Question: {}",
+    "- Question: {}",
           "### Question {n}\n{}"]
 OPTION_STYLES = ["{c}. {}", "{c}) {}", "({c}) {}", "**{c}.** {}", "- {c}. {}", "{c}: {}"]
 
@@ -240,7 +254,8 @@ OPTION_STYLES = ["{c}. {}", "{c}) {}", "({c}) {}", "**{c}.** {}", "- {c}. {}", "
 @settings(max_examples=200, deadline=None)
 @given(st.lists(WORDS.map(lambda w: f"What {' '.join(w)}?"), min_size=1, max_size=6, unique=True), st.sampled_from(STYLES),
        st.sampled_from(OPTION_STYLES), st.sampled_from(["\n", " "]), st.booleans(),
-       st.lists(st.sampled_from(["one", "two dogs", "a red car", "C", "12:30", "near the D", "3.5"]), min_size=4, max_size=4, unique=True))
+       st.lists(st.sampled_from(["one", "two dogs", "a red car", "C", "12:30", "near the D", "3.5"]), min_size=4, max_size=4,
+           unique=True))
 def test_what_was_written_is_read_back(texts, style, option_style, between, lower, options):
     "A writer of its own puts questions into one of many styles; the reader gets back exactly those."
     letters = "abcd" if lower else "ABCD"
@@ -256,18 +271,26 @@ def test_what_was_written_is_read_back(texts, style, option_style, between, lowe
 
 OPTIONS = ("a dog", "Vitamin C", "a cat", "red")
 ANSWERED = {  # reply: letter
-    "B": "B", "b": "B", " B \n": "B", "B.": "B", "B)": "B", "(B)": "B", "[b]": "B", "**B**": "B", "B:": "B", "`C`": "C", '"D"': "D",
+    "B": "B", "b": "B", " B \n": "B", "B.": "B", "B)": "B", "(B)": "B", "[b]": "B", "**B**": "B", "B:": "B", "`C`": "C",
+        '"D"': "D",
     "Answer: B": "B", "answer: b": "B", "The answer is B": "B", "The correct answer is B.": "B", "The answer is: **(B)**": "B",
-    "The answer is b": "B", "Option B": "B", "option c": "C", "I choose D": "D", "I would pick option A.": "A", "My answer is A": "A",
+    "The answer is b": "B", "Option B": "B", "option c": "C", "I choose D": "D", "I would pick option A.": "A",
+        "My answer is A": "A",
     "B. Vitamin C": "B", "(b) vitamin C": "B", "B Vitamin C": "B", "B - Vitamin C": "B", "B, because it is orange": "B",
-    "D. red": "D", "d. red": "D", "red": "D", "Red.": "D", "Answer: red": "D", "vitamin c": "B", "A dog": "A", "a dog": "A", "dog": "A",
-    "the cat": "C", "A. a dog": "A", "A": "A", "a": "A", "A.": "A", "A is correct": "A", "A because it barks": "A", "A\nIt barks.": "A",
+    "D. red": "D", "d. red": "D", "red": "D", "Red.": "D", "Answer: red": "D", "vitamin c": "B", "A dog": "A", "a dog": "A",
+        "dog": "A",
+    "the cat": "C", "A. a dog": "A", "A": "A", "a": "A", "A.": "A", "A is correct": "A", "A because it barks": "A",
+        "A\nIt barks.": "A",
     "C\n\nThe picture shows a cat.": "C", "The answer is B. Vitamin C": "B", "B. B": "B", "Letter B is right": "B", "B!": "B",
     "Looking at the image, I see a cat. So the answer is C.": "C", "Answer:\nD": "D", "C. a cat sits on a mat": "C", "选 B": "B",
+    "A\n\nExplanation: B is wrong": "A", "B. Vitamin C\n**Reasoning:** A dog cannot be option D.": "B", "C\nC": "C",
 }
-UNREAD = ["", "  ", ".", "?", "A or B", "A and C", "A/B/C/D", "A or B or C or D", "A. a dog B. Vitamin C C. a cat D. red", "E", "F.", "5",
-          "a horse", "A horse", "A big dog runs", "It is not B", "not A", "neither A nor B", "B? C?", "yes", "I", "I am not sure.", "Because",
-          "the answer", "vitamin D3", "D'Artagnan", "C3PO", "B-52", "The dog and the cat", "Bob", "U.S.A. map"]
+UNREAD = ["", "  ", ".", "?", "A or B", "A and C", "A/B/C/D", "A or B or C or D", "A. a dog B. Vitamin C C. a cat D. red", "E",
+    "F.", "5",
+          "a horse", "A horse", "A big dog runs", "It is not B", "not A", "neither A nor B", "B? C?", "yes", "I",
+          "I am not sure.", "Because",
+          "the answer", "vitamin D3", "D'Artagnan", "C3PO", "B-52", "A\nReasoning: D.\nAnswer: B", "B is best, not C",
+          "The dog and the cat", "Bob", "U.S.A. map"]
 
 
 @pytest.mark.parametrize("text", ANSWERED)
@@ -295,19 +318,24 @@ def test_options_that_are_letters():
     assert read_answer("B. B", "mc", letters).outcome is Outcome.ANSWERED
 
 
-@pytest.mark.parametrize("text", ["unanswerable", "Unanswerable.", "UNANSWERABLE", "The question is unanswerable", "**unanswerable**",
-                                  "B? No, unanswerable", "Answer: unanswerable", "unanswerable\n\nB", "It's unanswerable: not visible"])
+@pytest.mark.parametrize("text", ["unanswerable", "Unanswerable.", "UNANSWERABLE", "The question is unanswerable",
+    "**unanswerable**",
+                                  "B? No, unanswerable", "Answer: unanswerable", "unanswerable\n\nB",
+                                  "It's unanswerable: not visible"])
 @pytest.mark.parametrize("setting", ["mc", "oe"])
 def test_abstentions(text, setting):
     answer = read_answer(text, setting, OPTIONS if setting == "mc" else ())
     assert (answer.outcome, answer.value, answer.soft_abstain) == (Outcome.ABSTAINED, "unanswerable", False)
 
 
-SOFT = ["I cannot tell.", "Cannot be determined", "can't tell", "It can’t be determined from the image.", "not visible", "Unknown",
-        "unclear", "I don't know", "I do not know.", "The image does not show that.", "It is not clearly visible", "Not sure", "N/A",
+SOFT = ["I cannot tell.", "Cannot be determined", "can't tell", "It can’t be determined from the image.", "not visible",
+    "Unknown",
+        "unclear", "I don't know", "I do not know.", "The image does not show that.", "It is not clearly visible", "Not sure",
+            "N/A",
         "It is impossible to say", "There is no information about it", "unable to determine", "The name is not mentioned",
         "un-answerable", "not answerable", "There is no way to know", "insufficient information", "cannot\nsee", "I couldn't say"]
-FIRM = ["red", "a dog", "No", "none", "nothing", "0", "known as Big Ben", "He is showing a sign", "clear sky", "a can not far away", "certain death",
+FIRM = ["red", "a dog", "No", "none", "nothing", "0", "known as Big Ben", "He is showing a sign", "clear sky",
+    "a can not far away", "certain death",
         "visible", "It is not red", "The man does not wear a hat"]
 
 
@@ -327,7 +355,8 @@ def test_choosing_an_option_that_declines_is_flagged():
     assert not read_answer("A", "mc", ("one", "two", "three", "cannot be determined")).soft_abstain
 
 
-@pytest.mark.parametrize("text,value", [(" red \n", "red"), ("Answer: red", "Answer: red"), ("A", "A"), ("\n", ""), ("...", ""), ("12", "12"), ("是", "是")])
+@pytest.mark.parametrize("text,value", [(" red \n", "red"), ("Answer: red", "Answer: red"), ("A", "A"), ("\n", ""), ("...", ""),
+    ("12", "12"), ("是", "是")])
 def test_open_ended_answers(text, value):
     answer = read_answer(text, "oe")
     assert answer.value == value and answer.outcome is (Outcome.ANSWERED if value else Outcome.UNREADABLE)
@@ -371,9 +400,11 @@ def test_chain_of_thought(text):
     assert (answer.outcome, answer.value, answer.confidence) == THOUGHTS[text]
 
 
-@pytest.mark.parametrize("said,letter", [("B", "B"), ("B. Vitamin C", "B"), ("red", "D"), ("A dog", "A"), ("A or B", ""), ("the moon", "")])
+@pytest.mark.parametrize("said,letter", [("B", "B"), ("B. Vitamin C", "B"), ("red", "D"), ("A dog", "A"), ("A or B", ""),
+    ("the moon", "")])
 def test_chain_of_thought_with_options(said, letter):
-    answer = read_answer(f"cot: A and B look alike, answerability: answerable: {said}, confidence: 3", "mc", OPTIONS, template="gpt")
+    answer = read_answer(f"cot: A and B look alike, answerability: answerable: {said}, confidence: 3", "mc", OPTIONS,
+        template="gpt")
     assert (answer.value, answer.outcome) == (letter, A if letter else N)
 
 
@@ -384,9 +415,11 @@ def test_an_unasked_chain_of_thought_is_read_as_one():
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.one_of(st.text(), st.lists(st.sampled_from(["A", "B.", "(c)", " ", "unanswerable", "cot:", "answerability:", "answerable:", "confidence: 3",
+@given(st.one_of(st.text(), st.lists(st.sampled_from(["A", "B.", "(c)", " ", "unanswerable", "cot:", "answerability:",
+    "answerable:", "confidence: 3",
                                                       "not", "answer is", "\n", "red", "’"]), max_size=12).map("".join)),
-       st.sampled_from(["mc", "oe"]), st.sampled_from(["none", "llava", "qwen", "gpt"]), st.lists(st.text(), min_size=4, max_size=4))
+       st.sampled_from(["mc", "oe"]), st.sampled_from(["none", "llava", "qwen", "gpt"]), st.lists(st.text(), min_size=4,
+           max_size=4))
 def test_any_reply_has_one_outcome(text, setting, template, options):
     answer = read_answer(text, setting, tuple(options), template)
     assert answer.outcome in (A, U, N)
@@ -407,7 +440,8 @@ def test_replies_that_never_came():
 def test_long_replies_are_read_in_reasonable_time():
     import time
     start = time.perf_counter()
-    for text in ("? " * 20_000, "A. " * 20_000, "1. Who?\n" * 5_000, " " * 50_000, "(correct " * 10_000, "answerability: " * 5_000, "[" * 50_000):
+    for text in ("? " * 20_000, "A. " * 20_000, "1. Who?\n" * 5_000, " " * 50_000, "(correct " * 10_000,
+        "answerability: " * 5_000, "[" * 50_000):
         for setting in ("mc", "oe"):
             read_questions(text, setting, True, 5)
             read_answer(text, setting, OPTIONS, "gpt")

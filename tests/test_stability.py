@@ -9,8 +9,8 @@ from hypothesis import given, settings, strategies as st
 from unsaf.metrics import stability
 from unsaf.metrics.awareness import auroc, scorer
 from unsaf.metrics.stability import (
-    Interval, cell_counts, cluster_bootstrap, cluster_bootstrap_any, cv, footrule, footrule_chance, footrule_max, holm, inversions,
-    paired_permutation, rank, reliability)
+    Interval, cell_counts, cluster_bootstrap, cluster_bootstrap_any, cv, footrule, footrule_chance, footrule_max, holm,
+    inversions, paired_permutation, rank, reliability)
 
 
 def images(n, k=5, seed=0, t=.8, f=.4):
@@ -72,10 +72,9 @@ def test_cv_against_scipy():
 
 # ---- reliability and inversions
 
-def test_reliability_of_the_published_example():
-    # the six targets by four judges of Shrout and Fleiss (1979, Table 2); they give ICC(1,1) = .17
-    ratings = [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]
-    assert reliability(ratings) == pytest.approx(.17, abs=.005)
+def test_reliability_by_hand():
+    # means 2 and 6: between 2 * 8 = 16, within 2, so (16 - 2) / (16 + 2)
+    assert reliability([[1, 3], [5, 7]]) == pytest.approx(14 / 18)
 
 
 def test_reliability_against_analysis_of_variance():
@@ -232,7 +231,11 @@ def test_any_counts_a_refusal_in_a_resample_and_raises_it_on_the_data():
     assert i.undefined == pytest.approx(.75**4 + .25**4, abs=.03)            # the one unanswerable question never, or alone
     one_kind = lambda rows: auroc(p[rows], kind[rows] | True)
     with pytest.raises(ValueError, match="both kinds"): cluster_bootstrap_any(one_kind, np.arange(4))
-    def broken(rows): raise KeyError("a fault of the statistic")
+    calls = []
+    def broken(rows):
+        calls.append(rows)
+        if len(calls) == 3: raise KeyError("a fault of the statistic")
+        return 1.
     with pytest.raises(KeyError): cluster_bootstrap_any(broken, np.arange(4))
     named = cluster_bootstrap_any(lambda rows: dict(size=len(rows), mean=p[rows].mean()), np.arange(4), n=50)
     assert named["size"].low == 4 and named["mean"].value == pytest.approx(.375)
@@ -267,10 +270,12 @@ def test_exact_p_by_full_enumeration(seed, statistic):
 
 
 def test_drawn_p_approaches_the_exact_one():
-    a, b = images(12, seed=1), images(12, seed=2, t=.7)
-    truth = by_enumeration(unf1, a, b)
-    drawn = paired_permutation(a, b, n=1500)
-    assert not drawn.exact and drawn.n == 1500 and drawn.p == pytest.approx(truth, abs=.05)
+    d = np.random.default_rng(0).normal(.45, 1, 15)
+    signs = 1 - 2 * ((np.arange(2**15)[:, None] >> np.arange(15)) & 1)
+    truth = np.mean(np.abs(signs @ d) >= abs(d.sum()) - 1e-12)
+    drawn = paired_permutation(d, np.zeros(15), n=20_000)
+    assert .02 < truth < .3 and not drawn.exact and drawn.n == 20_000
+    assert drawn.p == pytest.approx(truth, abs=.01)
 
 
 def test_numbers_by_image_against_scipy():
@@ -327,6 +332,8 @@ def test_tables_are_matched_by_image():
     with pytest.raises(ValueError, match="1 of the images, such as 'a'"): paired_permutation(a, b[b.image_id != "a"])
     got = paired_permutation(a, b[b.image_id != "a"], missing="drop")
     assert (got.images, got.left_out) == (2, 1)
+    got = paired_permutation(a[a.image_id != "c"], b[b.image_id != "a"], missing="drop")
+    assert (got.images, got.left_out) == (1, 2)
 
 
 def test_tables_and_pairs_without_a_meaning_are_refused():

@@ -62,7 +62,8 @@ def qwen():
     rope = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2, 3, 3]}
     config = tf.Qwen2_5_VLConfig(
         text_config=language(tok, rope_parameters=rope),
-        vision_config=dict(depth=2, hidden_size=32, out_hidden_size=64, num_heads=4, intermediate_size=64, fullatt_block_indexes=[1]),
+        vision_config=dict(depth=2, hidden_size=32, out_hidden_size=64, num_heads=4, intermediate_size=64,
+                           fullatt_block_indexes=[1]),
         **{k: tok.convert_tokens_to_ids(t) for k, t in marks.items()})
     pixels = tf.Qwen2VLImageProcessorPil(patch_size=14, merge_size=2, temporal_patch_size=2,
                                          size={"shortest_edge": 28*28*4, "longest_edge": 28*28*16})

@@ -14,10 +14,12 @@ from .core import Outcome, Question, Reply, Setting, setting_of
 from .prompts import GEN_MC_ANSWERABLE, GEN_MC_UNANSWERABLE, GEN_OE_ANSWERABLE, GEN_OE_UNANSWERABLE
 
 # %% ../nbs/21_readers.ipynb #2283ab7f
-_CUT = re.compile(r"""(?<=[\w?!.,"')\]])(?<!\d[.)])[ \t]+(?=\W{0,3}(?:Question|Q)\s*\d{0,3}\s*[:：])   # a second question
-    | (?<=\S)(?<!\d[.)])(?<![Cc]orrect)[ \t]+(?=\W{0,3}(?:Correct\s+)?Ans(?:wer)?\s*[:：])                            # Answer: B
-    | (?<=[?？])[ \t]+(?=\(?\d{1,3}[.)]\s)                                                            # ...? 2. What ...
-    | (?<=\S)[ \t]+(?=\((?:correct|Correct|right)\b|[✓✔✅])                                                  # B. blue (correct)
+_CUT = re.compile(r"""(?<=[\w?!.,"')\]])(?<!\d[.)])(?<!ended)(?<!hoice)(?<!swerable)
+        [ \t]+(?=\W{0,3}(?:Question|Q)\s*\d{0,3}\s*[:：])                              # ...? Question: What ...
+    | (?<=[ ]a[ ]question:)[ \t]+(?=[A-Z"“])                                         # Here is a question: What ...?
+    | (?<=\S)(?<!\d[.)])(?<![Cc]orrect)[ \t]+(?=\W{0,3}(?:Correct\s+)?Ans(?:wer)?\s*[:：])  # ...? Answer: B
+    | (?<=[?？])[ \t]+(?=\(?\d{1,3}[.)]\s)                                           # ...? 2. What ...
+    | (?<=\S)[ \t]+(?=\((?:correct|Correct|right)\b|[✓✔✅])                         # B. blue (correct)
     """, re.X)
 _TAIL = re.compile(r"""["'”’)\]*]*[ \t]+(?=[(\[A-Z—–-])""")  # between a question mark and a remark
 _INLINE = re.compile(r"(?<![\w.*])\*{0,2}[(\[]?([A-Ha-h])[ \t]*[.):：\]．](?!\w\.)")
@@ -52,7 +54,8 @@ def _pieces(text: str) -> Iterator[tuple[str, bool]]:
 
 # %% ../nbs/21_readers.ipynb #3ecbb181
 _LIST = re.compile(r"(?:(\(?\d{1,3}\s*[.):、](?!\d)|\d{1,3}\s+[-–]\s)|([-*•–‣▪]\s+))\s*(.*)", re.S)
-_MARK = re.compile(r"""(?: question\s*(?:no\.?|number|\#)?\s* (?: \d{1,3}(?!\w)\s*[:：.)–-]? | [:：.] | $ )
+_MARK = re.compile(r"""(?:(?:multiple[- ]choice|open[- ]ended|(?:un)?answerable)\s+)*
+    (?: question\s*(?:no\.?|number|\#)?\s* (?: \d{1,3}(?!\w)\s*[:：.)–-]? | [:：.] | $ )
     | q\s*\d{1,3}\s*[:：.)–-] | q\s*[:：] ) \s*(.*)""", re.I | re.S | re.X)
 _OPTION = re.compile(r"(?:(?:option|choice)\s+)?[(\[]?([A-H])\s*(?:[.):：\]．、](?!\w\.)|\s[-–]\s)\s*(.*)", re.I | re.S)
 _GIVEN = re.compile(r"""(?:the\s+)?(?:correct\s+|right\s+)?(?:answers?|ans|answer\s+key|option)\s*\d{0,3}\s*(?:[:：=]|\bis\b|$)
@@ -146,6 +149,7 @@ _WAY_OUT = re.compile(r"can ?not|can't|unclear|unanswerable|unknown?\b|not sure|
 def _notes(text: str, options: tuple[str, ...], answerable: bool) -> tuple[str, ...]:
     "What is odd about a well-formed question (the rules of J.1)."
     found = {"no question mark": not text.rstrip(_CLOSERS).endswith(("?", "？")),
+             "several questions": len(re.findall(r"[?？]", text)) > 1,
              "forbidden word": not answerable and bool(_FORBIDDEN.search(text)),
              "forbidden option": not answerable and any(_WAY_OUT.search(o.replace("’", "'")) for o in options)}
     return tuple(note for note, holds in found.items() if holds)
@@ -229,6 +233,8 @@ _ALONE = re.compile(r"(?<![\w'’.-])([A-Da-d])(?![\w'’]|-\w)")
 _ARTICLE = re.compile(r"[ \t]+(?!(?:and|or|is|because|as|since|but|was|would)\b)[^\W\d_]")
 _KEYWORD = re.compile(r"(?:answer|answer is|option|choice|letter|choose|select|pick)[^\w,.;]*$", re.I)
 _NEGATED = re.compile(r"\b(?:[Nn]ot|[Nn]or|[Nn]either|isn['’]t)\s+(?:[Oo]ption\s+)?\(?[A-D](?!\w)")
+_EXPLAINED = re.compile(r"\n\W*(?:explanation|reason(?:ing)?|rationale|justification|because|note)\b.*?"
+                        r"(?=\n\W*(?:(?:the|final|correct)\s+)*answer\b|\Z)", re.I | re.S)
 _LEAD = re.compile(r"(?:the\s+)?(?:correct\s+|final\s+|best\s+)?answer\s*(?:is\b|[:：])\s*[:：]?\s*", re.I)
 
 def _plain(text: str) -> str:
@@ -246,6 +252,7 @@ def _names(m: re.Match, text: str) -> bool:
 # %% ../nbs/21_readers.ipynb #140bd8f5
 def _letter(text: str, options: tuple[str, ...]) -> str:
     "The one option that `text` names, A to D, or an empty string."
+    text = _EXPLAINED.sub("", text.strip())
     body = _plain(_LEAD.sub("", text, count=1) if _LEAD.match(text.lstrip(" *")) else text)
     letters = "ABCD"[:len(options) or 4]
     if len(body) == 1: return body.upper() if body.upper() in letters else _by_text(body, options)

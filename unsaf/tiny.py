@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SIZES', 'PATCHES', 'MEAN', 'STD', 'USER', 'ASSISTANT', 'END', 'IMAGE', 'CHAT_TEMPLATE', 'Tower', 'tokenizer',
-           'processor', 'config', 'build']
+           'processor', 'config', 'build', 'checksum', 'names', 'card', 'path']
 
 # %% ../nbs/50_tiny.ipynb #aabe80b4
 import hashlib, json, math
@@ -95,3 +95,26 @@ def build(size: str, tokenizer: Any, seed: int = 0) -> Any:
             if name.endswith(("o_proj.weight", "down_proj.weight")): p.mul_(1/math.sqrt(2*layers))
     model.generation_config.pad_token_id, model.generation_config.eos_token_id = tokenizer.pad_token_id, tokenizer.eos_token_id
     return model
+
+# %% ../nbs/50_tiny.ipynb #fd189c30
+def _shelf() -> Path: return Path(str(resources.files("unsaf")/"tiny_models"))
+
+def checksum(folder: Path) -> str:
+    "SHA-256 of a checkpoint's weights, as 64 hexadecimal digits."
+    return hashlib.sha256((Path(folder)/"model.safetensors").read_bytes()).hexdigest()
+
+def names() -> list[str]:
+    "The bundled models."
+    return sorted(p.parent.name for p in _shelf().glob("*/card.json"))
+
+def card(name: str) -> dict[str, Any]:
+    "What is known about a bundled model: recipe, seed, hardware, training curve and examination; raises `ModelError`."
+    file = _shelf()/name/"card.json"
+    if name not in names(): raise ModelError(f"no bundled model is called {name!r}: use one of {', '.join(names()) or '(none)'}")
+    return json.loads(file.read_text())
+
+def path(name: str) -> Path:
+    "Folder of a bundled model, for `AutoProcessor` and `AutoModelForImageTextToText`; raises `ModelError`, also for damaged weights."
+    expected, folder = card(name)["sha256"], _shelf()/name
+    if checksum(folder) != expected: raise ModelError(f"{folder/'model.safetensors'} is not what its card describes: install the package anew")
+    return folder

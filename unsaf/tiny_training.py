@@ -421,7 +421,12 @@ def _rank(rank: int, recipe: Recipe, out: Path, until: int | None):
     if (out/"state.pt").exists(): load_state(run)
     else: teach_vision(run)
     teach(run, until=until)
-    if not rank: save_state(run); save_model(run, out/"model")
+    if rank: return
+    save_state(run)
+    save_model(run, out/"model")
+    record = dict(size=recipe.size, parameters=sum(p.numel() for p in run.weights), recipe=asdict(recipe), step=run.step,
+                  seconds=round(time.time() - run.began), curve=run.curve)
+    (out/"run.json").write_text(json.dumps(record))
 
 MEMORY = dict(MALLOC_MMAP_MAX_="0", MALLOC_TRIM_THRESHOLD_="20000000000", MALLOC_TOP_PAD_="268435456", GOMP_SPINCOUNT="0",
               OMP_WAIT_POLICY="PASSIVE", OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")

@@ -281,11 +281,11 @@ def _some(pool: Sequence[str], k: int, turn: int, rng: random.Random | None) -> 
     if rng: return sorted(rng.sample(list(pool), k), key=list(pool).index)
     return [x for i, x in enumerate(pool) if (i - turn) % len(pool) < k]
 
-def question_list(scene: Scene, answerable_: bool, setting: "str | Setting" = "oe", k: int = 5,
+def question_list(scene: Scene, asked: bool, setting: "str | Setting" = "oe", k: int = 5,
                   rng: random.Random | None = None) -> list[Posed]:
     "`k` questions of different kinds in a fixed order; `rng` varies the kinds. Raises `UnsafError` where there are not so many kinds."
     mc, turn = setting_of(setting) is Setting.MC, scene.things[0].cell + len(scene.things)
-    if answerable_:
+    if asked:
         posed = {p.kind: p for x in (CHOICE_KINDS if mc else KINDS) if (p := answerable(scene, x))}
         if k > len(posed): raise UnsafError(f"this scene has {len(posed)} kinds of answerable questions, not {k}")
         found = [posed[x] for x in _some(list(posed), k, turn, rng)]

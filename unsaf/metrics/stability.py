@@ -158,6 +158,7 @@ def _interval(value: float, samples: np.ndarray, level: float, method: str, keep
     return Interval(float(value), float(limits[0]), float(limits[1]), level, len(samples), method,
                     undefined=1 - len(defined) / len(samples), samples=samples if keep else None)
 
+# %% ../../nbs/15_stability.ipynb #555a4520
 def _check(n: int, level: float, method: str, clusters: int) -> None:
     "Raises `ValueError` for settings without a meaning."
     if n < 1: raise ValueError(f"n must be 1 or more resamples, got {n}")
@@ -206,6 +207,7 @@ def _leave_out(groups: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
     "The rows of all clusters but one, for each cluster in turn."
     for i in range(len(groups)): yield np.concatenate([g for k, g in enumerate(groups) if k != i])
 
+# %% ../../nbs/15_stability.ipynb #e12bc6c2
 def cluster_bootstrap_any(
     statistic: Callable[[np.ndarray], Any],    # row numbers -> a number, several numbers, or {name: number}
     clusters: Sequence,                        # the cluster of each row, e.g. its image_id
@@ -279,6 +281,7 @@ def cell_counts(
     if odd: raise ValueError(f"cell must be TA, FA, TU, FU or missing, got {sorted(odd)[:3]}")
     return images, np.stack([np.bincount(where[names[kind] == c], minlength=len(images)) for c in CELLS], axis=1)
 
+# %% ../../nbs/15_stability.ipynb #dddcf632
 def _pair(a: Any, b: Any, cluster: str, missing: str) -> tuple[np.ndarray, np.ndarray, int]:
     "Both models' rows over the same images, and how many images were left out."
     if missing not in ("error", "drop"): raise ValueError(f"missing={missing!r} is unknown: use 'error' or 'drop'")
@@ -297,7 +300,7 @@ def _pair(a: Any, b: Any, cluster: str, missing: str) -> tuple[np.ndarray, np.nd
         raise ValueError(f"a and b are paired row by row, got shapes {a.shape} and {b.shape}")
     return a, b, left_out
 
-# %% ../../nbs/15_stability.ipynb #dddcf632
+# %% ../../nbs/15_stability.ipynb #54c2b1c6
 def _unf1(counts: np.ndarray) -> np.ndarray: return scorer("unf1")(counts)["unf1"]
 def _mean(sums: np.ndarray) -> np.ndarray: return sums[..., 0] / sums[..., 1]
 
@@ -316,6 +319,7 @@ def _exchange_test(statistic: Callable, a: np.ndarray, b: np.ndarray, observed: 
     if weight is None: hits, lost = (1 + hits) / (1 + seen), lost / seen
     return np.where(np.isfinite(observed), np.minimum(hits, 1), np.nan), lost, seen, weight is not None
 
+# %% ../../nbs/15_stability.ipynb #ec99a329
 def paired_permutation(
     a: Any,                                  # images x cells, or one number an image, or a table
     b: Any,                                  # the same images in the same order; tables are matched by image

@@ -15,7 +15,7 @@ from typing import Any, Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 from ..core import ImageError, ModelError, Picture, Reply, Request
-from .pace import CROWDED, RETRIED, Fault, Pace, Stats, backoff, fault_of
+from .pace import CROWDED, OPTIONS, RETRIED, Fault, Pace, Stats, backoff, fault_of
 from .wire import content, data_uri, plain, read_reply
 
 OPENAI = "https://api.openai.com/v1"
@@ -60,10 +60,14 @@ class Api:
 # %% ../../nbs/41_api.ipynb #e3d3873e
 def _checked_url(url: str) -> str:
     "`url` without user, query and trailing slash."
-    at = urlsplit(url)
-    if at.scheme not in ("http", "https") or not at.hostname:
-        raise ModelError(f"{url!r} is no address of an endpoint: write it as http://127.0.0.1:8000/v1 or https://...")
+    try:
+        at = urlsplit(url)
+        good = at.scheme in ("http", "https") and at.hostname and at.port != 0 and not re.search(r"\s", url)
+    except ValueError: good = False     # a port that is no number, a bracket that is not closed
+    if not good: raise ModelError(f"{_no_user(url)!r} is no address of an endpoint: write http://127.0.0.1:8000/v1 or https://...")
     return f"{at.scheme}://{at.netloc.rpartition('@')[2]}{at.path.rstrip('/')}"
+
+def _no_user(text: str) -> str: return re.sub(r"//[^/\s]*@", "//", text)
 
 def _is_loopback(url: str) -> bool:
     host = urlsplit(url).hostname or ""
@@ -74,7 +78,7 @@ def _check(self: Api, concurrency: int, most: int) -> None:
     wrong = [("a model name is missing", not self.name), ("concurrency must be at least 1", not 1 <= concurrency),
              ("max_concurrency must be at least 1", not 1 <= most), ("timeout must be above 0", not self.timeout > 0),
              ("retries must not be negative", self.retries < 0),
-             ("omit can leave out 'temperature' and 'seed'", not {*self.omit} <= {"temperature", "seed"}),
+             ("omit can leave out 'temperature' and 'seed'", not {*self.omit} <= OPTIONS),
              ("prices are two, for a million prompt and output tokens", self.prices is not None and len(self.prices) != 2)]
     for what, broken in wrong:
         if broken: raise ModelError(f"api {self.name or '?'}: {what}")
@@ -194,8 +198,7 @@ async def _try(self: Api, run: _Run, request: Request, client: Any) -> Reply | F
     "One call through the gate; a `Fault` of kind `again` where it should go out at once with other fields."
     await run.enter()
     try:
-        tasks = [run.uri(p) for p in request.pictures]
-        fields = self._fields(request, [await t for t in tasks])
+        fields = self._fields(request, await asyncio.gather(*map(run.uri, request.pictures)))
         sent = time.monotonic()
         result = await self._post(client, fields)
     except ImageError as e: return Fault("picture", str(e))
@@ -208,13 +211,15 @@ async def _try(self: Api, run: _Run, request: Request, client: Any) -> Reply | F
 
 async def _ask(self: Api, run: _Run, index: int, request: Request, client: Any) -> Reply:
     "Try until there is a reply, or no hope; raises `ModelError` where the whole run has none."
-    tries, answered = Counter(), run.answered
+    tries, answered = Counter(), 0
     while True:
         result = await self._try(run, request, client)
-        if isinstance(result, Reply) or result.kind in ("refused", "rejected", "picture"):
+        if isinstance(result, Fault) and result.kind == "again": continue
+        if isinstance(result, Fault) and result.kind == "picture": return _ended(result)
+        if isinstance(result, Reply) or result.kind in ("refused", "rejected"):
             run.answered, run.down = run.answered + 1, False
             return result if isinstance(result, Reply) else _ended(result)
-        if result.kind == "again": continue
+        if not tries: answered = run.answered
         self.stats.faults[result.kind] += 1
         budget = "rate_limit" if result.kind == "rate_limit" else "other"
         tries[budget] += 1
@@ -251,7 +256,8 @@ def _stop(self: Api, fault: Fault) -> str:
     if fault.kind == "model":
         return f"{self.url} has no model {self.name!r}: check the name, and the end of the address, which is mostly /v1 {said}"
     if fault.kind == "option":
-        return f"{self.name} takes no such option: omit=('temperature',) leaves it out, replies are then not greedy {said}"
+        option = min(fault.tags & OPTIONS)
+        return f"{self.name} refuses the {option} that it was sent: omit=({option!r},) leaves it out {said}"
     return f"{self.url}: the account has no quota left; add credit and run again, replies in a store are kept {said}"
 
 def _wait(self: Api, fault: Fault, tries: int, key: str) -> float:
@@ -336,5 +342,5 @@ def from_spec(spec: str, **options: Any) -> Api:
     found = re.fullmatch(r"(.+?)@(https?://.+)", rest)
     if found: return Api(found[1], found[2], **options)
     if not rest or re.search(r"@(https?:|[\w.-]+:\d+(/|$)|$)", rest):
-        raise ModelError(f"{spec!r}: write api:NAME or api:NAME@http://HOST:PORT/v1")
+        raise ModelError(f"{_no_user(spec)!r}: write api:NAME or api:NAME@http://HOST:PORT/v1")
     return Api(rest, **options)

@@ -7,6 +7,7 @@ __all__ = ['PLACES', 'PROBE', 'special_tokens', 'plain', 'messages', 'reply_fram
 
 # %% ../../nbs/41b_chat.ipynb #f881de7e
 import re
+from functools import lru_cache
 from typing import Any, Mapping, Sequence
 from PIL import Image
 from ..core import ModelError, Picture, Request, UnsafError
@@ -15,17 +16,19 @@ from .checkpoint import one_line
 # %% ../../nbs/41b_chat.ipynb #df72b980
 PLACES = ("image_token", "video_token", "boi_token", "eoi_token")   # processors keep their placeholders under these names
 
-def special_tokens(processor: Any) -> list[str]:
-    "All strings that the tokenizer or the processor take for markup, longest first."
+def special_tokens(processor: Any) -> tuple[str, ...]:
+    "All strings that the tokenizer or the processor take for markup, longest first; runs of blanks are left alone."
     tok = processor.tokenizer
     found = {str(t) for t in tok.all_special_tokens} | {str(t) for t in tok.added_tokens_decoder.values() if t.special}
     found |= {getattr(processor, name, None) for name in PLACES}
-    return sorted((t for t in found if isinstance(t, str) and len(t) > 1), key=lambda t: (-len(t), t))
+    return tuple(sorted((t for t in found if isinstance(t, str) and len(t.strip()) > 1), key=lambda t: (-len(t), t)))
+
+@lru_cache(maxsize=8)   # some tokenizers have thousands
+def _pattern(special: tuple[str, ...]) -> re.Pattern: return re.compile("|".join(map(re.escape, special)))
 
 def plain(text: str, special: Sequence[str]) -> str:
     "`text` with each special token split by a blank after its first character."
-    if not special: return text
-    return re.sub("|".join(map(re.escape, special)), lambda m: f"{m[0][0]} {m[0][1:]}", text)
+    return _pattern(tuple(special)).sub(lambda m: f"{m[0][0]} {m[0][1:]}", text) if special else text
 
 # %% ../../nbs/41b_chat.ipynb #d0b45e1a
 def messages(request: Request, special: Sequence[str] = (), pictures: "Mapping[int, Image.Image] | None" = None) -> list[dict]:
@@ -78,8 +81,10 @@ class Chat:
     def _endings(self, eos: "int | Sequence[int] | None") -> tuple[int, frozenset[int]]:
         after = self.ids(self.frame[2].strip())
         stops = {self.tok.eos_token_id, *(eos if isinstance(eos, (list, tuple)) else [eos])} - {None}
-        by_template = after[0] if after and after[0] in {*self.tok.all_special_ids, *stops} else None
-        if by_template is None and not stops: raise ModelError("the checkpoint names no stop token: set eos_token_id in its generation_config.json")
+        marks = {i for i, t in self.tok.added_tokens_decoder.items() if t.special} | stops
+        by_template = after[0] if after and after[0] in marks else None
+        if by_template is None and not stops:
+            raise ModelError("the checkpoint names no stop token: set eos_token_id in its generation_config.json")
         ending = by_template if by_template is not None else self.tok.eos_token_id
         return min(stops) if ending is None else ending, frozenset(stops | ({by_template} - {None}))
 

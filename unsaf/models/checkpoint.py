@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['HUB_NAME', 'WHOLE', 'EDGE', 'SMALL', 'CALL_GROUPS', 'need_hf', 'one_line', 'locate', 'weight_files',
-           'weights_fingerprint', 'settings_fingerprint', 'choose_device', 'choose_dtype', 'images_only', 'read_config',
-           'load_processor', 'load_weights', 'Checkpoint', 'load_checkpoint']
+           'weights_fingerprint', 'settings_fingerprint', 'choose_device', 'choose_dtype', 'images_only', 'commit_of',
+           'read_config', 'load_processor', 'load_weights', 'Checkpoint', 'load_checkpoint']
 
 # %% ../../nbs/41a_checkpoint.ipynb #e95bb190
 import hashlib, re
@@ -88,7 +88,8 @@ def choose_device(device: str = "auto") -> str:
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if device == "auto": return next(name for name, yes in there.items() if yes)
     kind = str(device).split(":")[0]
-    if not there.get(kind): raise ModelError(f"device {device!r} is not there: use {' or '.join(n for n, y in there.items() if y)}")
+    if not there.get(kind):
+        raise ModelError(f"device {device!r} is not there: use {' or '.join(n for n, yes in there.items() if yes)}")
     return str(device)
 
 def choose_dtype(dtype: str, device: str) -> Any:
@@ -117,7 +118,7 @@ def _stand_in() -> Any:
 
 @contextmanager
 def images_only() -> Iterator[Any]:
-    "While open, processors are built without torchvision; gives the stand-in video processor, None where torchvision is present."
+    "While open, processors are built without torchvision; gives the stand-in, or None where torchvision is present."
     from transformers.utils import is_torchvision_available
     if is_torchvision_available():
         yield None
@@ -143,6 +144,14 @@ def _config_error(path: str, e: Exception) -> str:
     return f"{path} cannot be read: {one_line(e).rstrip(chr(46))}; check the name and the network; gated models need HF_TOKEN, " \
            "offline only a local folder or what is cached can be had"
 
+def commit_of(path: str, revision: str | None = None) -> str:
+    "The commit that `revision` of a hub repository stands for; raises `ModelError` where it is neither reachable nor cached."
+    from transformers.utils import cached_file
+    try: found = Path(cached_file(path, "config.json", revision=revision)).parent.name
+    except OSError as e: raise ModelError(_config_error(path, e)) from None
+    if not re.fullmatch("[0-9a-f]{40}", found): raise ModelError(f"{path}: its cache does not tell the commit: clear it, load anew")
+    return found
+
 def read_config(path: str, revision: str | None = None) -> Any:
     "The configuration of an image-text model; raises `ModelError` for what is missing, unreachable or of another kind."
     need_hf()
@@ -163,7 +172,8 @@ def load_processor(path: str, revision: str | None = None, **settings: Any) -> A
     from transformers import AutoProcessor
     source, _ = locate(path)
     try:
-        with images_only(): processor = AutoProcessor.from_pretrained(source, revision=revision, trust_remote_code=False, **settings)
+        with images_only():
+            processor = AutoProcessor.from_pretrained(source, revision=revision, trust_remote_code=False, **settings)
     except (OSError, ValueError, TypeError, ImportError, KeyError) as e:
         raise ModelError(f"{path}: its processor cannot be loaded: {one_line(e)}") from None
     if not hasattr(processor, "image_processor"):
@@ -188,7 +198,7 @@ def load_weights(path: str, config: Any, dtype: Any, device: str, attn: str, rev
     except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as e:
         raise ModelError(f"{path}: its weights cannot be loaded: {one_line(e)}") from None
     if missing := sorted(info["missing_keys"]):
-        raise ModelError(f"{path}: {len(missing)} tensors are not in its weights, the first is {missing[0]}: copy the checkpoint anew")
+        raise ModelError(f"{path}: {len(missing)} tensors are missing from its weights, first {missing[0]}: copy the checkpoint anew")
     return model.eval()
 
 # %% ../../nbs/41a_checkpoint.ipynb #76f012c3
@@ -199,11 +209,10 @@ class Checkpoint:
     processor: Any
     identity: dict[str, Any]    # JSON-able: whatever can change an answer
 
-def _identity(source: str, local: bool, model: Any, processor: Any, settings: dict[str, Any]) -> dict[str, Any]:
+def _identity(source: str, commit: str | None, model: Any, processor: Any, settings: dict[str, Any]) -> dict[str, Any]:
     import torch, transformers
-    commit = getattr(model.config, "_commit_hash", None)
-    which = dict(weights=weights_fingerprint(source), settings=settings_fingerprint(source)) if local else \
-            dict(weights=f"hub:{commit}", settings=f"hub:{commit}")
+    which = dict(weights=f"hub:{commit}", settings=f"hub:{commit}") if commit else \
+            dict(weights=weights_fingerprint(source), settings=settings_fingerprint(source))
     return dict(which, kind="transformers", architecture=type(model).__name__, processor=type(processor).__name__,
                 image_processor=type(processor.image_processor).__name__, chat_template=fingerprint(processor.chat_template),
                 processor_kwargs=settings, dtype=str(model.dtype).removeprefix("torch."), device=model.device.type,
@@ -220,9 +229,9 @@ def load_checkpoint(path: "str | Path", revision: str | None = None, dtype: str 
     source, local = locate(path)
     device = choose_device(device)
     kind = choose_dtype(dtype, device)
-    config = read_config(path, revision)
-    at = getattr(config, "_commit_hash", None) or revision   # every file from the commit that the configuration came from
-    if local: weights_fingerprint(source, whole=0)           # says at once that there are no weights
+    at = None if local else commit_of(path, revision)
+    config = read_config(path, at)
+    if local: weights_fingerprint(source, whole=0)   # says at once that there are no weights
     processor = load_processor(path, at, **{k: v for k, v in settings.items() if k not in CALL_GROUPS})
     model = load_weights(path, config, kind, device, attn, at)
-    return Checkpoint(model, processor, _identity(source, local, model, processor, settings))
+    return Checkpoint(model, processor, _identity(source, at, model, processor, settings))
