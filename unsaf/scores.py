@@ -7,7 +7,7 @@ __all__ = ['CELLS', 'SHOWN', 'cell_counts', 'abstention_probability', 'weighted_
            'Scores', 'score']
 
 # %% ../nbs/55_scores.ipynb #54213f5d
-import json
+import json, textwrap
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Mapping, Sequence
@@ -136,13 +136,13 @@ def _text(self: Scores) -> str:
     lines.append(f"  {'score':18} {'value':>7}   {level + ' interval':16}")
     for name, r in self.frame().iterrows():
         span = "" if np.isnan(r.low) else f"{r.low:6.3f} .. {r.high:6.3f}"
-        lines.append(f"  {name:18} {r.value:7.3f}   {span:16}  {r.meaning}".rstrip())
+        lines.append(f"  {name:18} {r.value:7.3f}   {span:16}  {r.meaning.partition(';')[0]}".rstrip())
     kept, asked = self.yields.loc["questions kept"].sum(), self.yields.loc["questions asked for"].sum()
     unread = int(self.yields.loc[["unreadable", "refused", "failed"]].to_numpy().sum())
     lines += ["", f"  {kept} of {asked} questions could be read; {unread} replies were neither answer nor abstention"
               + (f", so UnF1 lies between {self.bounds.worst.unf1:.3f} and {self.bounds.best.unf1:.3f}" if unread else "")]
     if self.leftovers: lines.append("  left over in the lists: " + ", ".join(f"{n} {kind}" for kind, n in self.leftovers.items()))
-    return "\n".join([*lines, "", "  " + self.sentence])
+    return "\n".join([*lines, "", textwrap.fill(self.sentence, 100, initial_indent="  ", subsequent_indent="  ")])
 
 def _html(self: Scores) -> str:
     frame = self.frame()

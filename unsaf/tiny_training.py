@@ -44,9 +44,9 @@ class Recipe:
     seed: int = 0
     ranks: int = 2             # processes of one thread each, that average their gradients
     images: int = 16           # pictures a step and process
-    vision_steps: int = 150    # stage 0: heads for shape, color and cell on the vision tower
-    short_steps: int = 1000    # stage 1: short prompts
-    real_steps: int = 1300     # stage 2: the paper's prompts
+    vision_steps: int = 250    # stage 0: patches point at words
+    short_steps: int = 600     # stage 1: short prompts
+    real_steps: int = 1000     # stage 2: the paper's prompts
     rate: float = 1.5e-3       # peak learning rate
     decay: float = .4          # last part of the steps, in which the rate falls to 2 %
     warmup: int = 60
@@ -299,7 +299,7 @@ class Run:
         self.tokenizer = PreTrainedTokenizerFast.from_pretrained(out/"tokenizer")
         self.encoder = Encoder(self.tokenizer)
         self.model = tiny.build(recipe.size, self.tokenizer, recipe.seed).train()
-        self.weights = [p for p in self.model.parameters() if p.requires_grad]
+        self.weights = [p for n, p in self.model.named_parameters() if "vision_tower" not in n]
         groups = [{"params": [p for p in self.weights if p.ndim > 1], "weight_decay": .05},
                   {"params": [p for p in self.weights if p.ndim <= 1], "weight_decay": 0.}]
         self.optimizer = torch.optim.AdamW(groups, recipe.rate, betas=(.9, .98), fused=True)
@@ -332,36 +332,48 @@ class Run:
         return [(collate([p for p, _ in g], self.encoder), pixels([im for _, im in g])) for g in groups]
 
 # %% ../nbs/51_tiny_training.ipynb #17cbd167
-def teach_vision(run: Run, images: int = 96, scenes: int = 6000):
-    "Train the vision tower with throw-away heads for shape, color and cell."
+def _alphabet(encoder: Encoder) -> list[list[list[int]]]:
+    "For shape, color, row and column: the token ids of the words, with and without a blank in front."
+    words = [["empty", *world.SHAPES], ["empty", *world.COLORS], ["top", "middle", "bottom"], ["left", "center", "right"]]
+    return [[[encoder.encode(gap + w)[0] for w in side] for gap in (" ", "")] for side in words]
+
+def _patches(scene: Scene) -> np.ndarray:
+    "Shape, color, row and column of the nine cells, as places in the alphabet."
+    y = np.zeros((9, 4), np.int64)
+    y[:, 2], y[:, 3] = np.divmod(np.arange(9), 3)
+    for t in scene.things: y[t.cell, :2] = 1 + world.SHAPES.index(t.shape), 1 + list(world.COLORS).index(t.color)
+    return y
+
+# %% ../nbs/51_tiny_training.ipynb #49f994d7
+def teach_vision(run: Run, images: int = 96, scenes: int = 6000, scale: float = 8.):
+    "Train vision tower and projector to point at the words for what a patch shows; freeze the tower."
     torch, r = run.torch, run.recipe
     import torch.nn.functional as F
-    torch.manual_seed(r.seed + 7)
-    sizes, tower = [len(world.SHAPES) + 1, len(world.COLORS) + 1, 9], run.model.model.vision_tower
-    head = torch.nn.Linear(run.model.config.vision_config.hidden_size, sum(sizes))
-    ps = [*tower.parameters(), *head.parameters()]
+    llava, alphabet = run.model.model, _alphabet(run.encoder)
+    ps = [*llava.vision_tower.parameters(), *llava.multi_modal_projector.parameters()]
     optimizer = torch.optim.AdamW(ps, 2e-3, weight_decay=.02)
     drawn = [world.scene(30_000_000 + 1000*r.seed + run.rank, i) for i in range(scenes)]
-    x, y = np.stack([np.asarray(world.render(s)) for s in drawn]), np.zeros((scenes, 9, 3), np.int64)
-    y[..., 2] = np.arange(9)
-    for i, s in enumerate(drawn):
-        for t in s.things: y[i, t.cell, :2] = 1 + world.SHAPES.index(t.shape), 1 + list(world.COLORS).index(t.color)
-    rare = [torch.tensor([.15] + [1.]*(n-1)) for n in sizes[:2]] + [None]
+    x, y = np.stack([np.asarray(world.render(s)) for s in drawn]), np.stack([_patches(s) for s in drawn])
+    rare = [torch.tensor([.15] + [1.]*(len(side[0])-1)) if j < 2 else None for j, side in enumerate(alphabet)]
+    table = scale*llava.get_input_embeddings().weight.detach()
     rng = np.random.default_rng([r.seed, run.rank])
     for step in range(r.vision_steps):
         for g in optimizer.param_groups: g["lr"] = 2e-3*min(1, (step+1)/20)*max(.05, 1 - step/r.vision_steps)
         pick = rng.integers(scenes, size=images)
-        outs = head(tower(pixels(x[pick]), output_hidden_states=True).hidden_states[-1][:, 1:]).split(sizes, -1)
+        seen = llava.multi_modal_projector(llava.vision_tower(pixels(x[pick]), output_hidden_states=True).hidden_states[-1][:, 1:])
         gold = torch.from_numpy(y[pick])
-        loss = sum(F.cross_entropy(o.flatten(0, 1), gold[..., j].flatten(), weight=rare[j]) for j, o in enumerate(outs))
+        loss = 0.
+        for j, side in enumerate(alphabet):
+            for ids in side: loss = loss + F.cross_entropy((seen @ table[ids].T).flatten(0, 1), gold[..., j].flatten(), weight=rare[j])
         loss.backward()
         run.share(ps)
         optimizer.step()
         optimizer.zero_grad()
         if (step + 1) % 50 == 0:
             there = gold[..., 0] > 0
-            hits = [float((o.argmax(-1) == gold[..., j])[there].float().mean()) for j, o in enumerate(outs)]
-            run.log(f"eyes {step+1} loss {loss.item():.3f} shape {hits[0]:.3f} color {hits[1]:.3f} cell {hits[2]:.3f}")
+            hits = [float(((seen @ table[side[0]].T).argmax(-1) == gold[..., j])[there].float().mean()) for j, side in enumerate(alphabet)]
+            run.log(f"eyes {step+1} loss {loss.item():.3f} norm {seen.norm(dim=-1).mean():.2f} " +
+                    " ".join(f"{n} {h:.3f}" for n, h in zip(("shape", "color", "row", "column"), hits)))
 
 # %% ../nbs/51_tiny_training.ipynb #ebc803c4
 def teach(run: Run, every: int = 50, keep: int = 200, until: int | None = None):
@@ -417,14 +429,15 @@ def _rank(rank: int, recipe: Recipe, out: Path, until: int | None):
         import torch.distributed as dist
         dist.init_process_group("gloo", init_method=f"file://{out/'meet'}", rank=rank, world_size=recipe.ranks)
     run = Run(recipe, rank, out)
-    run.log(f"{sum(p.numel() for p in run.weights):,} parameters, {len(run.tokenizer)} tokens")
+    run.log(f"{sum(p.numel() for p in run.model.parameters()):,} parameters, {len(run.tokenizer)} tokens")
     if (out/"state.pt").exists(): load_state(run)
     else: teach_vision(run)
+    run.model.model.vision_tower.requires_grad_(False)
     teach(run, until=until)
     if rank: return
     save_state(run)
     save_model(run, out/"model")
-    record = dict(size=recipe.size, parameters=sum(p.numel() for p in run.weights), recipe=asdict(recipe), step=run.step,
+    record = dict(size=recipe.size, parameters=sum(p.numel() for p in run.model.parameters()), recipe=asdict(recipe), step=run.step,
                   seconds=round(time.time() - run.began), curve=run.curve)
     (out/"run.json").write_text(json.dumps(record))
 

@@ -26,10 +26,10 @@ class Api:
 
     The key is read from the environment variable `key_env` when calls are made; "" means no key, on loopback none is needed.
     `concurrency` calls at once to start with, at most `max_concurrency`; `timeout` seconds for each. After a rate limit a
-    request is repeated up to `retries` times, after other faults as often again, first after about `backoff` seconds;
-    where a server wants a pause of more than `max_wait` seconds the request fails. `prices`: US dollars per million prompt and output tokens,
-    None where unknown. `logprobs` asks for those of the reply, and does without where the server refuses. `detail`: the protocol's
-    image detail. Replies never have `candidates`, since no such endpoint scores a given text.
+    request is repeated up to `retries` times, after other faults as often again, first after about `backoff` seconds; where
+    a server wants a pause of more than `max_wait` seconds the request fails. `prices`: US dollars per million prompt and
+    output tokens, None where unknown. `logprobs` asks for those of the reply, and does without where the server refuses.
+    `detail`: the protocol's image detail. Replies never have `candidates`, since no such endpoint scores a given text.
     Raises `ModelError` for what cannot work.
     """
     def __init__(self, name: str, base_url: str | None = None, *, key_env: str | None = None, template: str = "llava",
@@ -151,7 +151,7 @@ class _Run:
         self.unread = asyncio.Semaphore(2 * api.pace.most)   # replies that nobody takes stop the run, and the spending
         self.freed, self.under_way, self.waiting = asyncio.Event(), 0, 0
         self.reader, self.uris = ThreadPoolExecutor(1, "unsaf-pictures"), WeakValueDictionary()
-        self.answered, self.down = 0, False                  # down: a request used up its tries and nobody else got an answer meanwhile
+        self.answered, self.down = 0, False    # down: a request used up its tries while no other got an answer
 
     async def enter(self) -> None:
         "Wait until one more call may go out."
@@ -276,9 +276,9 @@ async def _drive(self: Api, run: _Run) -> None:
     from openai import AsyncOpenAI, DefaultAsyncHttpxClient
     http = DefaultAsyncHttpxClient(trust_env=False) if _is_loopback(self.url) else None   # no proxy reaches this machine
     try:
-        async with AsyncOpenAI(api_key=run.key, base_url=self.url, max_retries=0, timeout=self.timeout, http_client=http) as client:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(run.workers): group.create_task(self._work(run, client))
+        client = AsyncOpenAI(api_key=run.key, base_url=self.url, max_retries=0, timeout=self.timeout, http_client=http)
+        async with client, asyncio.TaskGroup() as group:
+            for _ in range(run.workers): group.create_task(self._work(run, client))
     finally: run.reader.shutdown(wait=False, cancel_futures=True)
 
 async def _work(self: Api, run: _Run, client: Any) -> None:
@@ -303,7 +303,7 @@ Api._drive, Api._work, Api._counted = _drive, _work, _counted
 
 # %% ../../nbs/41_api.ipynb #27b383a9
 def _generate(self: Api, requests: Sequence[Request]) -> Iterator[Reply]:
-    "One reply a request as it comes, with its index. Raises `ModelError`: wrong key, unknown model, unreachable server, no quota."
+    "One reply a request as it comes, with its index. Raises `ModelError`: wrong key, unknown model, nobody there, no quota."
     requests = list(requests)
     if any(r.decide for r in requests):
         raise ModelError(f"{self.name}: an API does not give the probability of a given reply; use answer_mode='generate'")

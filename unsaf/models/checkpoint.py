@@ -149,8 +149,8 @@ def commit_of(path: str, revision: str | None = None) -> str:
     from transformers.utils import cached_file
     try: found = Path(cached_file(path, "config.json", revision=revision)).parent.name
     except OSError as e: raise ModelError(_config_error(path, e)) from None
-    if not re.fullmatch("[0-9a-f]{40}", found): raise ModelError(f"{path}: its cache does not tell the commit: clear it, load anew")
-    return found
+    if re.fullmatch("[0-9a-f]{40}", found): return found
+    raise ModelError(f"{path}: the hub's cache does not tell the commit: clear it and load anew")
 
 def read_config(path: str, revision: str | None = None) -> Any:
     "The configuration of an image-text model; raises `ModelError` for what is missing, unreachable or of another kind."
@@ -198,7 +198,7 @@ def load_weights(path: str, config: Any, dtype: Any, device: str, attn: str, rev
     except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as e:
         raise ModelError(f"{path}: its weights cannot be loaded: {one_line(e)}") from None
     if missing := sorted(info["missing_keys"]):
-        raise ModelError(f"{path}: {len(missing)} tensors are missing from its weights, first {missing[0]}: copy the checkpoint anew")
+        raise ModelError(f"{path}: {len(missing)} tensors are missing from its weights, {missing[0]} first: copy it anew")
     return model.eval()
 
 # %% ../../nbs/41a_checkpoint.ipynb #76f012c3

@@ -68,7 +68,8 @@ def _kind(r: Request) -> tuple:
 def _check(requests: Sequence[Request]) -> None:
     for i, r in enumerate(requests):
         if r.decide and not r.candidates: raise ValueError(f"request {i} is to decide, but has no candidates")
-        if r.max_tokens < 1 or r.temperature < 0: raise ValueError(f"request {i}: max_tokens is at least 1, temperature at least 0")
+        if r.max_tokens < 1: raise ValueError(f"request {i}: max_tokens is at least 1, not {r.max_tokens}")
+        if r.temperature < 0: raise ValueError(f"request {i}: temperature is at least 0, not {r.temperature}")
 
 def _batches(self: HF, requests: Sequence[Request]) -> list[list[int]]:
     "Indices of the requests that run together, a fixed function of the list. Raises `ValueError` for a request without meaning."
