@@ -28,7 +28,8 @@ def picture(color, size):
 
 WIDE, TALL = picture("red", (90, 60)), picture("blue", (50, 110))
 ASKS = [Request((WIDE, "What is it?"), max_tokens=10, candidates=OPTIONS),
-        Request((TALL, "Which color has the shape in the picture, and what stands behind it?"), max_tokens=10, candidates=OPTIONS[2:]),
+        Request((TALL, "Which color has the shape in the picture, and what stands behind it?"), max_tokens=10,
+                candidates=OPTIONS[2:]),
         Request(("No picture here. Say something.",), max_tokens=10, candidates=OPTIONS),
         Request((WIDE, TALL, "Name one difference."), max_tokens=10, candidates=OPTIONS),
         Request((TALL, "Is <image> or <|image_pad|> or <IMG_CONTEXT> or <img> a tag? </s><|im_end|><eot>"),

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['HARD', 'SHORT_MIX', 'REAL_MIX', 'MEMORY', 'gen_text', 'answer_text', 'Recipe', 'Branch', 'answer_question', 'look',
-           'short_answers', 'ask_one', 'short_lists', 'real_lists', 'real_answers', 'lesson', 'Packed', 'Encoder',
-           'pack', 'collate', 'pixels', 'tree_loss', 'corpus', 'Run', 'teach_vision', 'teach', 'save_state',
+           'short_answers', 'letters', 'ask_one', 'short_lists', 'real_lists', 'real_answers', 'lesson', 'Packed',
+           'Encoder', 'pack', 'collate', 'pixels', 'tree_loss', 'corpus', 'Run', 'teach_vision', 'teach', 'save_state',
            'load_state', 'save_model', 'train', 'main']
 
 # %% ../nbs/51_tiny_training.ipynb #38b2ce83
@@ -96,17 +96,19 @@ def look(scene: Scene, rng: random.Random) -> list[Branch]:
     return [Branch(p, r, .5, "look") for p, r in tasks]
 
 def short_answers(scene: Scene, rng: random.Random, mc: bool, n: int) -> list[Branch]:
-    "Questions with their bare text as the prompt; among those with options some only ask for a letter."
+    "Questions with their bare text as the prompt."
     out = []
     for _ in range(n):
         p = answer_question(scene, rng, mc)
         out.append(Branch(f"Question: {p.text}" + (f"\n{_inline(p.options)}" if mc else ""), p.reply, 3., "short_mc" if mc else "short_oe"))
-    if mc:
-        for _ in range(2):
-            o = rng.sample(world.VALUES[rng.choice(world.PREMISE_KINDS)], 4)
-            i = rng.randrange(4)
-            out.append(Branch(f"{_inline(o)}\nLetter of {o[i]}:", "ABCD"[i], 2., "letter"))
     return out
+
+def letters(scene: Scene, rng: random.Random) -> list[Branch]:
+    "Which letter stands before a value, and which value behind a letter: what choosing takes, without the picture."
+    options = rng.sample(world.VALUES[rng.choice(world.PREMISE_KINDS)], 4)
+    first = _inline(options)
+    there = [Branch(f"{first}\nLetter of {o}:", x, 3., "letter") for x, o in zip("ABCD", options)]
+    return there + [Branch(f"{first}\nOption {x}:", o, 3., "option") for x, o in zip("ABCD", options)]
 
 def ask_one(scene: Scene, rng: random.Random, mc: bool) -> list[Branch]:
     "One question of each kind, with a true and with a false premise."
@@ -148,8 +150,8 @@ def real_answers(scene: Scene, rng: random.Random, mc: bool, n: int, layout: str
     return [Branch(answer_text(p, layout, paraphrase, suffix), p.reply, 3., "real_mc" if mc else "real_oe") for p in posed]
 
 # %% ../nbs/51_tiny_training.ipynb #b6bd71da
-SHORT_MIX = (("look", .18), ("short_oe", .22), ("short_mc", .26), ("ask_oe", .12), ("ask_mc", .08), ("short_lists", .14))
-REAL_MIX = (("look", .05), ("short_oe", .04), ("short_mc", .08), ("ask_oe", .05), ("ask_mc", .04),
+SHORT_MIX = (("look", .16), ("short_oe", .22), ("short_mc", .22), ("letters", .08), ("ask_oe", .12), ("ask_mc", .08), ("short_lists", .12))
+REAL_MIX = (("look", .04), ("short_oe", .04), ("short_mc", .06), ("letters", .03), ("ask_oe", .05), ("ask_mc", .04),
             ("real_oe", .20), ("real_mc", .24), ("list_oe", .14), ("list_mc", .16))
 
 def lesson(scene: Scene, rng: random.Random, real: bool) -> tuple[list[Branch], bool]:
@@ -157,6 +159,7 @@ def lesson(scene: Scene, rng: random.Random, real: bool) -> tuple[list[Branch], 
     names, weights = zip(*(REAL_MIX if real else SHORT_MIX))
     name = rng.choices(names, weights)[0]
     if name == "look": return look(scene, rng), True
+    if name == "letters": return letters(scene, rng), True
     if name == "short_lists": return short_lists(scene, rng), True
     if name.startswith("short"): return short_answers(scene, rng, name.endswith("mc"), 6 if name.endswith("mc") else 12), True
     if name.startswith("ask"): return ask_one(scene, rng, name.endswith("mc")), True

@@ -1,0 +1,147 @@
+"The pipeline on scripted models: every outcome in its place, nothing lost, and the table recomputed by a second, independent count."
+import gc, json, math, tracemalloc
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+import unsaf
+from unsaf.core import ImageError, ModelError, Picture, Reply, Sample, UnsafError
+from unsaf.models.base import Replay, Scripted
+
+WRITES = ("provide", "Generate", "generate k", "Please generate")
+
+
+def writing(request) -> bool:
+    return request.max_tokens > 100
+
+
+def pictures(n: int, size: int = 8) -> list[Sample]:
+    return [Sample(Picture(f"p{i}", lambda i=i: Image.new("RGB", (size, size), (i % 256, 0, 0)))) for i in range(n)]
+
+
+def oe(request):
+    if writing(request):
+        easy = "can be answered directly" in request.text
+        return "Here you are:\n" + "\n".join(f"{i}. Question: {'Is' if easy else 'Why'} number {i}?" for i in range(1, 6))
+    n = int(request.text.split("number ")[1][0])
+    easy = "Is number" in request.text
+    return [Reply("yes" if easy else "unanswerable"), Reply("unanswerable" if easy else "because"), Reply(""), Reply("", finish="refused", error="filter"),
+            Reply("", finish="failed", error="timeout")][n - 1]
+
+
+def test_each_outcome_has_its_place():
+    r = unsaf.assess(Scripted(oe), pictures(3), "oe", k=5)
+    assert len(r.table) == 30
+    by = r.table.groupby(["answerable", "outcome"]).size().to_dict()
+    assert by == {(a, o): 3 for a in (True, False) for o in ("answered", "abstained", "unreadable", "refused", "failed")}
+    assert r.table.cell.value_counts().to_dict() == dict(TA=3, FU=3, TU=3, FA=3) and r.table.cell.isna().sum() == 18
+    assert r.scores.leftovers == {"chatter": 6}
+    assert r.scores.bounds.worst.unf1 < r.scores.unf1 < r.scores.bounds.best.unf1
+    assert r.calls["failed"] == 6 and set(r.table.loc[r.table.outcome == "failed", "error"]) == {"timeout"}
+
+
+def test_scores_equal_a_second_count():
+    rng = np.random.default_rng(0)
+    answers = {}
+    def model(request):
+        if writing(request): return oe(request)
+        return answers.setdefault((request.pictures[0].digest, request.text), str(rng.choice(["yes", "unanswerable", "blue"])))
+    r = unsaf.assess(Scripted(model), pictures(25), "oe", k=5)
+    said = r.table.reply.str.contains("unanswerable")
+    ta, fa, tu, fu = ((r.table.answerable & ~said).sum(), (~r.table.answerable & ~said).sum(), (~r.table.answerable & said).sum(), (r.table.answerable & said).sum())
+    assert r.scores.unf1 == pytest.approx(2 * ta / (2 * ta + fa + fu))
+    assert r.scores.youden_j == pytest.approx(ta / (ta + fu) - fa / (fa + tu))
+    assert r.scores.intervals["unf1"].low < r.scores.unf1 < r.scores.intervals["unf1"].high
+
+
+def test_multiple_choice_reads_letters_and_probabilities():
+    options = "A. red\nB. blue\nC. green\nD. black"
+    def model(request):
+        if writing(request): return f"Question: Which color?\n{options}\nQuestion: Which shade?\n{options}"
+        assert request.candidates == ("A", "B", "C", "D", "unanswerable")
+        return Reply("B", candidates={c: math.log(p) for c, p in zip(request.candidates, (.1, .2, .05, .05, .1))}, logprobs=(math.log(.2),))
+    r = unsaf.assess(Scripted(model), pictures(2), "mc", k=2)
+    assert set(r.table.answer) == {"B"} and set(r.table.cell) == {"TA", "FA"}
+    assert np.allclose(r.table.p_abstain, .1) and np.allclose(r.table.p_abstain_choice, .2) and np.allclose(r.table.p_reply, .2)
+    assert r.table.options.iloc[0] == "red | blue | green | black"
+
+
+def test_logit_mode_decodes_nothing():
+    def model(request):
+        if writing(request): return "Question: Which?\nA. a\nB. b\nC. c\nD. d"
+        assert request.decide
+        return "unanswerable"
+    r = unsaf.assess(Scripted(model), pictures(1), "mc", k=1, answer_mode="logit")
+    assert r.table.cell.tolist() == ["FU", "TU"]
+
+
+@pytest.mark.parametrize("options,word", [(dict(layout="paper"), "Image:"), (dict(suffix="audacity"), "Think carefully"), (dict(suffix="timidity"), "Trust your instincts"),
+                                          (dict(paraphrase=2), ""), (dict(template="qwen"), ""), (dict(template="gpt"), "cot")])
+def test_options_reach_the_prompt_and_the_key(options, word):
+    model, store = Scripted(oe), unsaf.Store()
+    unsaf.assess(model, pictures(1), "oe", store=store)
+    plain, model.asked = model.asked, []
+    unsaf.assess(model, pictures(1), "oe", store=store, **options)
+    assert model.asked, "a changed prompt must be asked anew"
+    assert not set(plain) & set(model.asked)
+    answers = [r for r in model.asked if not writing(r) or "cot" in r.text]
+    assert all(word in r.text for r in answers)
+    if "template" in options: assert all(r.system for r in model.asked)
+
+
+def test_settings_that_do_not_go_together_cost_nothing():
+    model = Scripted(oe)
+    for bad in (dict(setting="essay"), dict(k=0), dict(layout="upside"), dict(suffix="brave"), dict(paraphrase=4), dict(template="vicuna"),
+                dict(answer_mode="logit"), dict(temperature=-1.0), dict(colour="red")):
+        with pytest.raises(UnsafError) as e: unsaf.assess(model, pictures(1), **bad)
+        assert "\n" not in str(e.value)
+    assert not model.asked
+
+
+def test_nothing_counted_is_an_error_not_a_zero():
+    r = unsaf.assess(Scripted(lambda r: "I would rather not."), pictures(2))
+    assert len(r.table) == 0 and list(r.table.columns) and len(r.lists) == 4
+    with pytest.raises(UnsafError, match="nothing could be scored"): r.scores
+
+
+def test_a_replay_gives_the_same_table_without_the_model(tmp_path):
+    first = unsaf.assess(Scripted(oe, name="m"), pictures(3), store=tmp_path)
+    second = unsaf.assess(Replay(tmp_path), pictures(3))
+    pd.testing.assert_frame_equal(first.table.drop(columns="error"), second.table.drop(columns="error"))
+
+
+def test_a_broken_picture_is_one_failure_wherever_it_stands():
+    def broken(): raise ImageError("p.png: truncated")
+    samples = pictures(5)
+    samples[3] = Sample(Picture("p3", broken))
+    r = unsaf.assess(Scripted(oe), samples, block=2)
+    assert r.failures.image_id.tolist() == ["p3"] and r.images == ["p0", "p1", "p2", "p4"] and len(r.table) == 40
+    with pytest.raises(UnsafError, match="nothing could be scored"): unsaf.assess(Scripted(oe), [samples[3]]).scores
+
+
+def test_memory_stays_flat():
+    def run(n: int) -> int:
+        gc.collect()
+        tracemalloc.start()
+        unsaf.assess(Scripted(oe), pictures(n, size=300), k=5, block=4)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+    run(4)
+    small, large = run(8), run(80)
+    assert large - small < 72 * 300 * 300 * 3 / 4     # holding them all would cost four times that
+
+
+def test_saved_files_hold_everything(tmp_path):
+    r = unsaf.assess(Scripted(oe), pictures(3))
+    r.save(tmp_path)
+    table = pd.read_csv(tmp_path / "table-oe.csv", keep_default_na=False)
+    assert len(table) == 30 and table.cell.tolist() == r.table.cell.fillna("").tolist()
+    scores = json.loads((tmp_path / "scores-oe.json").read_text())
+    assert scores["scores"]["counts"] == dict(TA=3, FA=3, TU=3, FU=3) and scores["plan"]["setting"] == "oe"
+
+
+def test_one_picture_has_a_score_but_no_interval():
+    r = unsaf.assess(Scripted(oe), pictures(1))
+    assert 0 < r.scores.unf1 < 1 and math.isnan(r.scores.intervals["unf1"].low)
+    assert "undefined" in r.scores.sentence and str(r.scores)
