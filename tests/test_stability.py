@@ -270,7 +270,7 @@ def test_exact_p_by_full_enumeration(seed, statistic):
 
 
 def test_drawn_p_approaches_the_exact_one():
-    d = np.random.default_rng(0).normal(.45, 1, 15)
+    d = np.random.default_rng(0).normal(.8, 1, 15)
     signs = 1 - 2 * ((np.arange(2**15)[:, None] >> np.arange(15)) & 1)
     truth = np.mean(np.abs(signs @ d) >= abs(d.sum()) - 1e-12)
     drawn = paired_permutation(d, np.zeros(15), n=20_000)

@@ -91,14 +91,15 @@ def internvl():
 
 
 def gemma():
-    "Sliding-window attention: a cache that cannot be cut back."
+    "A layer with a sliding window: its cache cannot be cut back."
     import transformers as tf
     tok = tokenizer(["<pad>", "<eos>", "<bos>", "<turn>", "<eot>", "<boi>", "<eoi>", "<img>"], "<pad>", "<eos>", "<bos>",
                     image_token="<img>", boi_token="<boi>", eoi_token="<eoi>")
     ids = tok.convert_tokens_to_ids
     processor = tf.Gemma3Processor(image_processor=tf.Gemma3ImageProcessorPil(size={"height": 56, "width": 56}), tokenizer=tok,
                                    image_seq_length=4, chat_template=TURNS)
-    config = tf.Gemma3Config(text_config=language(tok, head_dim=16, sliding_window=16, query_pre_attn_scalar=16),
+    config = tf.Gemma3Config(text_config=language(tok, head_dim=16, sliding_window=16, query_pre_attn_scalar=16,
+                                                  layer_types=["sliding_attention", "full_attention"]),
                              vision_config=dict(image_size=56, patch_size=14, vision_use_head=False, **VISION),
                              mm_tokens_per_image=4, boi_token_index=ids("<boi>"), eoi_token_index=ids("<eoi>"),
                              image_token_index=ids("<img>"))

@@ -243,7 +243,7 @@ def _hopeless(self: Api, run: _Run, fault: Fault, tries: int) -> bool:
     if fault.kind not in RETRIED: raise ModelError(run.line(self._stop(fault)))
     if fault.kind == "unreachable" and not self._heard:
         if tries <= min(2, self.retries): return False
-        raise ModelError(run.line(f"{self.url} is not reachable ({fault.said}): start the server or check the address"))
+        raise ModelError(run.line(f"{self.url} is not reachable: start the server or check the address ({fault.said})"))
     if fault.after is not None and fault.after > self.max_wait: return True
     return tries > (min(1, self.retries) if run.down and fault.kind != "rate_limit" else self.retries)
 

@@ -6,6 +6,7 @@
 __all__ = ['load']
 
 # %% ../../nbs/46_load.ipynb #c66edb8c
+from inspect import signature
 from pathlib import Path
 from typing import Any
 from ..core import ModelError
@@ -19,7 +20,7 @@ def load(
     "The model that `name` stands for; raises `ModelError` with one line where there is none."
     kind, colon, rest = name.partition(":")
     if kind == "api" and colon: return _api(name, options)
-    if kind == "replay" and colon: return Replay(rest, **options)
+    if kind == "replay" and colon: return Replay(rest, **_fitting(Replay, options, name))
     if kind == "hf" and colon: return _hub(rest, options)
     from unsaf import tiny
     if name in tiny.names(): return _tiny(name, options)
@@ -30,8 +31,8 @@ def load(
 
 def _api(name: str, options: dict) -> Model:
     _need("openai", "api")
-    from unsaf.models.api import from_spec
-    return from_spec(name, **options)
+    from unsaf.models.api import Api, from_spec
+    return from_spec(name, **_fitting(Api, options, name))
 
 def _hub(rest: str, options: dict) -> Model:
     path, _, revision = rest.partition("@")
@@ -41,13 +42,20 @@ def _hf(path: str, options: dict) -> Model:
     _need("torch", "hf")
     _need("transformers", "hf")
     from unsaf.models.hf import HF
-    return HF(path, **options)
+    return HF(path, **_fitting(HF, options, path))
 
 def _tiny(name: str, options: dict) -> Model:
     from unsaf import tiny
     model = _hf(str(tiny.path(name)), {"name": name, **options})
     model.note = f"{name} is a model of the testbed: tiny, trained on drawn scenes. Its scores say nothing about any real model."
     return model
+
+def _fitting(backend: type, options: dict, name: str) -> dict:
+    "`options`, if the backend knows them all."
+    known = list(signature(backend).parameters)
+    for option in options:
+        if option not in known: raise ModelError(f"model {name}: option {option!r} is not for {backend.__name__} models; they take {', '.join(known)}")
+    return options
 
 def _need(package: str, extra: str) -> None:
     "One line instead of a traceback where an optional package is missing."
