@@ -13,8 +13,8 @@ FORM = "circle square triangle star cross".split()
 MANY = "circles squares triangles stars crosses".split()
 ROW, COL = ("top", "middle", "bottom"), ("left", "center", "right")
 SPOT = {(r, c): "center" if r == c == 1 else f"{ROW[r]} {COL[c]}" for r in range(3) for c in range(3)}
-NEVER = ["who owns the {}", "who painted the {}", "what is the name of the {}", "how much does the {} cost", "how heavy is the {}",
-         "how old is the {}", "what does the {} smell like", "when was the {} drawn", "what is hidden behind the {}",
+NEVER = ["who owns the {}", "who painted the {}", "what is the name of the {}", "how much does the {} cost",
+         "how heavy is the {}", "how old is the {}", "what does the {} smell like", "when was the {} drawn", "what is hidden behind the {}",
          "what is the {} made of", "how warm is the {}", "where was the {} bought"]
 
 
@@ -30,16 +30,18 @@ def book(scene):
         spots = [x for x, (p, f) in here.items() if (paint is None or p == paint) and (form is None or f == form)]
         noun = f"{paint or ''} {form or 'object'}".strip()
         plural = f"{paint or ''} {MANY[FORM.index(form)] if form else 'objects'}".strip()
-        for text in ("what color is the {}", "which color does the {} have"): out[text.format(noun)] = "color", {here[x][0] for x in spots}
-        for text in ("what shape is the {}", "what is the shape of the {}"): out[text.format(noun)] = "shape", {here[x][1] for x in spots}
-        for text in ("where is the {}", "in which part of the image is the {}"): out[text.format(noun)] = "where", {SPOT[x] for x in spots}
-        for text in ("how many {} are there", "how many {} can you see"): out[text.format(plural)] = "count", {str(len(spots))}
-        for text in ("is there a {} in the image", "does the image show a {}"): out[text.format(noun)] = "exist", {"yes" if spots else "no"}
-        for text in NEVER: out[text.format(noun)] = "unobservable", None
+        told = [("color", noun, {here[x][0] for x in spots}, "what color is the {}", "which color does the {} have"),
+                ("shape", noun, {here[x][1] for x in spots}, "what shape is the {}", "what is the shape of the {}"),
+                ("where", noun, {SPOT[x] for x in spots}, "where is the {}", "in which part of the image is the {}"),
+                ("count", plural, {str(len(spots))}, "how many {} are there", "how many {} can you see"),
+                ("exist", noun, {"yes" if spots else "no"}, "is there a {} in the image", "does the image show a {}"),
+                ("unobservable", noun, None, *NEVER)]
+        for kind, name, answers, *texts in told: out |= {t.format(name): (kind, answers) for t in texts}
     for spot, name in SPOT.items():
         paint, form = here.get(spot, (None, None))
         for text in ("what shape is in the {}", "which shape is at the {}"): out[text.format(name)] = "atshape", {form} - {None}
-        for text in ("what color is the object in the {}", "which color is at the {}"): out[text.format(name)] = "atcolor", {paint} - {None}
+        for text in ("what color is the object in the {}", "which color is at the {}"):
+            out[text.format(name)] = "atcolor", {paint} - {None}
     return out
 
 
@@ -52,7 +54,8 @@ def second(scene, question, options=()):
     if not answers: return "unanswerable", set(), "false premise", kind
     if not options: return ("answerable" if len(answers) == 1 else "ambiguous"), answers, "", kind
     hits = [o for o in options if o in answers]
-    return ("unanswerable", set(), "no right option", kind) if not hits else ("answerable" if len(hits) == 1 else "ambiguous", set(hits), "", kind)
+    if not hits: return "unanswerable", set(), "no right option", kind
+    return ("answerable" if len(hits) == 1 else "ambiguous"), set(hits), "", kind
 
 
 def agree(scene, question, options=()):
@@ -76,7 +79,8 @@ def test_both_oracles_and_the_author_agree_on_generated_questions():
     for i in range(300):
         s = world.scene(101, i)
         for r in (None, rng):
-            posed = [p for k in world.KINDS if (p := world.answerable(s, k, r))] + [world.false_premise(s, k, r) for k in world.PREMISE_KINDS]
+            posed = [p for k in world.KINDS if (p := world.answerable(s, k, r))]
+            posed += [world.false_premise(s, k, r) for k in world.PREMISE_KINDS]
             posed += [world.unobservable(s, t, r) for t in world.UNOBSERVABLE]
             posed += [world.with_options(s, p, r) for p in posed if p.kind != "exist"]
             posed += [world.with_options(s, p, rng, miss=True) for p in posed if p.kind in world.PREMISE_KINDS and not p.options]
@@ -100,15 +104,16 @@ def test_two_things_of_one_name_are_ambiguous():
     assert agree(s, "What color is the star?", ("red", "red", "green", "orange")).status == "ambiguous"
 
 
-@pytest.mark.parametrize("question", ["", "What color is the sky?", "What color is the circle and the star?", "What color is the pink circle?",
-                                      "Who owns the dog?", "Where is the circle circle?", "How many circle are there?"])
+@pytest.mark.parametrize("question", ["", "What color is the sky?", "What color is the circle and the star?",
+                                      "What color is the pink circle?", "Who owns the dog?", "Where is the circle circle?", "How many circle are there?"])
 def test_what_is_not_in_the_grammar_is_unread(question):
     s = world.scene(0, 0)
     v = agree(s, question)
     assert v.status == "unread" and not is_right(v, "red") and not is_right(v, "unanswerable")
 
 
-@given(st.integers(0, 500), st.sampled_from(world.KINDS), st.sampled_from(["  ", "\n", " \t "]), st.sampled_from(["", "?", " ?", "."]), st.booleans())
+@given(st.integers(0, 500), st.sampled_from(world.KINDS), st.sampled_from(["  ", "\n", " \t "]),
+       st.sampled_from(["", "?", " ?", "."]), st.booleans())
 def test_case_spacing_and_the_final_mark_do_not_matter(i, kind, gap, mark, upper):
     s = world.scene(102, i)
     p = world.answerable(s, kind)

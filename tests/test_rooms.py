@@ -21,10 +21,12 @@ def rooms() -> dict[str, str]:
 def top_level_imports(module: str) -> set[str]:
     "What a module imports when it is imported itself (not inside functions)."
     tree = ast.parse((root / (module.replace(".", "/") + ".py")).read_text())
-    found = set()
+    found, package = set(), module.split(".")
     for node in tree.body:
         if isinstance(node, ast.Import): found |= {a.name for a in node.names}
-        if isinstance(node, ast.ImportFrom): found |= {node.module} | {f"{node.module}.{a.name}" for a in node.names}
+        if isinstance(node, ast.ImportFrom):
+            base = ".".join(package[:-node.level] + ([node.module] if node.module else [])) if node.level else node.module
+            found |= {base} | {f"{base}.{a.name}" for a in node.names}
     return found
 
 

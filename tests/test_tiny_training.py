@@ -4,11 +4,12 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 from unsaf import prompts, tiny, world
-from unsaf import tiny_training as T
+from unsaf import tiny_lessons as L, tiny_training as T
 from unsaf.core import ModelError, Picture, Question
 from unsaf.tiny_exam import bundle
 
-SMALL = T.Recipe(size="s", ranks=1, images=2, vision_steps=2, short_steps=4, real_steps=4, warmup=2)
+SMALL = T.Recipe(size="s", ranks=1, images=2, vision_steps=2, short_steps=4, choice_steps=0, answer_steps=0, real_steps=4,
+                 warmup=2)
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +36,14 @@ def turn(prompt, image_first):
 def test_a_packed_lesson_costs_what_its_branches_cost_alone(made, layout, mc):
     run, processor = made
     scene = world.scene(1, 0)
-    branches, first = T.real_answers(scene, random.Random(0), mc, 4, layout, 0), layout == "image_first"
+    branches, first = L.real_answers(scene, random.Random(0), mc, 4, layout, 0), layout == "image_first"
     packed = T.pack(run.encoder, branches, first)
     loss, _ = T.tree_loss(run.model, T.collate([packed], run.encoder), T.pixels([world.render(scene)]))
     total = weight = 0.
     for b in branches:
         turns = [{"role": "user", "content": turn(b.prompt, first)}, {"role": "assistant", "content": b.reply}]
-        x = processor(images=[world.render(scene)], text=[processor.apply_chat_template(turns, tokenize=False)], return_tensors="pt")
+        text = processor.apply_chat_template(turns, tokenize=False)
+        x = processor(images=[world.render(scene)], text=[text], return_tensors="pt")
         ids, logp = x["input_ids"][0], run.model(**x).logits[0].log_softmax(-1)
         reply = [*run.encoder.encode(b.reply), run.encoder.end]
         assert ids[-len(reply):].tolist() == reply
@@ -61,11 +63,11 @@ def test_training_pixels_are_the_processor_s(made):
 
 def test_training_prompts_are_the_prompts_of_the_evaluation():
     p = Picture("x", lambda: None)
-    assert T.gen_text(False, "mc", 3) == prompts.gen_parts(p, "mc", False, 3)[1]
-    assert T.gen_text(True, "oe", 5, "paper") == "<image>".join(prompts.gen_parts(p, "oe", True, 5, layout="paper")[::2])
+    assert L.gen_text(False, "mc", 3) == prompts.gen_parts(p, "mc", False, 3)[1]
+    assert L.gen_text(True, "oe", 5, "paper") == "<image>".join(prompts.gen_parts(p, "oe", True, 5, layout="paper")[::2])
     posed = world.answerable(world.scene(0, 0), "where")
-    assert T.answer_text(posed) == prompts.answer_parts(p, Question(posed.text, "oe", True))[1]
-    assert posed.text in T.answer_text(posed) and "<image>" not in T.answer_text(posed)
+    assert L.answer_text(posed) == prompts.answer_parts(p, Question(posed.text, "oe", True))[1]
+    assert posed.text in L.answer_text(posed) and "<image>" not in L.answer_text(posed)
 
 
 def test_every_lesson_is_right():
@@ -75,7 +77,7 @@ def test_every_lesson_is_right():
     for i in range(300):
         scene = world.scene(2, i)
         for mc in (False, True):
-            p = T.answer_question(scene, rng, mc)
+            p = L.answer_question(scene, rng, mc)
             assert is_right(check(scene, p.text, p.options), p.reply, p.options)
 
 
@@ -90,7 +92,7 @@ def test_lessons_depend_on_seed_rank_and_block_only(words):
 
 
 def test_the_rate_rises_stays_and_falls():
-    r = T.Recipe(short_steps=100, real_steps=100, warmup=10, decay=.5, rate=1.)
+    r = T.Recipe(short_steps=100, choice_steps=0, answer_steps=0, real_steps=100, warmup=10, decay=.5, rate=1.)
     rates = [r.rate_at(i) for i in range(200)]
     assert rates[0] == .1 and rates[10:100] == [1.]*90 and rates[150] == .5 and rates[-1] == .02
 
@@ -108,14 +110,15 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(words):
     T.load_state(resumed)
     assert resumed.step == 4
     T.teach(resumed)
-    for (name, a), b in zip(straight.model.state_dict().items(), resumed.model.state_dict().values()): assert torch.equal(a, b), name
+    again = resumed.model.state_dict()
+    for name, a in straight.model.state_dict().items(): assert torch.equal(a, again[name]), name
     assert any(not torch.equal(a, start[k]) for k, a in straight.model.state_dict().items())
 
 
 def test_from_recipe_to_card(tmp_path):
     "The command that makes a checkpoint, and the card that it gets; then damage is noticed."
     T.main(["--out", str(tmp_path), "--size", "s", "--ranks", "1", "--images", "2", "--vision-steps", "2", "--short-steps", "4",
-            "--real-steps", "4", "--scenes", "100"])
+            "--choice-steps", "0", "--answer-steps", "0", "--real-steps", "4", "--scenes", "100"])
     card = bundle(tmp_path, tmp_path/"tiny-x", images=2)
     assert card["recipe"]["size"] == "s" and card["sha256"] == tiny.checksum(tmp_path/"tiny-x") and card["step"] == 8
     assert json.loads((tmp_path/"tiny-x"/"card.json").read_text())["exam"]["answering"]

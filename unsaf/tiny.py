@@ -46,7 +46,8 @@ def tokenizer(corpus: Iterable[str], entries: int = 1536) -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
     bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    bpe.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True),
+                                                 pre_tokenizers.ByteLevel(add_prefix_space=False)])
     bpe.decoder = decoders.ByteLevel()
     special = ["<pad>", "<unk>", USER, ASSISTANT, END, IMAGE]
     bpe.train_from_iterator(corpus, trainers.BpeTrainer(vocab_size=entries, special_tokens=special, show_progress=False,
@@ -69,14 +70,15 @@ def config(size: str, tokenizer: Any) -> Any:
     from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig
     if size not in SIZES: raise ModelError(f"size {size!r} is unknown: use one of {', '.join(SIZES)}")
     v, t = SIZES[size]
-    vision = CLIPVisionConfig(hidden_size=v.width, intermediate_size=v.hidden, num_hidden_layers=v.layers, num_attention_heads=v.heads,
-                              image_size=IMAGE_PIXELS, patch_size=CELL_PIXELS, projection_dim=v.width)
-    text = LlamaConfig(vocab_size=-(-len(tokenizer) // 8)*8, hidden_size=t.width, intermediate_size=t.hidden, num_hidden_layers=t.layers,
-                       num_attention_heads=t.heads, num_key_value_heads=t.heads, max_position_embeddings=2048, tie_word_embeddings=True,
-                       bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
-    return LlavaConfig(vision_config=vision.to_dict(), text_config=text.to_dict(), image_seq_length=PATCHES, vision_feature_layer=-1,
-                       image_token_index=tokenizer.convert_tokens_to_ids(IMAGE), vision_feature_select_strategy="default",
-                       tie_word_embeddings=True, unsaf_template="none")
+    vision = CLIPVisionConfig(hidden_size=v.width, intermediate_size=v.hidden, num_hidden_layers=v.layers, projection_dim=v.width,
+                              num_attention_heads=v.heads, image_size=IMAGE_PIXELS, patch_size=CELL_PIXELS)
+    text = LlamaConfig(vocab_size=-(-len(tokenizer) // 8)*8, hidden_size=t.width, intermediate_size=t.hidden,
+                       num_hidden_layers=t.layers, num_attention_heads=t.heads, num_key_value_heads=t.heads,
+                       max_position_embeddings=2048, tie_word_embeddings=True, bos_token_id=None,
+                       eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
+    return LlavaConfig(vision_config=vision.to_dict(), text_config=text.to_dict(), image_seq_length=PATCHES,
+                       image_token_index=tokenizer.convert_tokens_to_ids(IMAGE), vision_feature_layer=-1,
+                       vision_feature_select_strategy="default", tie_word_embeddings=True, unsaf_template="none")
 
 # %% ../nbs/50_tiny.ipynb #4d8a5530
 def build(size: str, tokenizer: Any, seed: int = 0) -> Any:
@@ -114,7 +116,7 @@ def card(name: str) -> dict[str, Any]:
     return json.loads(file.read_text())
 
 def path(name: str) -> Path:
-    "Folder of a bundled model, for `AutoProcessor` and `AutoModelForImageTextToText`; raises `ModelError`, also for damaged weights."
+    "Folder of a bundled model, for `from_pretrained`; raises `ModelError` for an unknown name and for damaged weights."
     expected, folder = card(name)["sha256"], _shelf()/name
-    if checksum(folder) != expected: raise ModelError(f"{folder/'model.safetensors'} is not what its card describes: install the package anew")
-    return folder
+    if checksum(folder) == expected: return folder
+    raise ModelError(f"{folder/'model.safetensors'} is not what its card describes: install the package anew")

@@ -230,7 +230,10 @@ def answerable(scene: Scene, kind: str, rng: random.Random | None = None) -> Pos
 def false_premise(scene: Scene, kind: str, rng: random.Random | None = None) -> Posed:
     "A question of one of `PREMISE_KINDS` about something that the scene does not show."
     first, last = scene.things[0], scene.things[-1]
-    pick = (lambda what, after: rng.choice(absent(scene, what))) if rng else (lambda what, after: _next(absent(scene, what), after))
+
+    def pick(what: str, after: str) -> str:
+        return rng.choice(absent(scene, what)) if rng else _next(absent(scene, what), after)
+
     if kind == "color": noun = pick("shape", first.shape)
     elif kind == "shape": noun = _noun(pick("color", first.color), None)
     elif kind == "atshape": noun = pick("cell", first.place)
@@ -254,7 +257,8 @@ def unobservable(scene: Scene, template: str, rng: random.Random | None = None) 
 # %% ../nbs/25_world.ipynb #1ec29f39
 def _domain(posed: Posed) -> tuple[str, ...]:
     if posed.kind != "unobservable": return VALUES[posed.kind]
-    return next(v for t, v in UNOBSERVABLE.items() if posed.text.startswith(t.split("{}")[0]) and posed.text.endswith(t.split("{}")[1]))
+    halves = {tuple(t.split("{}")): v for t, v in UNOBSERVABLE.items()}
+    return next(v for (a, b), v in halves.items() if posed.text.startswith(a) and posed.text.endswith(b))
 
 def _window(scene: Scene, posed: Posed, domain: Sequence[str]) -> tuple[str, ...]:
     "Four neighbours of a vocabulary; the right answer is at the letter that the number of things decides."
@@ -283,7 +287,7 @@ def _some(pool: Sequence[str], k: int, turn: int, rng: random.Random | None) -> 
 
 def question_list(scene: Scene, asked: bool, setting: "str | Setting" = "oe", k: int = 5,
                   rng: random.Random | None = None) -> list[Posed]:
-    "`k` questions of different kinds in a fixed order; `rng` varies the kinds. Raises `UnsafError` where there are not so many kinds."
+    "`k` questions of different kinds in a fixed order; `rng` varies the kinds. Raises `UnsafError` if there are fewer kinds."
     mc, turn = setting_of(setting) is Setting.MC, scene.things[0].cell + len(scene.things)
     if asked:
         posed = {p.kind: p for x in (CHOICE_KINDS if mc else KINDS) if (p := answerable(scene, x))}
@@ -291,7 +295,8 @@ def question_list(scene: Scene, asked: bool, setting: "str | Setting" = "oe", k:
         found = [posed[x] for x in _some(list(posed), k, turn, rng)]
     else:
         n = min(len(PREMISE_KINDS), int(k*.6 + .5) if k > 1 or not rng else rng.randint(0, 1))
-        if k - n > len(UNOBSERVABLE): raise UnsafError(f"there are {n + len(UNOBSERVABLE)} kinds of unanswerable questions, not {k}")
+        most = n + len(UNOBSERVABLE)
+        if k > most: raise UnsafError(f"there are {most} kinds of unanswerable questions, not {k}")
         found = [false_premise(scene, x) for x in _some(PREMISE_KINDS, n, turn, rng)]
         found += [unobservable(scene, x) for x in _some(list(UNOBSERVABLE), k-n, turn, rng)]
     return [with_options(scene, p) for p in found] if mc else found

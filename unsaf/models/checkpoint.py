@@ -123,9 +123,11 @@ def images_only() -> Iterator[Any]:
     if is_torchvision_available():
         yield None
         return
+    from importlib import import_module
     from transformers import processing_utils
-    from transformers.models.auto import video_processing_auto
-    stub, library, auto = _stand_in(), processing_utils.transformers_module, video_processing_auto.AutoVideoProcessor
+    # as an attribute of its package the module is a dummy until something else has imported it
+    auto = import_module("transformers.models.auto.video_processing_auto").AutoVideoProcessor
+    stub, library = _stand_in(), processing_utils.transformers_module
     kept, dummy = auto.__dict__["from_pretrained"], library.BaseVideoProcessor
     auto.from_pretrained = classmethod(lambda cls, *a, **k: stub)
     library.BaseVideoProcessor = type(stub).__mro__[1]   # the class that a processor checks its parts against
