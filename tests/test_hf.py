@@ -511,12 +511,11 @@ def test_the_stand_in_leaves_no_trace(folders):
     assert load_processor(str(folders("qwen"))).image_processor
 
 
-@pytest.mark.parametrize("family", ("qwen", "internvl"))
-def test_a_family_with_video_can_be_the_first_to_load(folders, family):
-    "What is loaded lazily depends on what was loaded before, so this needs a process of its own."
+def test_the_stand_in_needs_nothing_loaded_before():
+    "What transformers loads lazily depends on what was loaded before, so this needs a process of its own."
     import subprocess, sys
-    code = "import sys; from unsaf.models.checkpoint import load_processor; load_processor(sys.argv[1]).image_processor"
-    done = subprocess.run([sys.executable, "-c", code, str(folders(family))], capture_output=True, text=True)
+    code = "from unsaf.models.checkpoint import images_only\nwith images_only(): pass"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-500:]
 
 

@@ -182,11 +182,12 @@ def versions() -> dict[str, str]:
     "The libraries that decide what the checkpoint says."
     return {name: metadata.version(name) for name in ("torch", "transformers", "tokenizers", "numpy", "pillow")}
 
-def bundle(run: Path, folder: Path, images: int = 64, hardware: str | None = None) -> dict[str, Any]:
-    "Copy a finished run's model to `folder`, examine it and write its card."
+def bundle(run: Path, folder: Path, images: int = 64, **facts: str | None) -> dict[str, Any]:
+    "Copy a finished run's model to `folder`, examine it and write its card; `facts` go on the card as they are."
     shutil.copytree(run/"model", folder, dirs_exist_ok=True)
+    for file in folder.iterdir(): file.chmod(0o644)
     record = json.loads((run/"run.json").read_text())
-    card = {"name": folder.name, "sha256": tiny.checksum(folder), **record, "hardware": hardware,
+    card = {"name": folder.name, "sha256": tiny.checksum(folder), **record, **facts,
             "versions": versions(), "exam": exam(folder, images)}
     (folder/"card.json").write_text(json.dumps(card, indent=1))
     return card
@@ -198,7 +199,8 @@ def main(argv: Sequence[str] | None = None):
     p.add_argument("--folder", type=Path, required=True)
     p.add_argument("--images", type=int, default=64)
     p.add_argument("--hardware")
+    p.add_argument("--note")
     a = p.parse_args(argv)
-    print(json.dumps(bundle(a.run, a.folder, a.images, a.hardware)["exam"], indent=1))
+    print(json.dumps(bundle(a.run, a.folder, a.images, hardware=a.hardware, note=a.note)["exam"], indent=1))
 
 if __name__ == "__main__" and "__file__" in globals(): main()

@@ -58,10 +58,9 @@ class Packed:
     "A lesson as one sequence."
     ids: list[int]
     positions: list[int]
-    segments: list[int]
-    parents: list[int]
+    segments: list[int]      # 0 for the trunk, then 1, 2, ... for the branches
     weights: list[float]     # of predicting the next token
-    topics: list[int]
+    topics: list[int]        # places in the encoder's list
 
 class Encoder:
     "Prompts and replies as token ids."
@@ -95,18 +94,17 @@ def pack(encoder: Encoder, branches: Sequence[Branch], image_first: bool) -> Pac
     same = len(os.path.commonprefix(prompts))
     trunk += prompts[0][:same]
     n = len(trunk)
-    ids, positions, segments, parents = list(trunk), list(range(n)), [0]*n, [-1]
+    ids, positions, segments = list(trunk), list(range(n)), [0]*n
     weights, topics = [0.]*n, [0]*n
-    for b, prompt in zip(branches, prompts):
+    for number, (b, prompt) in enumerate(zip(branches, prompts), 1):
         before, reply = [*prompt[same:], encoder.assistant], [*encoder.encode(b.reply), encoder.end]
         ids += before + reply
         positions += range(n, n + len(before) + len(reply))
-        parents.append(0)
-        segments += [len(parents) - 1]*(len(before) + len(reply))
+        segments += [number]*(len(before) + len(reply))
         worth = [b.weight*encoder.worth(i, answer=b.weight >= 1) for i in reply]
         weights += [0.]*(len(before)-1) + worth + [0.]
         topics += [0]*(len(before)-1) + [encoder.topic(b.topic)]*len(reply) + [0]
-    return Packed(ids, positions, segments, parents, weights, topics)
+    return Packed(ids, positions, segments, weights, topics)
 
 # %% ../nbs/51_tiny_training.ipynb #ab65c883
 def collate(packed: Sequence[Packed], encoder: Encoder) -> dict[str, Any]:
@@ -210,7 +208,7 @@ class Run:
         for g, part in zip(grads, flat.div_(self.recipe.ranks).split([g.numel() for g in grads])): g.copy_(part.view_as(g))
 
     def batches(self, block: int) -> list[tuple[dict[str, Any], Any]]:
-        "Four batches of one kind of stage, sorted by length so that little is padded; a function of seed, rank and block alone."
+        "Four batches, sorted by length so that little is padded; a function of recipe, rank and block alone."
         r = self.recipe
         rng = random.Random(f"lessons {r.seed} {self.rank} {block}")
         items = []
@@ -271,7 +269,7 @@ def teach_vision(run: Run, images: int = 96, scenes: int = 6000, scale: float = 
 
 # %% ../nbs/51_tiny_training.ipynb #ebc803c4
 def teach(run: Run, every: int = 50, keep: int = 200, until: int | None = None):
-    "Stages 1 and 2; a state is kept every `keep` steps."
+    "The stages after the eyes; a state is kept every `keep` steps, and at `until` the run stops."
     torch, r, losses, seen = run.torch, run.recipe, [], defaultdict(lambda: [0, 0])
     pool = []
     while run.step < (until or r.steps):

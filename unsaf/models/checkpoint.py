@@ -8,7 +8,7 @@ __all__ = ['HUB_NAME', 'WHOLE', 'EDGE', 'SMALL', 'CALL_GROUPS', 'need_hf', 'one_
            'read_config', 'load_processor', 'load_weights', 'Checkpoint', 'load_checkpoint']
 
 # %% ../../nbs/41a_checkpoint.ipynb #e95bb190
-import hashlib, re
+import hashlib, re, sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,6 +189,8 @@ def load_weights(path: str, config: Any, dtype: Any, device: str, attn: str, rev
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForImageTextToText
+    from transformers.utils import logging as notes
+    if not sys.stderr.isatty(): notes.disable_progress_bar()  # a bar in a log file or a notebook is noise
     source, _ = locate(path)
     try:
         model, info = AutoModelForImageTextToText.from_pretrained(
