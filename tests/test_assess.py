@@ -5,11 +5,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 import unsaf
-from unsaf.core import ImageError, ModelError, Picture, Reply, Sample, UnsafError
+from unsaf.core import ImageError, Picture, Reply, Sample, UnsafError
 from unsaf.models.base import Replay, Scripted
-
-WRITES = ("provide", "Generate", "generate k", "Please generate")
-
 
 def writing(request) -> bool:
     return request.max_tokens > 100
@@ -25,8 +22,8 @@ def oe(request):
         return "Here you are:\n" + "\n".join(f"{i}. Question: {'Is' if easy else 'Why'} number {i}?" for i in range(1, 6))
     n = int(request.text.split("number ")[1][0])
     easy = "Is number" in request.text
-    return [Reply("yes" if easy else "unanswerable"), Reply("unanswerable" if easy else "because"), Reply(""), Reply("", finish="refused", error="filter"),
-            Reply("", finish="failed", error="timeout")][n - 1]
+    return [Reply("yes" if easy else "unanswerable"), Reply("unanswerable" if easy else "because"), Reply(""),
+            Reply("", finish="refused", error="filter"), Reply("", finish="failed", error="timeout")][n - 1]
 
 
 def test_each_outcome_has_its_place():
@@ -48,7 +45,8 @@ def test_scores_equal_a_second_count():
         return answers.setdefault((request.pictures[0].digest, request.text), str(rng.choice(["yes", "unanswerable", "blue"])))
     r = unsaf.assess(Scripted(model), pictures(25), "oe", k=5)
     said = r.table.reply.str.contains("unanswerable")
-    ta, fa, tu, fu = ((r.table.answerable & ~said).sum(), (~r.table.answerable & ~said).sum(), (~r.table.answerable & said).sum(), (r.table.answerable & said).sum())
+    easy = r.table.answerable
+    ta, fa, tu, fu = (easy & ~said).sum(), (~easy & ~said).sum(), (~easy & said).sum(), (easy & said).sum()
     assert r.scores.unf1 == pytest.approx(2 * ta / (2 * ta + fa + fu))
     assert r.scores.youden_j == pytest.approx(ta / (ta + fu) - fa / (fa + tu))
     assert r.scores.intervals["unf1"].low < r.scores.unf1 < r.scores.intervals["unf1"].high
@@ -75,7 +73,8 @@ def test_logit_mode_decodes_nothing():
     assert r.table.cell.tolist() == ["FU", "TU"]
 
 
-@pytest.mark.parametrize("options,word", [(dict(layout="paper"), "Image:"), (dict(suffix="audacity"), "Think carefully"), (dict(suffix="timidity"), "Trust your instincts"),
+@pytest.mark.parametrize("options,word", [(dict(layout="paper"), "Image:"), (dict(suffix="audacity"), "Think carefully"),
+                                          (dict(suffix="timidity"), "Trust your instincts"),
                                           (dict(paraphrase=2), ""), (dict(template="qwen"), ""), (dict(template="gpt"), "cot")])
 def test_options_reach_the_prompt_and_the_key(options, word):
     model, store = Scripted(oe), unsaf.Store()

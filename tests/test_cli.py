@@ -1,5 +1,5 @@
 "The command line as a user meets it: results, one clear line for what can be mended, and exit codes."
-import json, os, resource, socket, subprocess, sys
+import json, os, socket, subprocess, sys
 from pathlib import Path
 import pandas as pd
 import pytest

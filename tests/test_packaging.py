@@ -32,7 +32,8 @@ def test_an_installed_copy_runs_the_whole_thing(dist, tmp_path, kind):
     venv.create(tmp_path / "env", with_pip=True)
     python = tmp_path / "env/bin/python"
     subprocess.run([python, "-m", "pip", "install", "-q", "--no-deps", str(next(dist.glob(kind)))], check=True, capture_output=True)
-    site = subprocess.run([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], capture_output=True, text=True, check=True).stdout.strip()
+    ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    site = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=True).stdout.strip()
     Path(site, "dependencies.pth").write_text(sysconfig.get_path("purelib"))   # the same libraries, but not the same unsaf
     where = subprocess.run([python, "-c", "import unsaf; print(unsaf.__file__)"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert where.startswith(str(tmp_path))

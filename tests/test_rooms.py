@@ -1,5 +1,5 @@
 "The house keeps its order: imports go one way, `import unsaf` stays light, and no name hides another."
-import ast, importlib, json, pkgutil, subprocess, sys, time
+import ast, importlib, json, pkgutil, subprocess, sys
 from pathlib import Path
 import pytest
 import unsaf

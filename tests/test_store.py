@@ -1,6 +1,5 @@
 "The store: durable, first writer wins, and every complaint is one line."
-import os, subprocess, sys, threading
-from pathlib import Path
+import os, subprocess, sys
 import pytest
 from PIL import Image
 from unsaf.core import Picture, Reply, Request, StoreError

@@ -6,7 +6,7 @@
 __all__ = ['PARTS', 'KEYS', 'installed', 'parts', 'devices', 'bundled', 'lines']
 
 # %% ../nbs/89_checkup.ipynb #f02c8065
-import os, platform, shutil, sys
+import os, platform, shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Iterator
@@ -32,7 +32,8 @@ def parts() -> Iterator[str]:
         have = {p: installed(p) for p in packages}
         missing = [p for p, v in have.items() if v is None]
         found = ", ".join(f"{p} {v}" for p, v in have.items() if v)
-        yield f"{'ok' if not missing else '--'}  {what:14} {found}" + (f"   missing {', '.join(missing)}: pip install 'unsaf[{extra}]'" if missing else "")
+        todo = f"   missing {', '.join(missing)}: pip install 'unsaf[{extra}]'" if missing else ""
+        yield f"{'--' if missing else 'ok'}  {what:14} {found}{todo}"
 
 # %% ../nbs/89_checkup.ipynb #f7f385ce
 def devices() -> Iterator[str]:

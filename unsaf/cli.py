@@ -20,7 +20,8 @@ class _Lines(typer.core.TyperGroup):
             print(f"unsaf: {' '.join(str(e).split())}", file=sys.stderr)
             raise typer.Exit(e.exit_code) from None
 
-app = typer.Typer(cls=_Lines, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+app = typer.Typer(cls=_Lines, no_args_is_help=True, add_completion=False, rich_markup_mode=None,
+                  pretty_exceptions_enable=False,
                   help="Does a multimodal model know what it does not know? Label-free self-assessment of uncertainty awareness (UnSAF).",
                   epilog="Start with:  unsaf demo")
 
@@ -95,7 +96,8 @@ def assess(
     from unsaf.assessment import assess as run
     from unsaf.data.images import images as open_images
     from unsaf.models.loading import load
-    options = dict(dtype=dtype, device=device, concurrency=concurrency, key_env=key_env, prices=_prices(prices))
+    options = dict(dtype=dtype, device=device, concurrency=concurrency, key_env=key_env,
+                   prices=_prices(prices))
     pictures = open_images(images, n=limit, seed=seed)
     loaded = load(model, **{name: value for name, value in options.items() if value is not None})
     settings = ("oe", "mc") if setting == "both" else (setting,)

@@ -8,6 +8,7 @@ __all__ = ['INK', 'SOFT', 'LOOKS', 'MARKS', 'rates_axes', 'marks_axes', 'Drawing
 # %% ../nbs/80_plots.ipynb #fa03732d
 import io
 from typing import Any, Sequence
+import numpy as np
 from matplotlib.figure import Figure
 from .core import Outcome, UnsafError
 
@@ -25,7 +26,7 @@ def _shares(table: Any, answerable: bool) -> dict[str, float]:
 
 def rates_axes(ax: Any, result: Any) -> None:
     "Draw the outcome shares of an assessment into `ax`."
-    for y, (name, flag) in enumerate((("unanswerable", False), ("answerable", True))):
+    for y, flag in enumerate((False, True)):
         left = 0.0
         for outcome, share in _shares(result.table, flag).items():
             color, hatch = LOOKS[outcome]
@@ -41,7 +42,7 @@ def rates_axes(ax: Any, result: Any) -> None:
 def marks_axes(ax: Any, result: Any) -> None:
     "Draw scores with intervals into `ax`, with the line of always answering and that of a blind coin."
     scores = result.scores
-    for y, (name, label) in enumerate(reversed(MARKS)):
+    for y, (name, _) in enumerate(reversed(MARKS)):
         i = scores.intervals[name]
         ax.plot([i.low, i.high], [y, y], color=INK, lw=1.6, solid_capstyle="butt")
         ax.plot([i.value], [y], "o", color=INK, ms=6)
@@ -53,7 +54,8 @@ def marks_axes(ax: Any, result: Any) -> None:
         ax.plot([coin] * 2, where, color=SOFT, ls=":", lw=1.8, label="UnF1 of a coin, same answer rate" if first else None)
     ax.plot([0, 0], [-.4, .4], color=SOFT, ls="-", lw=1.2, label="J of any blind policy")
     ax.set(yticks=range(len(MARKS)), yticklabels=[label for _, label in reversed(MARKS)], ylim=(-.6, top + .6),
-           xlim=(min(-.05, scores.intervals["youden_j"].low - .05), 1.02), xlabel=f"score, {100 * scores.intervals['unf1'].level:g}% interval over pictures")
+           xlim=(min(-.05, np.nan_to_num(scores.intervals["youden_j"].low) - .05), 1.02),
+           xlabel=f"score, {100 * scores.intervals['unf1'].level:g}% interval over pictures")
     ax.legend(loc="lower center", bbox_to_anchor=(.5, 1.0), ncols=2, frameon=False, fontsize=7.5)
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis="x", color="#e6e9ed", lw=.8)

@@ -37,8 +37,8 @@ def _figure(result: Any) -> Any:
 def _question(row: Any) -> dict:
     p = row.p_abstain_choice if row.setting == "mc" else row.p_abstain
     known = p is not None and not np.isnan(p)
-    return dict(cell=row.cell if row.cell in CELLS else None, outcome=row.outcome, question=row.question, options=[o for o in row.options.split(" | ") if o],
-                reply=row.reply, error=row.error, notes=row.notes, p=f"{p:.2f}" if known else "")
+    return dict(cell=row.cell if row.cell in CELLS else None, outcome=row.outcome, question=row.question,
+                options=[o for o in row.options.split(" | ") if o], reply=row.reply, error=row.error, notes=row.notes, p=f"{p:.2f}" if known else "")
 
 def _side(result: Any, image_id: str, answerable: bool) -> dict:
     "The questions of one class of one picture, and the reply that they were read from."
@@ -63,7 +63,8 @@ def _cards(result: Any, limit: int) -> list[dict]:
     return cards
 
 def _settings(plan: Any) -> str:
-    parts = [f"k = {plan.k}", f"layout {plan.layout}", f"system template {plan.template}", "greedy" if not plan.temperature else f"temperature {plan.temperature}"]
+    parts = [f"k = {plan.k}", f"layout {plan.layout}", f"system template {plan.template}",
+             f"temperature {plan.temperature}" if plan.temperature else "greedy"]
     if plan.suffix: parts.append(f"{plan.suffix} suffix")
     if plan.paraphrase: parts.append(f"paraphrase {plan.paraphrase}")
     if plan.answer_mode != "generate": parts.append(f"answers by {plan.answer_mode}")
@@ -74,7 +75,8 @@ def _section(result: Any, limit: int) -> dict:
     "All that the page shows of one assessment."
     title = "Multiple choice" if result.plan.setting == "mc" else "Open-ended"
     out = dict(id=f"{result.plan.setting}", title=title, images=len(result.images), source=result.source or "a list of pictures",
-               settings=_settings(result.plan), failures=result.failures["error"].tolist(), shown=min(limit, len(result.images)), cards=_cards(result, limit))
+               settings=_settings(result.plan), failures=result.failures["error"].tolist(),
+               shown=min(limit, len(result.images)), cards=_cards(result, limit))
     try: scores = result.scores
     except UnsafError as e: return out | dict(scores=None, sentence=str(e))
     unread = int(scores.yields.loc[["unreadable", "refused", "failed"]].to_numpy().sum())
@@ -88,7 +90,8 @@ def _section(result: Any, limit: int) -> dict:
 def page(results: Sequence[Any], path: str | Path, limit: int = 60) -> Path:
     "Write one page for `results`, with the first `limit` pictures of each; returns its path."
     from jinja2 import Environment
-    template = Environment(autoescape=True, trim_blocks=True).from_string(files("unsaf").joinpath("templates/report.html").read_text(encoding="utf-8"))
+    source = files("unsaf").joinpath("templates/report.html").read_text(encoding="utf-8")
+    template = Environment(autoescape=True, trim_blocks=True).from_string(source)
     html = template.render(results=results, version=__version__, notes=list(dict.fromkeys(r.note for r in results if r.note)),
                            sections=[_section(r, limit) for r in results])
     path = Path(path)

@@ -10,7 +10,7 @@ import json, sqlite3
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Sequence
-from .core import Picture, Reply, Request, StoreError, fingerprint, to_json
+from .core import Reply, Request, StoreError, fingerprint, to_json
 
 FORMAT = 1  # of the tables below; another number is refused
 

@@ -54,7 +54,8 @@ def _fitting(backend: type, options: dict, name: str) -> dict:
     "`options`, if the backend knows them all."
     known = list(signature(backend).parameters)
     for option in options:
-        if option not in known: raise ModelError(f"model {name}: option {option!r} is not for {backend.__name__} models; they take {', '.join(known)}")
+        if option not in known: raise ModelError(f"model {name}: "
+                                                f"option {option!r} is not for {backend.__name__} models; they take {', '.join(known)}")
     return options
 
 def _need(package: str, extra: str) -> None:
