@@ -1,5 +1,5 @@
 "The pipeline on scripted models: every outcome in its place, nothing lost, and the table recomputed by a second, independent count."
-import gc, json, math, tracemalloc
+import gc, json, math, weakref
 import numpy as np
 import pandas as pd
 import pytest
@@ -61,7 +61,7 @@ def test_multiple_choice_reads_letters_and_probabilities():
     r = unsaf.assess(Scripted(model), pictures(2), "mc", k=2)
     assert set(r.table.answer) == {"B"} and set(r.table.cell) == {"TA", "FA"}
     assert np.allclose(r.table.p_abstain, .1) and np.allclose(r.table.p_abstain_choice, .2) and np.allclose(r.table.p_reply, .2)
-    assert r.table.options.iloc[0] == "red | blue | green | black"
+    assert json.loads(r.table.options.iloc[0]) == ["red", "blue", "green", "black"]
 
 
 def test_logit_mode_decodes_nothing():
@@ -91,7 +91,8 @@ def test_options_reach_the_prompt_and_the_key(options, word):
 def test_settings_that_do_not_go_together_cost_nothing():
     model = Scripted(oe)
     for bad in (dict(setting="essay"), dict(k=0), dict(layout="upside"), dict(suffix="brave"), dict(paraphrase=4), dict(template="vicuna"),
-                dict(answer_mode="logit"), dict(temperature=-1.0), dict(colour="red")):
+                dict(answer_mode="logit"), dict(temperature=-1.0), dict(colour="red"), dict(k=2.5), dict(block=0), dict(block=-1),
+                dict(template="gpt", paraphrase=1), dict(template="gpt", setting="mc", answer_mode="logit")):
         with pytest.raises(UnsafError) as e: unsaf.assess(model, pictures(1), **bad)
         assert "\n" not in str(e.value)
     assert not model.asked
@@ -118,17 +119,92 @@ def test_a_broken_picture_is_one_failure_wherever_it_stands():
     with pytest.raises(UnsafError, match="nothing could be scored"): unsaf.assess(Scripted(oe), [samples[3]]).scores
 
 
-def test_memory_stays_flat():
-    def run(n: int) -> int:
-        gc.collect()
-        tracemalloc.start()
-        unsaf.assess(Scripted(oe), pictures(n, size=300), k=5, block=4)
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        return peak
-    run(4)
-    small, large = run(8), run(80)
-    assert large - small < 72 * 300 * 300 * 3 / 4     # holding them all would cost four times that
+def test_no_more_pictures_live_than_a_block_holds():
+    alive, most = [0], [0]
+    def gone(): alive[0] -= 1
+    def read():
+        im = Image.new("RGB", (8, 8))
+        alive[0] += 1
+        weakref.finalize(im, gone)
+        return im
+    class Watching(Scripted):
+        def generate(self, requests):
+            for i, r in enumerate(requests):
+                gc.collect()
+                most[0] = max(most[0], alive[0])
+                yield Reply(oe(r) if writing(r) else "yes", index=i)
+    samples = [Sample(Picture(f"p{i}", read)) for i in range(24)]
+    r = unsaf.assess(Watching(oe), samples, k=1, block=4)
+    assert len(r.images) == 24 and 4 <= most[0] <= 8     # a block, and at most the one before it
+
+
+def test_a_sampled_run_draws_anew_for_each_request_and_greedy_ones_share_replies():
+    model, store = Scripted(oe), unsaf.Store()
+    unsaf.assess(model, pictures(3), store=store, temperature=.7, seed=1)
+    assert len({r.seed for r in model.asked}) == len(model.asked)
+    sampled, model.asked = len(model.asked), []
+    unsaf.assess(model, pictures(3), store=store, temperature=.7, seed=2)
+    assert len(model.asked) == sampled
+    model.asked = []
+    unsaf.assess(model, pictures(3), store=store, seed=1)
+    greedy, model.asked = len(model.asked), []
+    again = unsaf.assess(model, pictures(3), store=store, seed=2)
+    assert greedy > len(model.asked) == again.calls["failed"]    # a greedy reply does not depend on the seed; only failures are asked again
+
+
+def test_a_model_that_cannot_decide_is_told_before_it_is_paid():
+    model = Scripted(oe)
+    model.decides = False
+    with pytest.raises(UnsafError, match="gives no probabilities"): unsaf.assess(model, pictures(1), "mc", answer_mode="logit")
+    assert not model.asked
+
+
+def test_options_may_hold_anything(tmp_path):
+    def model(request): return "Question: Which?\nA. red | blue\nB. the \"x\"\nC. a, b\nD. <i>" if writing(request) else "A"
+    r = unsaf.assess(Scripted(model), pictures(2), "mc", k=1)
+    assert json.loads(r.table.options.iloc[0]) == ["red | blue", 'the "x"', "a, b", "<i>"]
+    page = r.report(tmp_path / "r.html").read_text()
+    assert page.count("<li>red | blue</li>") == 4 and "<i>" not in page.replace("&lt;i&gt;", "")
+
+
+def test_runs_in_one_folder_do_not_overwrite_each_other(tmp_path):
+    first = unsaf.assess(Scripted(oe, name="a"), pictures(2), store=tmp_path)
+    second = unsaf.assess(Scripted(oe, name="b"), pictures(2), store=tmp_path)
+    files = first.save(tmp_path) + second.save(tmp_path) + first.save(tmp_path)
+    assert len(set(files)) == 6
+    assert json.loads((tmp_path / "scores-oe.json").read_text())["model"] == "a"
+    assert json.loads((tmp_path / f"scores-oe-{second.run_id}.json").read_text())["model"] == "b"
+    assert Replay(tmp_path, "b").name == "b"
+
+
+def test_a_replay_stores_nothing_twice(tmp_path):
+    unsaf.assess(Scripted(oe, name="m"), pictures(3), store=tmp_path)
+    with unsaf.Store(tmp_path) as store:
+        before = len(store)
+        r = unsaf.assess(Replay(store), pictures(3), store=store)
+        assert len(store) == before and r.calls["asked"] == 0
+
+
+def test_what_no_file_can_hold_is_replaced(tmp_path):
+    r = unsaf.assess(Scripted(lambda q: oe(q) if writing(q) else "yes \ud83d"), pictures(2), store=tmp_path)
+    r.save(tmp_path)
+    assert set(r.table.reply) == {"yes ?"}
+
+
+def test_a_reply_to_no_request_is_an_error_and_is_not_stored():
+    class Wrong:
+        name = "wrong"
+        def generate(self, requests): yield Reply("x", index=-1)
+    store = unsaf.Store()
+    with pytest.raises(unsaf.UnsafError, match="index -1"): unsaf.assess(Wrong(), pictures(1), store=store)
+    assert len(store) == 0
+
+
+def test_a_call_for_equal_pictures_is_paid_once():
+    same = [Sample(Picture(f"copy{i}", lambda: Image.new("RGB", (8, 8)))) for i in range(4)]
+    def model(request): return Reply(oe(request) if writing(request) else "yes", cost=1.0)
+    r = unsaf.assess(Scripted(model), same, k=5)
+    assert r.lists.cost.sum() + r.table.cost.sum() == r.calls["asked"] == 12
 
 
 def test_saved_files_hold_everything(tmp_path):

@@ -214,7 +214,8 @@ def test_sentence_claims_no_more_than_both_intervals(unf1, j, begins):
     text = sentence(awareness(40, 20, 30, 10), dict(unf1=span(*unf1), youden_j=span(*j, level=.9)))
     assert text.startswith(begins + " ") and "the constant always-answer policy" in text
     assert text.endswith(".") and ". " not in text and "\n" not in text
-    assert "95% interval" in text and "90% interval" in text and "0.667 that always answering" in text
+    for level, limits in ((95, unf1), (90, j)): assert ("no interval" if np.isnan(limits[0]) else f"{level}% interval") in text
+    assert "0.667 that always answering" in text
 
 
 def test_sentence_names_the_constant_policy_and_refuses_arrays():

@@ -1,5 +1,6 @@
 "The store: durable, first writer wins, and every complaint is one line."
 import os, subprocess, sys
+from concurrent.futures import ThreadPoolExecutor
 import pytest
 from PIL import Image
 from unsaf.core import Picture, Reply, Request, StoreError
@@ -34,7 +35,13 @@ def test_whatever_changes_an_answer_changes_the_key():
     assert key_of({"dtype": "float32"}, "r", asks[0]) != key_of({"dtype": "float16"}, "r", asks[0]) != key_of({"dtype": "float16"}, "R", asks[0])
 
 
-def test_threads_and_processes_share_a_store(tmp_path):
+def test_threads_take_turns(tmp_path):
+    with Store(tmp_path) as s, ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda i: s.put("m", [row(f"q{i}", Reply(str(i)))]), range(200)))
+        assert len(s) == 200
+
+
+def test_processes_share_a_store(tmp_path):
     code = ("import sys; from unsaf.store import Store; from unsaf.core import Reply, Request\n"
             "s = Store(sys.argv[1])\n"
             "for i in range(100): s.put('m', [(str(i), 'a', Request(('q',)), Reply(sys.argv[2]))])")

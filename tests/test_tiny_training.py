@@ -9,7 +9,7 @@ from unsaf.core import ModelError, Picture, Question
 from unsaf.tiny_exam import bundle
 
 SMALL = T.Recipe(size="s", ranks=1, images=2, vision_steps=2, short_steps=4, choice_steps=0, answer_steps=0, real_steps=4,
-                 warmup=2)
+                 last_steps=2, warmup=2)
 
 
 @pytest.fixture(scope="module")
@@ -92,9 +92,9 @@ def test_lessons_depend_on_seed_rank_and_block_only(words):
 
 
 def test_the_rate_rises_stays_and_falls():
-    r = T.Recipe(short_steps=100, choice_steps=0, answer_steps=0, real_steps=100, warmup=10, decay=.5, rate=1.)
-    rates = [r.rate_at(i) for i in range(200)]
-    assert rates[0] == .1 and rates[10:100] == [1.]*90 and rates[150] == .5 and rates[-1] == .02
+    r = T.Recipe(short_steps=100, choice_steps=0, answer_steps=0, real_steps=100, last_steps=10, warmup=10, decay=.5, rate=1.)
+    rates = [r.rate_at(i) for i in range(210)]
+    assert rates[0] == .1 and rates[10:100] == [1.]*90 and rates[150] == .5 and rates[199] == .02 and rates[200] == .35 and rates[-1] == pytest.approx(.035)
 
 
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(words):
@@ -118,7 +118,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(words):
 def test_from_recipe_to_card(tmp_path):
     "The command that makes a checkpoint, and the card that it gets; then damage is noticed."
     T.main(["--out", str(tmp_path), "--size", "s", "--ranks", "1", "--images", "2", "--vision-steps", "2", "--short-steps", "4",
-            "--choice-steps", "0", "--answer-steps", "0", "--real-steps", "4", "--scenes", "100"])
+            "--choice-steps", "0", "--answer-steps", "0", "--real-steps", "4", "--last-steps", "0", "--scenes", "100"])
     card = bundle(tmp_path, tmp_path/"tiny-x", images=2)
     assert card["recipe"]["size"] == "s" and card["sha256"] == tiny.checksum(tmp_path/"tiny-x") and card["step"] == 8
     assert json.loads((tmp_path/"tiny-x"/"card.json").read_text())["exam"]["answering"]

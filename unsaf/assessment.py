@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Iterator, Sequence
 import pandas as pd
 from . import prompts, readers
-from .core import ImageError, Outcome, Picture, Question, Reply, Request, Sample, Setting, UnsafError, setting_of
-from .models.base import Kept, Model, collect, template_of
+from .core import ImageError, Outcome, Picture, Question, Reply, Request, Sample, Setting, UnsafError, fingerprint, setting_of, to_json, write_file
+from .models.base import Kept, Model, collect, decides, template_of
 from .scores import Scores, score
 from .store import Store
 
@@ -42,21 +42,30 @@ class Plan:
         _one_of("paraphrase", self.paraphrase, (0, 1, 2, 3))
         _one_of("template", self.template, tuple(prompts.SYSTEM))
         _one_of("answer_mode", self.answer_mode, ("generate", "logit"))
-        if self.k < 1: raise UnsafError(f"k = {self.k}: ask for at least one question")
+        for name in ("k", "question_tokens", "answer_tokens"): _whole(name, getattr(self, name))
         if self.temperature < 0: raise UnsafError(f"temperature = {self.temperature}: use 0 for greedy decoding, or more")
         if self.answer_mode == "logit" and self.setting != Setting.MC:
             raise UnsafError("answer_mode 'logit' chooses among letters: it needs setting 'mc'")
+        if self.template == "gpt" and (self.paraphrase or self.answer_mode == "logit"):
+            raise UnsafError("template 'gpt' reasons in its one wording: it goes with paraphrase 0 and answer_mode 'generate' only")
         return self
+
+def _whole(name: str, value: Any) -> None:
+    if not isinstance(value, int) or value < 1: raise UnsafError(f"{name} = {value!r}: give a whole number, 1 or more")
 
 def _one_of(name: str, value: Any, allowed: tuple) -> None:
     if value not in allowed: raise UnsafError(f"{name} = {value!r} is unknown: use one of {', '.join(map(repr, allowed))}")
 
 # %% ../nbs/60_assess.ipynb #dba98063
+def _seed(plan: Plan, *what: Any) -> int:
+    "A seed of 32 bits for one request; 0 for greedy decoding."
+    return int(fingerprint(plan.seed, *what)[:8], 16) if plan.temperature else 0
+
 def question_request(picture: Picture, answerable: bool, plan: Plan) -> Request:
     "UnQ-Gen: ask for `plan.k` questions of one class (paper, J.1)."
     options = dict(layout=plan.layout, paraphrase=plan.paraphrase)
     return Request(prompts.gen_parts(picture, plan.setting, answerable, plan.k, **options), system=prompts.system_message(plan.template, "generate"),
-                   max_tokens=plan.question_tokens, temperature=plan.temperature, seed=plan.seed,
+                   max_tokens=plan.question_tokens, temperature=plan.temperature, seed=_seed(plan, picture.digest, answerable),
                    template=prompts.version("generate", plan.setting, answerable, template=plan.template, **options))
 
 # %% ../nbs/60_assess.ipynb #936741bf
@@ -67,7 +76,7 @@ def answer_request(picture: Picture, question: Question, plan: Plan) -> Request:
     cot = plan.template == "gpt"
     return Request(prompts.answer_parts(picture, question, **options), system=prompts.system_message(plan.template, "answer"),
                    max_tokens=max(plan.answer_tokens, 512) if cot else plan.answer_tokens,
-                   temperature=plan.temperature, seed=plan.seed, decide=plan.answer_mode == "logit",
+                   temperature=plan.temperature, seed=_seed(plan, picture.digest, question.text, question.options), decide=plan.answer_mode == "logit",
                    candidates=() if cot else (*letters, "unanswerable"),
                    template=prompts.version("answer", plan.setting, **options))
 
@@ -92,7 +101,7 @@ def answer_row(question: Question, reply: Reply, plan: Plan) -> dict:
     outcome = answer.outcome
     p, over_letters = abstention(reply)
     return dict(image_id=question.image_id, setting=str(plan.setting), answerable=question.answerable, number=question.number,
-                question=question.text, options=" | ".join(question.options), notes="; ".join(question.notes),
+                question=question.text, options=json.dumps(question.options, ensure_ascii=False) if question.options else "", notes="; ".join(question.notes),
                 reply=reply.text, finish=reply.finish, outcome=str(outcome), answer=answer.value,
                 cell=cell_of(question.answerable, outcome), soft_abstain=answer.soft_abstain,
                 p_abstain=p, p_abstain_choice=over_letters, p_reply=math.exp(sum(reply.logprobs)) if reply.logprobs else None,
@@ -152,6 +161,7 @@ class Assessment:
     identity: dict = field(default_factory=dict)
     calls: dict = field(default_factory=dict)         # asked, cached, failed
     samples: Any = field(default=None, repr=False)    # the image set, for the report's thumbnails
+    skipped: dict = field(default_factory=dict)       # files of the source that are no pictures, by kind
     note: str = ""                 # what a reader must know, e.g. that the model is of the testbed
 
     @cached_property
@@ -164,20 +174,33 @@ class Assessment:
         from unsaf.report import page
         return page([self], path)
 
-    def as_dict(self) -> dict:
-        "Settings, scores and counts as plain values, for JSON."
-        plan = {name: str(v) if isinstance(v, Setting) else v for name, v in vars(self.plan).items()}
-        return dict(model=self.model, source=self.source, note=self.note, plan=plan, identity=dict(self.identity), calls=dict(self.calls),
-                    images=len(self.images), unreadable_images=self.failures.to_dict("records"), scores=self.scores.as_dict())
+    @property
+    def run_id(self) -> str:
+        "8 hexadecimal digits of which model answered what."
+        return fingerprint(self.model, self.identity, vars(self.plan), self.source, self.images)[:8]
 
-    def save(self, folder: str | Path) -> Path:
-        "Write `table`, `lists` and the scores into `folder`; the file names carry the setting."
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        self.table.to_csv(folder / f"table-{self.plan.setting}.csv", index=False)
-        self.lists.to_csv(folder / f"lists-{self.plan.setting}.csv", index=False)
-        (folder / f"scores-{self.plan.setting}.json").write_text(json.dumps(self.as_dict(), indent=1, allow_nan=True))
-        return folder
+    def as_dict(self) -> dict:
+        "Settings, scores and counts as plain values, for JSON; `scores` is None where nothing could be scored, `unscored` says why."
+        plan = {name: str(v) if isinstance(v, Setting) else v for name, v in vars(self.plan).items()}
+        try: scores, why = self.scores.as_dict(), ""
+        except UnsafError as e: scores, why = None, str(e)
+        return dict(run=self.run_id, model=self.model, source=self.source, note=self.note, plan=plan, identity=to_json(self.identity),
+                    calls=dict(self.calls), images=len(self.images), unreadable_images=self.failures.to_dict("records"),
+                    skipped_files=dict(self.skipped), scores=scores, unscored=why)
+
+    def stem(self, folder: str | Path) -> str:
+        "How this run's files are called: by their setting, and by the run too where `folder` holds another run of that setting."
+        try: other = json.loads((Path(folder) / f"scores-{self.plan.setting}.json").read_text())["run"]
+        except FileNotFoundError: return str(self.plan.setting)
+        except (OSError, ValueError, KeyError): other = None
+        return str(self.plan.setting) if other == self.run_id else f"{self.plan.setting}-{self.run_id}"
+
+    def save(self, folder: str | Path) -> list[Path]:
+        "Write the table, the lists and the scores into `folder`; returns their paths. Another run's files are left alone."
+        stem, folder = self.stem(folder), Path(folder)
+        return [write_file(folder / f"table-{stem}.csv", self.table.to_csv(index=False)),
+                write_file(folder / f"lists-{stem}.csv", self.lists.to_csv(index=False)),
+                write_file(folder / f"scores-{stem}.json", json.dumps(self.as_dict(), indent=1))]
 
     def _repr_html_(self) -> str:
         return self.scores._repr_html_()
@@ -231,6 +254,9 @@ def assess(
         model = load(model)
     template = template_of(model) if template == "auto" else template
     plan = Plan(setting_of(setting), k, template=template, seed=seed, **options).check()
+    _whole("block", block)
+    if plan.answer_mode == "logit" and not decides(model):
+        raise UnsafError(f"model {model.name} gives no probabilities of whole replies: use answer_mode 'generate'")
     samples = _as_images(images, n, seed)
     owned = not isinstance(store, Store)
     kept = Kept(model, Store(store) if owned else store)
@@ -254,8 +280,10 @@ def _run(kept: Kept, samples: Sequence[Sample], plan: Plan, block: int, progress
             rows, lists = rows + more, lists + more_lists
             bars.expect("answers", len(rows) + 2 * plan.k * max(len(samples) - start - block, 0))
     finally: bars.close()
-    return Assessment(kept.name, plan, pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(lists, columns=LIST_COLUMNS),
-                      pd.DataFrame(failures, columns=["image_id", "error"]), done, getattr(samples, "source", ""), dict(kept.identity), dict(kept.counts), samples, getattr(kept.model, "note", ""))
+    frames = (pd.DataFrame(found, columns=columns) for found, columns in
+              ((rows, COLUMNS), (lists, LIST_COLUMNS), (failures, ["image_id", "error"])))
+    return Assessment(kept.name, plan, *frames, done, getattr(samples, "source", ""), dict(kept.identity), dict(kept.counts), samples,
+                      dict(getattr(samples, "skipped", {})), getattr(kept.model, "note", ""))
 
 def _pin(samples: Sequence[Sample], failures: list[dict]) -> Iterator[Picture]:
     "The pictures of a block, decoded once; those that cannot be read are added to `failures`."

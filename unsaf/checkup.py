@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Iterator
 from . import __version__
+from .core import UnsafError
 
 PARTS = {
     "local models": ("hf", ("torch", "transformers", "accelerate", "safetensors")),
@@ -52,7 +53,7 @@ def bundled() -> Iterator[str]:
     from unsaf import tiny
     for name in tiny.names():
         try: tiny.path(name)
-        except Exception as e: yield f"!!  {name:14} {e}"
+        except (UnsafError, OSError, ValueError) as e: yield f"!!  {name:14} {e}"
         else: yield f"ok  {name:14} bundled checkpoint, checksum holds"
 
 def lines(folder: str | Path = ".") -> Iterator[str]:

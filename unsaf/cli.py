@@ -10,15 +10,22 @@ import json, sys
 from pathlib import Path
 from typing import Annotated, Any, Optional
 import typer
-from .core import UnsafError
+from .core import UnsafError, write_file
 
 class _Lines(typer.core.TyperGroup):
     "Errors that the user can mend end in one line."
     def invoke(self, ctx):
         try: return super().invoke(ctx)
         except UnsafError as e:
-            print(f"unsaf: {' '.join(str(e).split())}", file=sys.stderr)
+            _say(e)
             raise typer.Exit(e.exit_code) from None
+        except KeyboardInterrupt:
+            _say("stopped; with --store the same command goes on from here")
+            raise typer.Exit(130) from None
+
+def _say(message: object) -> None:
+    "One line on standard error."
+    print(f"unsaf: {' '.join(str(message).split())}", file=sys.stderr)
 
 app = typer.Typer(cls=_Lines, no_args_is_help=True, add_completion=False, rich_markup_mode=None,
                   pretty_exceptions_enable=False,
@@ -27,23 +34,38 @@ app = typer.Typer(cls=_Lines, no_args_is_help=True, add_completion=False, rich_m
 
 # %% ../nbs/91_cli.ipynb #4bd0ce04
 def _show(result: Any) -> None:
-    "Scores of one assessment as text."
+    "One assessment as text."
     print(f"\n{result.model} on {len(result.images)} pictures of {result.source or 'a list'}, "
           f"{'multiple choice' if result.plan.setting == 'mc' else 'open-ended'}, k = {result.plan.k}")
     if result.note: print(result.note)
-    print(result.scores)
+    try: print(result.scores)
+    except UnsafError as e: print(f"  {e}")
     for row in result.failures.itertuples(): print(f"  picture left out: {row.error}")
+    for kind, n in result.skipped.items(): print(f"  skipped: {n} {kind}")
 
-def _finish(results: list, store: Optional[Path], report: bool) -> int:
-    "Save tables and page; the exit code of the run."
-    if store:
-        for result in results: result.save(store)
-        if report:
-            from unsaf.report import page
-            print(f"\ntables  {store}\npage    {page(results, store / 'report.html')}")
+def _finish(results: list, store: Optional[Path], report: bool) -> list[Path]:
+    "Save tables, page and figure where there is a folder; returns what was written."
+    if not store: return []
+    stems = [result.stem(store) for result in results]
+    paths = [path for result in results for path in result.save(store)]
+    if not report: return paths
+    from unsaf.plots import scores_figure
+    from unsaf.report import page
+    ending = "" if stems == [str(r.plan.setting) for r in results] else "-" + results[0].run_id
+    paths.append(page(results, store / f"report{ending}.html"))
+    try: figure = scores_figure(results)
+    except UnsafError: return paths  # nothing to draw: the page says why
+    return [*paths, write_file(store / f"scores{ending}.png", figure._repr_png_())]
+
+def _exit_code(results: list, store: Optional[Path]) -> int:
+    "0, or 3 where calls failed, or 4 where nothing could be scored; with one line that says so."
     failed = sum(r.calls.get("failed", 0) for r in results)
-    if failed: print(f"unsaf: {failed} calls failed (see the table's column 'error'); run the same command again to repeat only them", file=sys.stderr)
-    return 3 if failed else 0
+    if failed:
+        again = "run the same command again to repeat only them" if store else "with --store, a second run repeats only them"
+        _say(f"{failed} calls failed (column 'error' of the tables says why); {again}")
+    unscored = [r for r in results if r.as_dict()["scores"] is None]
+    if unscored: _say(f"nothing could be scored in {len(unscored)} of {len(results)} settings; the raw replies are in the tables")
+    return 3 if failed else 4 if unscored else 0
 
 # %% ../nbs/91_cli.ipynb #35a8ae59
 @app.command(epilog="Example:  unsaf demo --limit 40")
@@ -57,15 +79,11 @@ def demo(
     from unsaf.assessment import assess as run
     from unsaf.data.images import images
     from unsaf.models.loading import load
-    from unsaf.plots import scores_figure
     loaded, scenes = load(model), images("scenes", n=limit, seed=seed)
     results = [run(loaded, scenes, setting, store=store) for setting in ("oe", "mc")]
     for result in results: _show(result)
-    code = _finish(results, store, report=True)
-    figure = store / "scores.png"
-    scores_figure(results).savefig(figure, dpi=150, bbox_inches="tight")
-    print(f"figure  {figure}")
-    raise typer.Exit(code)
+    print("\nwritten:", *_finish(results, store, report=True), sep="\n  ")
+    raise typer.Exit(_exit_code(results, store))
 
 # %% ../nbs/91_cli.ipynb #d81f7594
 @app.command(epilog="Examples:  unsaf assess --model tiny-m --images scenes --limit 50   |   "
@@ -104,10 +122,13 @@ def assess(
     results = [run(loaded, pictures, s, k, store, seed=seed, layout=layout, suffix=suffix, paraphrase=paraphrase, template=template,
                    answer_mode=answer_mode if s == "mc" or answer_mode != "logit" or setting != "both" else "generate",
                    temperature=temperature) for s in settings]
+    written = _finish(results, store, report)
     if as_json: print(json.dumps([r.as_dict() for r in results], indent=1))
     else:
         for result in results: _show(result)
-    raise typer.Exit(_finish(results, store, report and not as_json))
+        if written: print("\nwritten:", *written, sep="\n  ")
+        else: print("\nnothing was kept: name a folder with --store to keep replies, tables and a page")
+    raise typer.Exit(_exit_code(results, store))
 
 def _prices(text: Optional[str]) -> Optional[tuple[float, float]]:
     if text is None: return None
@@ -123,16 +144,18 @@ def models() -> None:
     print("bundled (testbed: tiny models of a drawn world)")
     for name in tiny.names():
         card = tiny.card(name)
-        print(f"  {name:12} {card.get('parameters', 0) / 1e6:.2f} M parameters")
+        print(f"  {name:12} {card['parameters'] / 1e6:.2f} M parameters")
     print("""any other
   FOLDER                a local checkpoint that AutoModelForImageTextToText loads
   hf:OWNER/NAME         the same from the hub; hf:OWNER/NAME@REVISION pins it
   api:NAME              the OpenAI API; the key comes from OPENAI_API_KEY
   api:NAME@URL          any OpenAI-compatible server, e.g. api:my-model@http://127.0.0.1:8000/v1
-  replay:FOLDER         the model that filled a store, without the model""")
+  replay:FOLDER         the model that filled a store, without the model; replay:FOLDER@NAME where it holds several""")
 
 @app.command()
 def doctor() -> None:
     "What this machine can run, and what is missing."
     from unsaf.checkup import lines
-    for line in lines(): print(line)
+    found = list(lines())
+    print(*found, sep="\n")
+    raise typer.Exit(any(line.startswith("!!") for line in found))

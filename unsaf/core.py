@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['UnsafError', 'ImageError', 'ModelError', 'StoreError', 'Setting', 'Outcome', 'setting_of', 'Picture', 'Sample',
-           'Question', 'Request', 'Reply', 'to_json', 'fingerprint']
+           'Question', 'Request', 'Reply', 'to_json', 'fingerprint', 'write_file']
 
 # %% ../nbs/00_core.ipynb #b98ac254
-import hashlib, json
+import hashlib, json, os
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import StrEnum
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Callable, Mapping
 from PIL import Image
 
@@ -144,3 +145,15 @@ def fingerprint(*parts: Any) -> str:
     "SHA-256 over the canonical JSON of `parts`, as 64 hexadecimal digits."
     text = json.dumps([to_json(p) for p in parts], sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+# %% ../nbs/00_core.ipynb #7f15340c
+def write_file(path: "str | Path", content: str | bytes) -> Path:
+    "Write `content` to `path` by way of a neighbour that then takes its name; raises `UnsafError` where that cannot be done."
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        neighbour = path.with_name(f".{path.name}.{os.getpid()}")
+        neighbour.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "replace"))
+        os.replace(neighbour, path)
+    except OSError as e: raise UnsafError(f"{path}: {e.strerror or e}; choose a folder that you may write to, with space left") from None
+    return path

@@ -54,7 +54,7 @@ def marks_axes(ax: Any, result: Any) -> None:
         ax.plot([coin] * 2, where, color=SOFT, ls=":", lw=1.8, label="UnF1 of a coin, same answer rate" if first else None)
     ax.plot([0, 0], [-.4, .4], color=SOFT, ls="-", lw=1.2, label="J of any blind policy")
     ax.set(yticks=range(len(MARKS)), yticklabels=[label for _, label in reversed(MARKS)], ylim=(-.6, top + .6),
-           xlim=(min(-.05, np.nan_to_num(scores.intervals["youden_j"].low) - .05), 1.02),
+           xlim=(min(-.05, np.nanmin([scores.intervals["youden_j"].low, scores.youden_j, 0]) - .05), 1.02),
            xlabel=f"score, {100 * scores.intervals['unf1'].level:g}% interval over pictures")
     ax.legend(loc="lower center", bbox_to_anchor=(.5, 1.0), ncols=2, frameon=False, fontsize=7.5)
     ax.spines[["top", "right"]].set_visible(False)
@@ -78,5 +78,5 @@ def scores_figure(results: Sequence[Any]) -> Drawing:
         rates_axes(left, result)
         marks_axes(right, result)
         setting = "multiple choice" if result.plan.setting == "mc" else "open-ended"
-        left.set_title(f"{result.model}, {setting}, {len(result.images)} pictures", loc="left", fontsize=11, pad=24)
+        left.set_title(f"{result.model}, {setting}, {len(result.images)} pictures", loc="left", fontsize=11, pad=24, parse_math=False)
     return figure

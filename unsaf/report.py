@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Sequence
 import numpy as np
 from . import __version__
-from .core import ImageError, UnsafError
+from .core import ImageError, UnsafError, write_file
 from .data.images import thumbnail
 from .plots import scores_figure
 from .scores import CELLS
@@ -38,7 +38,7 @@ def _question(row: Any) -> dict:
     p = row.p_abstain_choice if row.setting == "mc" else row.p_abstain
     known = p is not None and not np.isnan(p)
     return dict(cell=row.cell if row.cell in CELLS else None, outcome=row.outcome, question=row.question,
-                options=[o for o in row.options.split(" | ") if o], reply=row.reply, error=row.error, notes=row.notes, p=f"{p:.2f}" if known else "")
+                options=json.loads(row.options or "[]"), reply=row.reply, error=row.error, notes=row.notes, p=f"{p:.2f}" if known else "")
 
 def _side(result: Any, image_id: str, answerable: bool) -> dict:
     "The questions of one class of one picture, and the reply that they were read from."
@@ -52,13 +52,15 @@ def _side(result: Any, image_id: str, answerable: bool) -> dict:
 # %% ../nbs/81_report.ipynb #af9b733c
 def _cards(result: Any, limit: int) -> list[dict]:
     "A card for each of the first `limit` pictures."
-    by_id = {s.image_id: s.picture for s in result.samples} if result.samples is not None else {}
+    wanted = result.images[:limit]
+    by_id = {s.image_id: s.picture for s in (result.samples if result.samples is not None else ())[:limit + len(result.failures)]}
     cards = []
-    for image_id in result.images[:limit]:
+    for image_id in wanted:
         thumb, small = None, False
         if image_id in by_id:
-            try: thumb, small = thumbnail(by_id[image_id], 256), max(by_id[image_id].pixels().size) <= 128
-            except ImageError: pass  # the picture was there when it was asked about and is gone now: the card stands without it
+            try: picture = by_id[image_id].pinned()
+            except ImageError: pass  # it was there when it was asked about and is gone now: the card stands without it
+            else: thumb, small = thumbnail(picture, 256), max(picture.pixels().size) <= 128
         cards.append(dict(id=image_id, thumb=thumb, small=small, sides=[_side(result, image_id, a) for a in (True, False)]))
     return cards
 
@@ -75,7 +77,7 @@ def _section(result: Any, limit: int) -> dict:
     "All that the page shows of one assessment."
     title = "Multiple choice" if result.plan.setting == "mc" else "Open-ended"
     out = dict(id=f"{result.plan.setting}", title=title, images=len(result.images), source=result.source or "a list of pictures",
-               settings=_settings(result.plan), failures=result.failures["error"].tolist(),
+               settings=_settings(result.plan), failures=result.failures["error"].tolist() + [f"{n} {kind}: skipped" for kind, n in result.skipped.items()],
                shown=min(limit, len(result.images)), cards=_cards(result, limit))
     try: scores = result.scores
     except UnsafError as e: return out | dict(scores=None, sentence=str(e))
@@ -84,6 +86,8 @@ def _section(result: Any, limit: int) -> dict:
     return out | dict(scores=scores, sentence=scores.sentence, rows=_score_rows(scores), level=f"{100 * scores.intervals['unf1'].level:g}%",
                       counts={c: getattr(scores.awareness, c.lower()) for c in CELLS}, plot=_figure(result),
                       yields=[(name, a, u) for name, (a, u) in zip(scores.yields.index, scores.yields.to_numpy())], leftovers=scores.leftovers,
+                      soft=f"Counting soft abstentions such as 'cannot tell' as abstentions, UnF1 is {scores.soft.unf1:.3f} and "
+                           f"J {scores.soft.youden_j:.3f}." if scores.soft != scores.awareness else "",
                       bounded=f"{unread} replies were neither an answer nor an abstention; had they been, UnF1 would lie between "
                               f"{b.worst.unf1:.3f} and {b.best.unf1:.3f}." if unread else "")
 
@@ -94,9 +98,4 @@ def page(results: Sequence[Any], path: str | Path, limit: int = 60) -> Path:
     template = Environment(autoescape=True, trim_blocks=True).from_string(source)
     html = template.render(results=results, version=__version__, notes=list(dict.fromkeys(r.note for r in results if r.note)),
                            sections=[_section(r, limit) for r in results])
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(html, encoding="utf-8")
-    except OSError as e: raise UnsafError(f"report {path}: {e.strerror}; choose a folder that you may write to, with space left") from None
-    return path
+    return write_file(path, html)

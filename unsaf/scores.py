@@ -20,7 +20,7 @@ from .metrics.stability import CELLS, Interval, cell_counts, cluster_bootstrap
 
 
 # What is printed beside its interval, in this order; their meaning stands at `Awareness`.
-SHOWN = ("unf1", "audacity", "timidity", "unf1_class", "youden_j", "d_prime", "criterion", "mcc", "balanced_accuracy")
+SHOWN = ("unf1", "unf1_gain", "audacity", "timidity", "unf1_class", "youden_j", "d_prime", "criterion", "mcc", "balanced_accuracy")
 
 # %% ../nbs/55_scores.ipynb #4e86c5c6
 def counts_of(table: pd.DataFrame, images: Sequence[str]) -> np.ndarray:
@@ -53,7 +53,7 @@ def auroc_interval(rows: pd.DataFrame, images: Sequence[str], n: int = 1000, see
     "AUROC of p(abstain) with a percentile interval over resampled pictures; None where a class is empty."
     if rows["answerable"].nunique() < 2: return None
     if len(dict.fromkeys(images)) < 2:
-        return dict(value=float(auroc(rows["p"], rows["answerable"])), low=np.nan, high=np.nan, undefined=1.0)
+        return dict(value=float(auroc(rows["p"], rows["answerable"])), low=np.nan, high=np.nan, undefined=1.0, replies=len(rows))
     index = {name: i for i, name in enumerate(dict.fromkeys(images))}
     place = rows["image_id"].map(index).to_numpy()
     p, positive = rows["p"].to_numpy(float), ~rows["answerable"].to_numpy(bool)
@@ -64,7 +64,7 @@ def auroc_interval(rows: pd.DataFrame, images: Sequence[str], n: int = 1000, see
         values.append(weighted_auroc(p, positive, picks[:, place].astype(float)))
     values = np.concatenate(values)
     low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return dict(value=float(auroc(p, ~positive)), low=float(low), high=float(high), undefined=float(np.isnan(values).mean()))
+    return dict(value=float(auroc(p, ~positive)), low=float(low), high=float(high), undefined=float(np.isnan(values).mean()), replies=len(rows))
 
 # %% ../nbs/55_scores.ipynb #8f925995
 def yields(table: pd.DataFrame, lists: pd.DataFrame) -> pd.DataFrame:
@@ -76,7 +76,7 @@ def yields(table: pd.DataFrame, lists: pd.DataFrame) -> pd.DataFrame:
         columns[name] = {"lists asked for": len(l), "lists that failed or were refused": int(l["finish"].isin(["failed", "refused"]).sum()),
                          "lists cut off": int((l["finish"] == "length").sum()), "questions asked for": int(l["asked"].sum()),
                          "questions kept": len(t), **outcomes, "answers cut off": int((t["finish"] == "length").sum()),
-                         "soft abstentions (counted as answers)": int(t["soft_abstain"].sum())}
+                         "soft abstentions (counted as answers)": int((t["soft_abstain"] & (t["outcome"] == "answered")).sum())}
     return pd.DataFrame(columns)
 
 def leftovers(lists: pd.DataFrame) -> dict[str, int]:
@@ -93,7 +93,7 @@ class Scores:
     intervals: Mapping[str, Interval]          # by name, for each of `SHOWN`
     auroc: dict[str, float] | None             # value, low, high; None without probabilities or with one class only
     bounds: Bounds                             # over replies that are neither answer nor abstention
-    soft: Awareness | None                     # with soft abstentions counted as abstentions; None where nothing is left
+    soft: Awareness                            # with soft abstentions counted as abstentions
     yields: pd.DataFrame
     leftovers: Mapping[str, int]
     images: int
@@ -114,7 +114,7 @@ class Scores:
         rows = {name: dict(value=i.value, low=i.low, high=i.high, meaning=meaning[name]) for name, i in self.intervals.items()}
         if self.auroc:
             rows["auroc"] = {n: self.auroc[n] for n in ("value", "low", "high")} | dict(
-                meaning="chance that an unanswerable question has the larger p(abstain); 0.5 = none")
+                meaning=f"chance that an unanswerable question has the larger p(abstain), over {self.auroc['replies']} replies; 0.5 = none")
         for name in ("always_answer", "same_rate_coin"):
             rows[name] = dict(value=getattr(self.awareness, name), low=np.nan, high=np.nan, meaning="reference: " + meaning[name])
         return pd.DataFrame(rows).T.astype(dict(value=float, low=float, high=float))
@@ -128,7 +128,7 @@ def _as_dict(self: Scores) -> dict:
     return dict(counts=dict(zip(CELLS, (self.awareness.ta, self.awareness.fa, self.awareness.tu, self.awareness.fu))), images=self.images,
                 scores=[tidy(r) for r in frame.to_dict("records")], sentence=self.sentence,
                 worst=tidy(self.bounds.worst.as_dict()), best=tidy(self.bounds.best.as_dict()),
-                soft=tidy(self.soft.as_dict()) if self.soft else None, yields=self.yields.to_dict(), leftovers=dict(self.leftovers))
+                soft=tidy(self.soft.as_dict()), yields=self.yields.to_dict(), leftovers=dict(self.leftovers))
 
 def _text(self: Scores) -> str:
     "The block as lines of text."
@@ -138,10 +138,14 @@ def _text(self: Scores) -> str:
     for name, r in self.frame().iterrows():
         span = "" if np.isnan(r.low) else f"{r.low:6.3f} .. {r.high:6.3f}"
         lines.append(f"  {name:18} {r.value:7.3f}   {span:16}  {r.meaning.partition(';')[0]}".rstrip())
+    odd = {name: i.undefined for name, i in self.intervals.items() if i.undefined}
+    if odd: lines.append("  undefined in a share of the resamples: " + ", ".join(f"{name} {share:.1%}" for name, share in odd.items()))
     kept, asked = self.yields.loc["questions kept"].sum(), self.yields.loc["questions asked for"].sum()
     unread = int(self.yields.loc[["unreadable", "refused", "failed"]].to_numpy().sum())
     lines += ["", f"  {kept} of {asked} questions could be read; {unread} replies were neither answer nor abstention"
               + (f", so UnF1 lies between {self.bounds.worst.unf1:.3f} and {self.bounds.best.unf1:.3f}" if unread else "")]
+    if self.soft != a: lines.append(f"  counting soft abstentions such as 'cannot tell' as abstentions, UnF1 is {self.soft.unf1:.3f} "
+                                    f"and J {self.soft.youden_j:.3f}")
     if self.leftovers: lines.append("  left over in the lists: " + ", ".join(f"{n} {kind}" for kind, n in self.leftovers.items()))
     return "\n".join([*lines, "", textwrap.fill(self.sentence, 100, initial_indent="  ", subsequent_indent="  ")])
 

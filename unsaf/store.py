@@ -6,7 +6,7 @@
 __all__ = ['FORMAT', 'TABLES', 'ask_of', 'key_of', 'Store']
 
 # %% ../nbs/01_store.ipynb #166c095b
-import json, sqlite3
+import json, sqlite3, threading
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Sequence
@@ -31,6 +31,7 @@ create table if not exists models (model text primary key, name text not null, t
 create table if not exists replies (key text primary key, ask text not null, model text not null,
                                     request text not null, reply text not null) without rowid;
 create index if not exists by_ask on replies (ask, model);
+create index if not exists by_model on replies (model);
 """
 
 @contextmanager
@@ -50,6 +51,7 @@ class Store:
     def __init__(self, path: str | Path | None = None):
         self.path = Path(path) if path is not None else None
         self.file = self.path / "replies.sqlite" if path is not None else ":memory:"
+        self.turn = threading.RLock()
         with _one_line(self.file):
             if self.path is not None: self.path.mkdir(parents=True, exist_ok=True)
             self.db = sqlite3.connect(self.file, timeout=60, isolation_level=None, check_same_thread=False)
@@ -69,13 +71,18 @@ class Store:
             raise StoreError(f"store {self.file} has format {row[0]}, this version of unsaf reads format {FORMAT}: "
                              "use the version that wrote it, or another folder")
 
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        "One thread at a time, and complaints as one line."
+        with self.turn, _one_line(self.file): yield
+
     def close(self) -> None:
         self.db.close()
 
     def __enter__(self) -> "Store": return self
     def __exit__(self, *exc) -> None: self.close()
     def __len__(self) -> int:
-        with _one_line(self.file): return self.db.execute("select count(*) from replies").fetchone()[0]
+        with self._guard(): return self.db.execute("select count(*) from replies").fetchone()[0]
     def __repr__(self) -> str: return f"Store({str(self.file)!r}, {len(self)} replies)"
 
 # %% ../nbs/01_store.ipynb #89c95fec
@@ -92,7 +99,7 @@ def _from_row(text: str) -> Reply:
 def _get(self: Store, keys: Sequence[str]) -> dict[str, Reply]:
     "The stored replies among `keys`, marked `cached`."
     found = {}
-    with _one_line(self.file):
+    with self._guard():
         for i in range(0, len(keys), 500):
             some = list(keys[i:i + 500])
             marks = ",".join("?" * len(some))
@@ -104,7 +111,7 @@ def _put(self: Store, model: str, rows: Sequence[tuple[str, str, Request, Reply]
     "Write (key, ask, request, reply) rows in one transaction, failures left out; returns the replies that others had stored before."
     rows = [r for r in rows if r[3].finish != "failed"]
     late = []
-    with _one_line(self.file):
+    with self._guard():
         self.db.execute("begin immediate")
         try:
             for key, ask, request, reply in rows:
@@ -120,22 +127,23 @@ Store.get, Store.put = _get, _put
 
 # %% ../nbs/01_store.ipynb #593f7a1d
 def _add_model(self: Store, name: str, identity: Mapping[str, Any], template: str = "none") -> str:
-    "Remember a model; returns the fingerprint that its replies carry."
-    print_ = fingerprint("model", name, identity)
-    with _one_line(self.file):
+    "Remember a model under its first name; returns the fingerprint of its identity, which its replies carry."
+    print_ = fingerprint("model", identity)
+    with self._guard():
         self.db.execute("insert or ignore into models values (?, ?, ?, ?)",
                         (print_, name, template, json.dumps(to_json(identity), sort_keys=True)))
     return print_
 
 def _models(self: Store) -> list[dict]:
     "What is known of each model that has replies here: model, name, template, identity."
-    with _one_line(self.file):
-        rows = self.db.execute("select model, name, template, identity from models order by name, model").fetchall()
+    with self._guard():
+        rows = self.db.execute("select model, name, template, identity from models m where exists "
+                               "(select 1 from replies r where r.model = m.model) order by name, model").fetchall()
     return [dict(model=m, name=n, template=t, identity=json.loads(i)) for m, n, t, i in rows]
 
 def _by_ask(self: Store, model: str, ask: str) -> Reply | None:
     "The reply of the model with this fingerprint to a request, whatever it was keyed by."
-    with _one_line(self.file):
+    with self._guard():
         row = self.db.execute("select reply from replies where ask = ? and model = ? order by key", (ask, model)).fetchone()
     return _from_row(row[0]) if row else None
 
@@ -145,7 +153,7 @@ Store.add_model, Store.models, Store.by_ask = _add_model, _models, _by_ask
 def _merge(self: Store, other: str | Path) -> int:
     "Take over the replies of the store in folder `other` that are not here yet; returns how many. Raises `StoreError` for another format."
     if not (Path(other) / "replies.sqlite").exists(): raise StoreError(f"no store in {other}: expected a file replies.sqlite there")
-    with closing(Store(other).db) as db, _one_line(self.file):
+    with closing(Store(other).db) as db, self._guard():
         before = len(self)
         self.db.execute("begin immediate")
         self.db.executemany("insert or ignore into models values (?, ?, ?, ?)", db.execute("select * from models"))

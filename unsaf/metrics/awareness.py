@@ -114,6 +114,10 @@ class _Paper(_Rates):
         "UnF1 of always answering these very questions: 2P/(2P+N); 2/3 where P = N"
         return _unf1(self.answerable, self.unanswerable, 0, 0)
     @property
+    def unf1_gain(self) -> Number:
+        "UnF1 minus that of always answering the same questions; 0 or less: no better than the constant policy"
+        return self.unf1 - self.always_answer
+    @property
     def same_rate_coin(self) -> Number:
         "UnF1 (at the expected counts) of a coin that answers these very questions as often as the model did"
         a, p, n = self.answer_rate, self.answerable, self.unanswerable
@@ -160,7 +164,7 @@ class _Skill(_Paper):
         return _plain(-(t + f) / 2)
 
 # %% ../../nbs/10_awareness.ipynb #d58ab4d7
-SCORES = ("unf1", "audacity", "timidity", "unf1_class", "audacity_class", "always_answer", "same_rate_coin",
+SCORES = ("unf1", "audacity", "timidity", "unf1_class", "audacity_class", "always_answer", "unf1_gain", "same_rate_coin",
           "same_rate_coin_class", "youden_j", "mcc", "balanced_accuracy", "d_prime", "criterion",
           "ta_rate", "fu_rate", "fa_rate", "tu_rate", "answer_rate", "answerable", "unanswerable")
 
@@ -268,7 +272,7 @@ def _verdict(unf1: str, j: str) -> str:
 # %% ../../nbs/10_awareness.ipynb #5acb5931
 def sentence(
     s: Awareness,                    # scalar scores
-    intervals: Mapping[str, Any],    # "unf1" and "youden_j", each with low, high and level
+    intervals: Mapping[str, Any],    # "unf1" and "youden_j", each with low, high and level; "unf1_gain" where it is known
 ) -> str:                            # one sentence
     "Whether the score beats always answering, in words; raises `ValueError` for array scores or a missing interval."
     if np.ndim(s.unf1): raise ValueError("a sentence is about one set of counts, got arrays")
@@ -278,8 +282,11 @@ def sentence(
         return f"The model answered every question, so its UnF1 of {s.unf1:.3f} is that of the constant always-answer policy."
     def span(name: str) -> str:
         i = intervals[name]
-        return f"{getattr(s, name):.3f}, {100 * i.level:g}% interval {i.low:.3f} to {i.high:.3f}"
-    u, j = _side(intervals["unf1"], s.always_answer), _side(intervals["youden_j"], 0.0)
+        known = "no interval" if np.isnan(i.low) else f"{100 * i.level:g}% interval {i.low:.3f} to {i.high:.3f}"
+        return f"{getattr(s, name):.3f}, {known}"
+    gain = intervals.get("unf1_gain")
+    u = _side(gain, 0.0) if gain else _side(intervals["unf1"], s.always_answer)
+    j = _side(intervals["youden_j"], 0.0)
     link = "yet" if j == "above" and u != "above" else "and"
     return (f"{_verdict(u, j)}: UnF1 ({span('unf1')}) {_UNF1_SAYS[u]} the {s.always_answer:.3f} that always answering "
             f"these questions scores, {link} {_J_SAYS[j]} (J {span('youden_j')}).")

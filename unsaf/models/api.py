@@ -36,7 +36,7 @@ class Api:
                  concurrency: int = 8, max_concurrency: int = 64, timeout: float = 60, retries: int = 6, backoff: float = 0.5,
                  max_wait: float = 120, prices: tuple[float, float] | None = None, logprobs: bool = False,
                  extra_body: Mapping[str, Any] | None = None, omit: Sequence[str] = (), detail: str | None = None):
-        self.name, self.template = name, template
+        self.name, self.template, self.decides = name, template, False  # an endpoint takes no candidates
         self.url = _checked_url(base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI)
         self.key_env = "OPENAI_API_KEY" if key_env is None else key_env
         self.timeout, self.retries, self.backoff, self.max_wait = timeout, retries, backoff, max_wait

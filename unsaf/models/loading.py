@@ -20,14 +20,19 @@ def load(
     "The model that `name` stands for; raises `ModelError` with one line where there is none."
     kind, colon, rest = name.partition(":")
     if kind == "api" and colon: return _api(name, options)
-    if kind == "replay" and colon: return Replay(rest, **_fitting(Replay, options, name))
+    if kind == "replay" and colon: return _replay(rest, options)
     if kind == "hf" and colon: return _hub(rest, options)
     from unsaf import tiny
     if name in tiny.names(): return _tiny(name, options)
-    if Path(name).is_dir(): return _hf(name, options)
+    if name and Path(name).is_dir(): return _hf(name, options)
     known = ", ".join(tiny.names()) or "none"
     raise ModelError(f"model {name!r} is unknown: it is neither bundled ({known}) nor a folder; "
                      "use hf:OWNER/NAME for the hub, api:NAME or api:NAME@URL for a server, replay:FOLDER for a store")
+
+def _replay(rest: str, options: dict) -> Model:
+    folder, at, name = rest.rpartition("@")
+    if at and not Path(rest).is_dir(): return Replay(folder, **_fitting(Replay, {"name": name, **options}, rest))
+    return Replay(rest, **_fitting(Replay, options, rest))
 
 def _api(name: str, options: dict) -> Model:
     _need("openai", "api")
