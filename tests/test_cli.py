@@ -4,6 +4,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from PIL import Image
+from faulty_server import Faulty, error
+from unsaf import Store as unsaf_store
+from unsaf.assessment import assess
+from unsaf.cli import app
+from unsaf.data.images import images
+from unsaf.models.base import Scripted
 
 UNSAF = str(Path(sys.executable).parent / "unsaf")
 
@@ -60,23 +66,48 @@ def test_a_corrupt_picture_is_one_counted_failure(tmp_path, photos):
     assert run.stdout.count("picture left out") == 1 and "broken.png" in run.stdout
 
 
-def test_bad_names_are_one_line(tmp_path, photos):
+@pytest.fixture
+def inside(monkeypatch, capfd):
+    "The command line within this process: its libraries are loaded already."
+    for name in [n for n in os.environ if n.endswith("_API_KEY")]: monkeypatch.delenv(name)
+    def run(*args) -> subprocess.CompletedProcess:
+        with pytest.raises(SystemExit) as e: app([str(a) for a in args])
+        out, err = capfd.readouterr()
+        return subprocess.CompletedProcess(args, e.value.code, out, err)
+    return run
+
+
+def test_bad_names_are_one_line(tmp_path, photos, inside):
     one_line(unsaf("assess", "--model", "tiny-giant"), "tiny-giant", "hf:OWNER/NAME")
-    one_line(unsaf("assess", "--model", "tiny-m", "--images", tmp_path / "nowhere"), "nowhere")
-    one_line(unsaf("assess", "--model", "tiny-m", "--images", photos, "--setting", "essay"), "essay")
-    one_line(unsaf("assess", "--model", "tiny-m", "--images", photos, "--answer-mode", "logit"), "mc")
-    one_line(unsaf("assess", "--model", "replay:nowhere", "--images", photos), "nowhere")
+    one_line(inside("assess", "--model", "tiny-m", "--images", tmp_path / "nowhere"), "nowhere")
+    one_line(inside("assess", "--model", "tiny-m", "--images", photos, "--setting", "essay"), "essay")
+    one_line(inside("assess", "--model", "tiny-m", "--images", photos, "--answer-mode", "logit"), "mc")
+    one_line(inside("assess", "--model", "tiny-m", "--images", photos, "--concurrency", "4"), "concurrency")
+    one_line(inside("assess", "--model", "tiny-m", "--images", photos, "--prices", "cheap"), "cheap")
+    one_line(inside("assess", "--model", "replay:nowhere", "--images", photos), "nowhere")
     (tmp_path / "empty").mkdir()
-    one_line(unsaf("assess", "--model", "tiny-m", "--images", tmp_path / "empty"), "empty")
-    one_line(unsaf("assess", "--model", tmp_path / "empty", "--images", photos), "config")
+    one_line(inside("assess", "--model", "tiny-m", "--images", tmp_path / "empty"), "empty")
+    one_line(inside("assess", "--model", tmp_path / "empty", "--images", photos), "config")
 
 
-def test_servers_and_keys_are_one_line(photos):
-    one_line(unsaf("assess", "--model", "api:gpt-4o", "--images", photos), "OPENAI_API_KEY")
+def test_servers_and_keys_are_one_line(photos, inside, monkeypatch):
+    one_line(inside("assess", "--model", "api:gpt-4o", "--images", photos), "OPENAI_API_KEY")
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
-    one_line(unsaf("assess", "--model", f"api:any@http://127.0.0.1:{port}/v1", "--images", photos), f"127.0.0.1:{port}", "reach")
+    one_line(inside("assess", "--model", f"api:any@http://127.0.0.1:{port}/v1", "--images", photos), f"127.0.0.1:{port}", "reach")
+    with Faulty(lambda call: error(401, "Incorrect API key provided: sk-wrong")) as server:
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong")
+        run = inside("assess", "--model", f"api:any@{server.url}", "--images", photos)
+        one_line(run, "key")
+        assert "sk-wrong" not in run.stderr
+
+
+def test_nothing_scored_still_writes_what_came(tmp_path, photos, inside):
+    with unsaf_store(tmp_path / "run") as store: assess(Scripted(lambda r: "I would rather not.", name="shy"), images(photos), store=store)
+    run = inside("assess", "--model", f"replay:{tmp_path / 'run'}", "--images", photos, "--store", tmp_path / "run")
+    one_line(run, "nothing could be scored", code=4)
+    assert (tmp_path / "run/lists-oe.csv").exists() and "I would rather not." in (tmp_path / "run/report.html").read_text()
 
 
 def test_a_full_disk_is_one_line_and_the_store_survives(tmp_path, photos):

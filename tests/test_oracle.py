@@ -14,7 +14,8 @@ MANY = "circles squares triangles stars crosses".split()
 ROW, COL = ("top", "middle", "bottom"), ("left", "center", "right")
 SPOT = {(r, c): "center" if r == c == 1 else f"{ROW[r]} {COL[c]}" for r in range(3) for c in range(3)}
 NEVER = ["who owns the {}", "who painted the {}", "what is the name of the {}", "how much does the {} cost",
-         "how heavy is the {}", "how old is the {}", "what does the {} smell like", "when was the {} drawn", "what is hidden behind the {}",
+         "how heavy is the {}", "how old is the {}", "what does the {} smell like",
+         "when was the {} drawn", "what is hidden behind the {}",
          "what is the {} made of", "how warm is the {}", "where was the {} bought"]
 
 
@@ -105,7 +106,8 @@ def test_two_things_of_one_name_are_ambiguous():
 
 
 @pytest.mark.parametrize("question", ["", "What color is the sky?", "What color is the circle and the star?",
-                                      "What color is the pink circle?", "Who owns the dog?", "Where is the circle circle?", "How many circle are there?"])
+                                      "What color is the pink circle?", "Who owns the dog?",
+                                      "Where is the circle circle?", "How many circle are there?"])
 def test_what_is_not_in_the_grammar_is_unread(question):
     s = world.scene(0, 0)
     v = agree(s, question)

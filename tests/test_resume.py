@@ -7,13 +7,13 @@ CODE = """
 import sys, unsaf
 from unsaf.models.base import Kept
 batches = []
-model = unsaf.load('tiny-m', dtype='float32', device='cpu', token_budget=3000)
+model = unsaf.load('tiny-m', dtype='float32', device='cpu', token_budget=2500)
 inner = model.generate
 def counted(requests):
     with open(sys.argv[2], 'a') as f: f.write(f'{len(requests)}\\n')
     return inner(requests)
 model.generate = counted
-r = unsaf.assess(model, unsaf.images('scenes', n=12, seed=5), setting=sys.argv[3], store=sys.argv[1], block=6, progress=False)
+r = unsaf.assess(model, unsaf.images('scenes', n=8, seed=5), setting=sys.argv[3], store=sys.argv[1], block=4, progress=False)
 r.save(sys.argv[1])
 """
 
@@ -50,7 +50,7 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-@pytest.mark.parametrize("setting", ["oe", "mc"])
+@pytest.mark.parametrize("setting", ["oe", pytest.param("mc", marks=pytest.mark.slow)])
 def test_killed_twice_is_equal_to_never_killed(tmp_path, setting):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     finish(start(whole, tmp_path / "whole.log", setting))

@@ -35,7 +35,7 @@ def rates_axes(ax: Any, result: Any) -> None:
                                     color="white" if outcome == "answered" else INK)
             left += share
     ax.set(yticks=(0, 1), yticklabels=("written as\nunanswerable", "written as\nanswerable"), xlim=(0, 1), xlabel="share of its questions")
-    ax.legend(loc="lower center", bbox_to_anchor=(.5, 1.0), ncols=3, frameon=False, fontsize=8)
+    if len(ax.patches): ax.legend(loc="lower center", bbox_to_anchor=(.5, 1.0), ncols=3, frameon=False, fontsize=8)
     ax.spines[["top", "right", "left"]].set_visible(False)
 
 # %% ../nbs/80_plots.ipynb #83eef505

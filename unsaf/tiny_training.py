@@ -308,6 +308,7 @@ def save_state(run: Run):
     os.replace(run.out/"state.tmp", run.out/"state.pt")
 
 def load_state(run: Run):
+    "Go on from what `save_state` kept in the run's folder."
     state = run.torch.load(run.out/"state.pt", weights_only=True)
     run.model.load_state_dict(state["model"])
     run.optimizer.load_state_dict(state["optimizer"])
