@@ -9,7 +9,7 @@ from unsaf.core import ModelError, Picture, Question
 from unsaf.tiny_exam import bundle
 
 SMALL = T.Recipe(size="s", ranks=1, images=2, vision_steps=2, short_steps=4, choice_steps=0, answer_steps=0, real_steps=4,
-                 last_steps=2, warmup=2)
+                 last_steps=2, slow_steps=2, warmup=2)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_lessons_depend_on_seed_rank_and_block_only(words):
 
 
 def test_the_rate_rises_stays_and_falls():
-    r = T.Recipe(short_steps=100, choice_steps=0, answer_steps=0, real_steps=100, last_steps=10, warmup=10, decay=.5, rate=1.)
+    r = T.Recipe(short_steps=100, choice_steps=0, answer_steps=0, real_steps=100, last_steps=10, slow_steps=0, warmup=10, decay=.5, rate=1.)
     rates = [r.rate_at(i) for i in range(210)]
     assert rates[0] == .1 and rates[10:100] == [1.]*90 and rates[150] == .5
     assert rates[199] == .02 and rates[200] == .35 and rates[-1] == pytest.approx(.035)

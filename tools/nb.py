@@ -43,6 +43,7 @@ def export(nb: Path):
 
 
 def run(nb: Path):
+    os.environ['CI'] = 'true'  # a progress bar is nothing to store
     import nbformat
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 import numpy as np
 from . import prompts, tiny, world
-from .tiny_lessons import (ANSWER_MIX, CHOICE_MIX, LAST_MIX, REAL_MIX, SHORT_MIX, Branch, answer_text, ask_one, gen_text, lesson,
+from .tiny_lessons import (ANSWER_MIX, CHOICE_MIX, LAST_MIX, REAL_MIX, SHORT_MIX, SLOW_MIX, Branch, answer_text, ask_one, gen_text, lesson,
                                 look, short_lists)
 from .world import Posed, Scene
 
@@ -33,29 +33,31 @@ class Recipe:
     answer_steps: int = 500    # stage 3: short prompts, most of them questions to answer
     real_steps: int = 900      # stage 4: the paper's prompts
     last_steps: int = 320      # stage 5: once more questions to answer, a third of them in the paper's layout
+    slow_steps: int = 800      # stage 6: the same prompts, with more of the kinds that are learned last
     rate: float = 1.5e-3       # peak learning rate
     scenes: int = 3000         # for the tokenizer's words
     decay: float = .4          # last part of stages 1 to 4, in which the rate falls to 2 %
-    again: float = .35         # of the peak, from which it falls once more in stage 5
+    again: float = .35         # of the peak, from which it falls once more in stage 5, and in stage 6
     warmup: int = 60
 
     @property
     def main_steps(self) -> int: return self.short_steps + self.choice_steps + self.answer_steps + self.real_steps
 
     @property
-    def steps(self) -> int: return self.main_steps + self.last_steps
+    def steps(self) -> int: return self.main_steps + self.last_steps + self.slow_steps
 
     def mix_at(self, step: int) -> tuple[tuple[str, float], ...]:
         "Which lessons a step draws from."
         for steps, mix in ((self.short_steps, SHORT_MIX), (self.choice_steps, CHOICE_MIX), (self.answer_steps, ANSWER_MIX),
-                           (self.real_steps, REAL_MIX)):
+                           (self.real_steps, REAL_MIX), (self.last_steps, LAST_MIX)):
             if step < steps: return mix
             step -= steps
-        return LAST_MIX
+        return SLOW_MIX
 
     def rate_at(self, step: int) -> float:
         "Learning rate of a step, from 0."
-        if step >= self.main_steps: return self.rate * max(.02, self.again*(self.steps - step)/self.last_steps)
+        for steps, end in ((self.slow_steps, self.steps), (self.last_steps, self.main_steps + self.last_steps)):
+            if step >= end - steps: return self.rate * max(.02, self.again*(end - step)/max(1, steps))
         left = (self.main_steps - step) / (self.decay * self.main_steps)
         return self.rate * min(1, (step+1)/self.warmup) * max(.02, min(1, left))
 
