@@ -102,3 +102,18 @@ def test_what_the_engine_does_not_know(served):
     assert r.finish in ("stop", "length") and r.logprobs is None
     [r] = Api(ckpt, url, key_env="", extra_body={"do_sample": False}).generate(requests()[:1])
     assert r.finish == "failed" and "do_sample" in r.error and "422" in r.error
+
+
+def test_the_whole_assessment_of_a_served_model(served, tmp_path):
+    "The command line on a served model gives the questions and answers of the same model in this process."
+    import pandas as pd
+    import unsaf
+    url, ckpt = served
+    command = [os.path.join(os.path.dirname(sys.executable), "unsaf"), "assess", "--model", f"api:{ckpt}@{url}", "--images", "scenes",
+               "--limit", "2", "--k", "2", "--template", "none", "--store", str(tmp_path)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    there = pd.read_csv(tmp_path / "table-oe.csv", keep_default_na=False)
+    here = unsaf.assess(unsaf.load(ckpt, dtype="float32", device="cpu"), unsaf.images("scenes", n=2), k=2, template="none").table
+    assert there[["question", "reply", "cell"]].values.tolist() == here[["question", "reply", "cell"]].values.tolist()
+    assert set(there.p_abstain) == {""} and (there.prompt_tokens.astype(int) == here.prompt_tokens).all()
