@@ -297,7 +297,7 @@ def test_concurrency_climbs_where_the_server_bears_it():
 
 
 def test_concurrency_adapts_to_a_limit():
-    with Faulty(capacity=6, delay=.01) as server:
+    with Faulty(capacity=6, delay=.05) as server:
         model = api(server, concurrency=8, max_concurrency=64, retries=12)
         replies = list(model.generate(asks(150)))
         assert all(r.finish == "stop" for r in replies)

@@ -119,7 +119,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(words):
 def test_from_recipe_to_card(tmp_path):
     "The command that makes a checkpoint, and the card that it gets; then damage is noticed."
     T.main(["--out", str(tmp_path), "--size", "s", "--ranks", "1", "--images", "2", "--vision-steps", "2", "--short-steps", "4",
-            "--choice-steps", "0", "--answer-steps", "0", "--real-steps", "4", "--last-steps", "0", "--scenes", "100"])
+            "--choice-steps", "0", "--answer-steps", "0", "--real-steps", "4", "--last-steps", "0", "--slow-steps", "0", "--scenes", "100"])
     card = bundle(tmp_path, tmp_path/"tiny-x", images=2)
     assert card["recipe"]["size"] == "s" and card["sha256"] == tiny.checksum(tmp_path/"tiny-x") and card["step"] == 8
     assert json.loads((tmp_path/"tiny-x"/"card.json").read_text())["exam"]["answering"]

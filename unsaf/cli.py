@@ -40,7 +40,7 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def main(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")] = False) -> None:
-    pass
+    """Does a multimodal model know what it does not know? Label-free self-assessment of uncertainty awareness (UnSAF)."""
 
 # %% ../nbs/91_cli.ipynb #4bd0ce04
 def _show(result: Any) -> None:
