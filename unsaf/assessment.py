@@ -188,22 +188,25 @@ class Assessment:
                     calls=dict(self.calls), images=len(self.images), unreadable_images=self.failures.to_dict("records"),
                     skipped_files=dict(self.skipped), scores=scores, unscored=why)
 
-    def stem(self, folder: str | Path) -> str:
-        "How this run's files are called: by their setting, and by the run too where `folder` holds another run of that setting."
-        try: other = json.loads((Path(folder) / f"scores-{self.plan.setting}.json").read_text())["run"]
-        except FileNotFoundError: return str(self.plan.setting)
-        except (OSError, ValueError, KeyError): other = None
-        return str(self.plan.setting) if other == self.run_id else f"{self.plan.setting}-{self.run_id}"
-
-    def save(self, folder: str | Path) -> list[Path]:
-        "Write the table, the lists and the scores into `folder`; returns their paths. Another run's files are left alone."
-        stem, folder = self.stem(folder), Path(folder)
-        return [write_file(folder / f"table-{stem}.csv", self.table.to_csv(index=False)),
-                write_file(folder / f"lists-{stem}.csv", self.lists.to_csv(index=False)),
-                write_file(folder / f"scores-{stem}.json", json.dumps(self.as_dict(), indent=1))]
-
     def _repr_html_(self) -> str:
         return self.scores._repr_html_()
+
+# %% ../nbs/60_assess.ipynb #36f9dfa5
+def _stem(self: Assessment, folder: str | Path) -> str:
+    "How this run's files are called: by their setting, and by the run too where `folder` holds another run of that setting."
+    try: other = json.loads((Path(folder) / f"scores-{self.plan.setting}.json").read_text())["run"]
+    except FileNotFoundError: return str(self.plan.setting)
+    except (OSError, ValueError, KeyError): other = None
+    return str(self.plan.setting) if other == self.run_id else f"{self.plan.setting}-{self.run_id}"
+
+def _save(self: Assessment, folder: str | Path) -> list[Path]:
+    "Write the table, the lists and the scores into `folder`; returns their paths. Another run's files are left alone."
+    stem, folder = self.stem(folder), Path(folder)
+    return [write_file(folder / f"table-{stem}.csv", self.table.to_csv(index=False)),
+            write_file(folder / f"lists-{stem}.csv", self.lists.to_csv(index=False)),
+            write_file(folder / f"scores-{stem}.json", json.dumps(self.as_dict(), indent=1))]
+
+Assessment.stem, Assessment.save = _stem, _save
 
 # %% ../nbs/60_assess.ipynb #ea94ddc2
 class _Bars:
@@ -264,6 +267,7 @@ def assess(
     finally:
         if owned: kept.store.close()
 
+# %% ../nbs/60_assess.ipynb #2b1eb5fa
 def _as_images(images: Any, n: int | None, seed: int) -> Sequence[Sample]:
     from unsaf.data.images import ImageSet, images as open_images
     return images if isinstance(images, ImageSet) and n is None else open_images(images, n=n, seed=seed)

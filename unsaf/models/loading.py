@@ -29,6 +29,7 @@ def load(
     raise ModelError(f"model {name!r} is unknown: it is neither bundled ({known}) nor a folder; "
                      "use hf:OWNER/NAME for the hub, api:NAME or api:NAME@URL for a server, replay:FOLDER for a store")
 
+# %% ../../nbs/46_load.ipynb #6e0e3bf1
 def _replay(rest: str, options: dict) -> Model:
     folder, at, name = rest.rpartition("@")
     if at and not Path(rest).is_dir(): return Replay(folder, **_fitting(Replay, {"name": name, **options}, rest))
