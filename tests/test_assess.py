@@ -102,6 +102,7 @@ def test_nothing_counted_is_an_error_not_a_zero():
     r = unsaf.assess(Scripted(lambda r: "I would rather not."), pictures(2))
     assert len(r.table) == 0 and list(r.table.columns) and len(r.lists) == 4
     with pytest.raises(UnsafError, match="nothing could be scored"): r.scores
+    assert "nothing could be scored" in r._repr_html_()    # a notebook shows the line, not a traceback
 
 
 def test_a_replay_gives_the_same_table_without_the_model(tmp_path):

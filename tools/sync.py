@@ -21,6 +21,7 @@ def readme():
         if c.cell_type == 'code': c.source = re.sub(r'^#\|.*\n?', '', c.source, flags=re.M)
     book.metadata['language_info'] = {'name': 'python'}  # nbdev_clean strips it; the code fences need it
     text, _ = MarkdownExporter().from_notebook_node(book)
+    text = re.sub(r'<style scoped>.*?</style>\n', '', text, flags=re.S)  # pandas' own; a README shows it as text
     text = re.sub(r'\n{3,}', '\n\n', text.replace('](../', ']('))
     (root/'README.md').write_text(text.strip() + '\n')
 

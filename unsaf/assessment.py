@@ -10,6 +10,7 @@ __all__ = ['COLUMNS', 'LIST_COLUMNS', 'Plan', 'question_request', 'answer_reques
 import json, math, os, sys
 from dataclasses import dataclass, field
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import Any, Iterator, Sequence
 import pandas as pd
@@ -189,7 +190,8 @@ class Assessment:
                     skipped_files=dict(self.skipped), scores=scores, unscored=why)
 
     def _repr_html_(self) -> str:
-        return self.scores._repr_html_()
+        try: return self.scores._repr_html_()
+        except UnsafError as e: return f"<p>{escape(str(e))}</p>"
 
 # %% ../nbs/60_assess.ipynb #36f9dfa5
 def _stem(self: Assessment, folder: str | Path) -> str:

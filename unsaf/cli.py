@@ -30,7 +30,6 @@ def _say(message: object) -> None:
 
 app = typer.Typer(cls=_Lines, no_args_is_help=True, add_completion=False, rich_markup_mode=None,
                   pretty_exceptions_enable=False,
-                  help="Does a multimodal model know what it does not know? Label-free self-assessment of uncertainty awareness (UnSAF).",
                   epilog="Start with:  unsaf demo")
 
 def _version(asked: bool) -> None:
