@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 import scipy.stats
 from hypothesis import given, settings, strategies as st
-from unsaf.metrics import stability
+from unsaf.metrics import resampling, stability
 from unsaf.metrics.awareness import auroc, scorer
 from unsaf.metrics.stability import (
     Interval, cell_counts, cluster_bootstrap, cluster_bootstrap_any, cv, footrule, footrule_chance, footrule_max, holm,
-    inversions, paired_permutation, rank, reliability)
+    images_needed, inversions, kendall_tau, paired_permutation, rank, rank_bootstrap, reliability)
 
 
 def images(n, k=5, seed=0, t=.8, f=.4):
@@ -68,6 +68,37 @@ def test_cv_against_scipy():
     assert cv(x, ddof=1) == pytest.approx(scipy.stats.variation(x, ddof=1))
     for bad in ([1.], [], [1, np.nan], [-1, 1], [-1, -2], [[1, 2]]):
         with pytest.raises(ValueError): cv(bad)
+
+
+# ---- Kendall's tau
+
+@given(st.integers(2, 8).flatmap(lambda n: st.tuples(*[st.lists(st.integers(0, 4), min_size=n, max_size=n)] * 2)))
+@settings(deadline=None)
+def test_tau_against_scipy(lists):
+    a, b = lists
+    theirs = scipy.stats.kendalltau(a, b, variant="b").statistic
+    assert kendall_tau(a, b) == pytest.approx(theirs, nan_ok=True)
+    assert kendall_tau(rank(a), rank(b)) == pytest.approx(theirs, nan_ok=True)
+    assert kendall_tau(rank(a), b) == pytest.approx(-theirs, nan_ok=True)
+
+
+@pytest.mark.parametrize("n", range(2, 7))
+def test_tau_over_all_rankings_and_its_bounds_on_the_footrule(n):
+    start = np.arange(1, n + 1)
+    every = np.array(list(itertools.permutations(start)))
+    taus, f = kendall_tau(every, start), footrule(every, start)
+    pairs = n * (n - 1) / 2
+    inverted = [sum(p[i] > p[j] for i, j in itertools.combinations(range(n), 2)) for p in every]
+    assert taus == pytest.approx(1 - 2 * np.array(inverted) / pairs) and taus.mean() == pytest.approx(0)
+    assert np.all((inverted <= f) & (f <= 2 * np.array(inverted)))
+
+
+def test_tau_broadcasts_and_refuses():
+    x = np.random.default_rng(0).normal(size=(3, 6))
+    assert kendall_tau(x[:, None], x[None])[1, 2] == pytest.approx(scipy.stats.kendalltau(x[1], x[2]).statistic)
+    assert np.isnan(kendall_tau([1, 1, 1], [1, 2, 3])) and type(kendall_tau([1, 2], [2, 1])) is float
+    for a, b in (([1, np.nan], [1, 2]), ([1, 2, 3], [1, 2]), ([1], [1]), (1, 2), ([], [])):
+        with pytest.raises(ValueError): kendall_tau(a, b)
 
 
 # ---- reliability and inversions
@@ -137,8 +168,8 @@ def test_the_order_of_images_and_the_parts_do_not_matter(monkeypatch):
     c = images(50)
     whole = cluster_bootstrap(j, c, n=500, keep=True)
     shuffled = cluster_bootstrap(j, np.random.default_rng(1).permutation(c), n=500, keep=True)
-    sizes = stability._sizes
-    monkeypatch.setattr(stability, "_sizes", lambda n, width: sizes(n, width, at_once=100))
+    sizes = resampling._sizes
+    monkeypatch.setattr(resampling, "_sizes", lambda n, width: sizes(n, width, at_once=100))
     parts = cluster_bootstrap(j, c, n=500, keep=True)
     np.testing.assert_array_equal(whole.samples, shuffled.samples)
     np.testing.assert_array_equal(whole.samples, parts.samples)
@@ -364,3 +395,120 @@ def test_holm_by_hand_and_by_definition():
         assert (adjusted <= level).sum() == rejected
     for bad in ([1.2], [-.1], [np.nan], []):
         with pytest.raises(ValueError): holm(bad)
+
+
+# ---- the ranking under the bootstrap
+
+def crowd(n, seed=0, skills=(.3, .4, .5)):
+    rng = np.random.default_rng(seed)
+    hard = rng.normal(0, 1.5, n)
+    chance = lambda p: 1 / (1 + np.exp(-(np.log(p / (1 - p)) + hard)))
+    answered = [(rng.binomial(5, chance(.8)), rng.binomial(5, chance(f))) for f in skills]
+    return np.array([np.stack([ta, fa, 5 - fa, 5 - ta], 1) for ta, fa in answered])
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_rank_bootstrap_against_a_naive_one(paired):
+    x, rng = crowd(25), np.random.default_rng(8)
+    mine = rank_bootstrap(unf1, x, n=20_000, paired=paired)
+    pick = rng.integers(0, 25, size=(4000, 3, 25))
+    if paired: pick[:, 1:] = pick[:, :1]
+    scores = np.stack([unf1(x[m][pick[:, m]].sum(1)) for m in range(3)], 1)
+    data = unf1(x.sum(1))
+    wrong = np.zeros((3, 3))
+    for i, k in itertools.product(range(3), range(3)):
+        u, v = np.sign(data[i] - data[k]), np.sign(scores[:, i] - scores[:, k])
+        wrong[i, k] = np.mean(np.where(u * v < 0, 1., np.where((u == 0) != (v == 0), .5, 0.)))
+    assert mine.scores == pytest.approx(data) and mine.ranks.tolist() == rank(data).tolist()
+    assert mine.inversion == pytest.approx(wrong, abs=.03)
+    ranks = rank(scores)
+    assert mine.changed == pytest.approx(np.mean((ranks != rank(data)).any(1)), abs=.03)
+    assert mine.footrule == pytest.approx(np.mean(footrule(ranks, rank(data))), abs=.06)
+    assert mine.first == pytest.approx([np.mean(scores.argmax(1) == m) for m in range(3)], abs=.03)
+    assert mine.mean_inversion == pytest.approx(wrong[np.triu_indices(3, 1)].mean(), abs=.03) and mine.undefined == 0
+
+
+def test_pairing_and_images_and_direction():
+    shared, alone = (rank_bootstrap(unf1, crowd(60), n=4000, paired=p) for p in (True, False))
+    assert shared.mean_inversion < alone.mean_inversion
+    assert rank_bootstrap(unf1, crowd(2000), n=2000).changed < .01 < shared.changed
+    low = rank_bootstrap(lambda c: -unf1(c), crowd(60), n=4000, higher_is_better=False)
+    assert low.inversion == pytest.approx(shared.inversion) and low.first == pytest.approx(shared.first)
+    twins = rank_bootstrap(unf1, np.repeat(crowd(30)[:1], 2, axis=0), n=500)
+    assert twins.ranks.tolist() == [1.5, 1.5] and twins.mean_inversion == 0 and twins.first.tolist() == [.5, .5]
+
+
+def test_rank_bootstrap_counts_the_undefined_and_refuses():
+    audacity = scorer("audacity")                                            # undefined where nothing was answered
+    shy = np.array([[[1, 0, 5, 4], [0, 0, 5, 5], [0, 0, 5, 5]], [[5, 0, 5, 0], [1, 1, 1, 1], [2, 1, 1, 1]]])
+    assert rank_bootstrap(audacity, shy, n=20_000).undefined == pytest.approx((2 / 3) ** 3, abs=.01)
+    shy[0, 0] = [0, 0, 5, 5]
+    with pytest.raises(ValueError, match=r"models \[0\]"): rank_bootstrap(audacity, shy)
+    for x in (crowd(9)[:1], crowd(1), crowd(9)[0], crowd(9) * np.nan):
+        with pytest.raises(ValueError): rank_bootstrap(unf1, x)
+    with pytest.raises(ValueError, match="one score"): rank_bootstrap(scorer("unf1", "youden_j"), crowd(9))
+
+
+# ---- how many images
+
+def mean_of(sums): return sums[:, 0] / sums[:, 1]
+
+
+def test_images_for_a_mean_by_the_textbook():
+    x = np.random.default_rng(0).normal(3, .7, 50)
+    rows, s = np.stack([x, np.ones(50)], 1), x.std(ddof=1)
+    z, b = scipy.stats.norm.ppf([.975, .8])
+    plan = images_needed(mean_of, rows, half_width=.1)
+    assert plan.spread == pytest.approx(s) and plan.images == np.ceil((z * s / .1) ** 2) and plan.pilot == 50
+    assert images_needed(mean_of, rows, difference=.2).images == np.ceil(2 * ((z + b) * s / .2) ** 2)
+    y = x + np.random.default_rng(1).normal(.1, .2, 50)
+    pair = images_needed(mean_of, rows, difference=.05, power=.9, level=.99, other=np.stack([y, np.ones(50)], 1))
+    z, b = scipy.stats.norm.ppf([.995, .9])
+    assert pair.images == np.ceil(((z + b) * (x - y).std(ddof=1) / .05) ** 2)
+
+
+def test_equal_images_collapse_and_the_spread_is_the_bootstraps():
+    c = images(400, t=.7)
+    plan = images_needed(unf1, c, half_width=.02)
+    drawn = cluster_bootstrap(unf1, c, n=20_000, keep=True).samples.std() * 20
+    assert plan.spread == pytest.approx(drawn, rel=.03)
+    left = unf1(c.sum(0) - c)
+    assert plan.spread == pytest.approx(np.sqrt(399 * ((left - left.mean()) ** 2).sum()))
+    assert images_needed(unf1, np.random.default_rng(0).permutation(c), half_width=.02) == plan
+
+
+def test_the_planned_interval_has_its_half_width():
+    plan = images_needed(unf1, crowd(4000, seed=1)[0], half_width=.03)
+    truth = unf1(crowd(200_000, seed=2)[0].sum(0)[None])[0]
+    scores = unf1(np.array([crowd(plan.images, seed=50 + s)[0].sum(0) for s in range(1500)]))
+    assert 30 < plan.images < 400 and np.mean(np.abs(scores - truth) <= .03) == pytest.approx(.95, abs=.02)
+
+
+def test_the_planned_test_has_its_power():
+    pilot = crowd(4000, seed=1)
+    true = np.subtract(*unf1(crowd(400_000, seed=2).sum(1))[:2])
+    plan = images_needed(unf1, pilot[0], difference=abs(true), other=pilot[1])
+    found = [paired_permutation(*crowd(plan.images, seed=50 + s)[:2], n=400).p <= .05 for s in range(300)]
+    assert np.mean(found) == pytest.approx(.8, abs=.07)
+    assert plan.images < images_needed(unf1, pilot[0], difference=abs(true)).images
+
+
+def test_the_interval_of_a_plan_covers_the_true_number():
+    truth = images_needed(unf1, crowd(20_000, seed=3)[0], half_width=.03, n=1).images
+    plans = [images_needed(unf1, crowd(80, seed=s)[0], half_width=.03, n=200) for s in range(150)]
+    assert .82 < np.mean([p.low <= truth <= p.high for p in plans]) < .99
+    assert "80" in str(plans[0]) and all(p.low <= p.images <= p.high for p in plans)
+
+
+def test_plans_without_a_meaning_are_refused():
+    c = images(20)
+    for wanted in ({}, dict(half_width=.1, difference=.1), dict(half_width=0), dict(difference=-.1), dict(half_width=.1, level=1),
+                   dict(difference=.1, power=.2), dict(half_width=.1, n=0), dict(half_width=.1, other=images(19)), dict(half_width=np.nan)):
+        with pytest.raises(ValueError): images_needed(unf1, c, **wanted)
+    for pilot in (c[:1], c[0], np.repeat(c[:1], 9, 0), c * np.nan):
+        with pytest.raises(ValueError): images_needed(unf1, pilot, half_width=.1)
+    with pytest.raises(ValueError, match="one score"): images_needed(scorer("unf1", "youden_j"), c, half_width=.1)
+
+
+def test_everything_is_still_found_in_stability():
+    for name in resampling.__all__: assert name in stability.__all__ and getattr(stability, name) is getattr(resampling, name)
