@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from unsaf import world
+from unsaf import drawing, world
 from unsaf.core import ImageError, Picture, Sample, UnsafError
 from unsaf.data import images as room
 from unsaf.data.images import FORMATS, SUFFIXES, images, open_image, thumbnail
@@ -267,7 +267,7 @@ def test_an_unreadable_subfolder_is_counted_and_an_unreadable_folder_is_an_error
     ("missing", "no such file or folder"), ("empty", "holds no picture"), ("empty/*.png", "holds no picture"),
     ("coco:test2017", "local folder"), ("easy-vqa:val", "train and test"), ("hf:nowhere:image", "no such folder"),
     ("", "an empty path"), ([], "empty"), ([1], "item 0"), (7, "no source"), (None, "no source"),
-    (np.zeros((2, 2, 3)), "no source"), ("scenes:3", "seed"),
+    (np.zeros((2, 2, 3)), "no source"), ("scenes:3", "seed=3"), ("scenes:oil", "plain, textured, cluttered, sketch, easy"),
 ])
 def test_what_cannot_be_taken_is_told_in_one_line(tmp_path, monkeypatch, wrong, told):
     (tmp_path/"empty").mkdir()
@@ -366,10 +366,25 @@ def test_scenes():
     assert len(images("scenes")) == 100 and found.source == "scenes:3"
     for i, s in enumerate(found):
         assert world.Scene.from_dict(json.loads(json.dumps(s.info["scene"]))) == world.scene(3, i)
-        assert s.picture.pixels().tobytes() == world.render(world.scene(3, i)).convert("RGB").tobytes()
+        assert s.picture.pixels().tobytes() == drawing.render(world.scene(3, i)).tobytes()
     assert not set(found.image_ids) & set(images("scenes", n=12, seed=4).image_ids)
     for wrong in (dict(seed=None), dict(seed="a"), dict(domain="nowhere"), dict(column="image")):
         with pytest.raises(UnsafError) as error: images("scenes", **wrong)
+        one_line(error)
+
+def test_scenes_of_every_domain():
+    taken = set()
+    for domain in world.DOMAINS:
+        found, spelled = images("scenes", n=6, seed=3, domain=domain), images(f"scenes:{domain}", n=6, seed=3)
+        assert found.image_ids == spelled.image_ids == [s.image_id for s in found] and not taken & set(found.image_ids)
+        taken |= set(found.image_ids)
+        assert found.source == spelled.source == found[0].source == ("scenes:3" if domain == "plain" else f"scenes:3:{domain}")
+        for i, s in enumerate(spelled):
+            assert world.Scene.from_dict(s.info["scene"]) == world.scene(3, i, domain)
+            assert s.picture.pixels().tobytes() == drawing.render(world.scene(3, i, domain)).tobytes()
+    assert images("scenes:sketch", n=2, domain="sketch").image_ids == images("scenes:sketch", n=2).image_ids
+    for wrong in (dict(source="scenes:sketch", domain="plain"), dict(source="scenes:oil"), dict(source="easy-vqa", domain="easy")):
+        with pytest.raises(UnsafError) as error: images(**wrong)
         one_line(error)
 
 def test_easy_vqa_against_its_own_files():

@@ -15,7 +15,7 @@ def test_card_and_weights_belong_together(name):
     card, folder = tiny.card(name), tiny.path(name)
     assert card["name"] == name and card["sha256"] == tiny.checksum(folder)
     assert sum(f.stat().st_size for f in folder.iterdir()) < 12_000_000
-    stages = ("short", "choice", "answer", "real", "last", "slow")
+    stages = ("look", "choice", "full")
     assert len(card["curve"]) > 3 and card["step"] == sum(card["recipe"][f"{x}_steps"] for x in stages)
 
 

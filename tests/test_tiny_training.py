@@ -3,20 +3,19 @@ import json, random
 import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
-from unsaf import prompts, tiny, world
+from unsaf import bench_prompts, drawing, grammar, prompts, tiny, world
 from unsaf import tiny_lessons as L, tiny_training as T
 from unsaf.core import ModelError, Picture, Question
 from unsaf.tiny_exam import bundle
 
-SMALL = T.Recipe(size="s", ranks=1, images=2, vision_steps=2, short_steps=4, choice_steps=0, answer_steps=0, real_steps=4,
-                 last_steps=2, slow_steps=2, warmup=2)
+SMALL = T.Recipe(size="s", ranks=1, images=2, vision_steps=2, look_steps=4, choice_steps=4, full_steps=4, warmup=2)
 
 
 @pytest.fixture(scope="module")
 def words(tmp_path_factory):
     "A folder with a tokenizer of the world's words."
     out = tmp_path_factory.mktemp("run")
-    tiny.tokenizer(T.corpus(scenes=200)).save_pretrained(out/"tokenizer")
+    tiny.tokenizer(T.corpus(scenes=200), L.phrases()).save_pretrained(out/"tokenizer")
     return out
 
 
@@ -36,14 +35,14 @@ def turn(prompt, image_first):
 def test_a_packed_lesson_costs_what_its_branches_cost_alone(made, layout, mc):
     run, processor = made
     scene = world.scene(1, 0)
-    branches, first = L.real_answers(scene, random.Random(0), mc, 4, layout, 0), layout == "image_first"
-    packed = T.pack(run.encoder, branches, first)
-    loss, _ = T.tree_loss(run.model, T.collate([packed], run.encoder), T.pixels([world.render(scene)]))
+    branches, first = L.answers(scene, random.Random(0), mc, 4, layout, 0), layout == "image_first"
+    packed = T.pack(run.encoder, branches)
+    loss, _ = T.tree_loss(run.model, T.collate([packed], run.encoder), T.pixels([drawing.render(scene)]))
     total = weight = 0.
     for b in branches:
         turns = [{"role": "user", "content": turn(b.prompt, first)}, {"role": "assistant", "content": b.reply}]
         text = processor.apply_chat_template(turns, tokenize=False)
-        x = processor(images=[world.render(scene)], text=[text], return_tensors="pt")
+        x = processor(images=[drawing.render(scene)], text=[text], return_tensors="pt")
         ids, logp = x["input_ids"][0], run.model(**x).logits[0].log_softmax(-1)
         reply = [*run.encoder.encode(b.reply), run.encoder.end]
         assert ids[-len(reply):].tolist() == reply
@@ -57,7 +56,7 @@ def test_a_packed_lesson_costs_what_its_branches_cost_alone(made, layout, mc):
 
 def test_training_pixels_are_the_processor_s(made):
     _, processor = made
-    im = world.render(world.scene(1, 1))
+    im = drawing.render(world.scene(1, 1))
     assert torch.allclose(T.pixels([im]), processor.image_processor(im, return_tensors="pt")["pixel_values"], atol=1e-5)
 
 
@@ -65,9 +64,30 @@ def test_training_prompts_are_the_prompts_of_the_evaluation():
     p = Picture("x", lambda: None)
     assert L.gen_text(False, "mc", 3) == prompts.gen_parts(p, "mc", False, 3)[1]
     assert L.gen_text(True, "oe", 5, "paper") == "<image>".join(prompts.gen_parts(p, "oe", True, 5, layout="paper")[::2])
-    posed = world.answerable(world.scene(0, 0), "where")
+    posed = grammar.answerable(world.scene(0, 0), "where")
     assert L.answer_text(posed) == prompts.answer_parts(p, Question(posed.text, "oe", True))[1]
     assert posed.text in L.answer_text(posed) and "<image>" not in L.answer_text(posed)
+
+
+def test_benchmark_prompts_in_lessons_are_the_package_s_own():
+    p, rng = Picture("x", lambda: None), random.Random(0)
+    for i in range(20):
+        s = world.scene(1, i, "easy")
+        for b in L.plain_questions(s, rng) + L.plain_choices(s, rng):
+            if b.topic == "rephrase": continue
+            question = b.prompt.split("\n")[0]
+            tails = {bench_prompts.accuracy_parts(p, question, abstain=a)[1] for a in (0, 1)} | {
+                bench_prompts.yes_no_parts(p, question, abstain=a)[1] for a in (0, 1)}
+            assert b.prompt in tails or "\nA. " in b.prompt
+
+
+def test_phrases_are_single_tokens_and_texts_come_back(words):
+    tok = T.Run(SMALL, 0, words).tokenizer
+    prompt = L.gen_text(False, "oe", 5)
+    assert tok.decode(tok.encode(prompt, add_special_tokens=False)) == prompt and len(tok.encode(prompt)) < 16
+    for phrase in L.phrases(): assert len(tok.encode(phrase, add_special_tokens=False)) == 1, phrase
+    other = "Zoë asked: why?  \tq\nNo idea, 12 of them."
+    assert tok.decode(tok.encode(other, add_special_tokens=False)) == other
 
 
 def test_every_lesson_is_right():
@@ -75,10 +95,21 @@ def test_every_lesson_is_right():
     from unsaf.oracle import check, is_right
     rng = random.Random(0)
     for i in range(300):
-        scene = world.scene(2, i)
+        scene = world.scene(2, i, tuple(world.DOMAINS)[i % 5])
         for mc in (False, True):
-            p = L.answer_question(scene, rng, mc)
+            p = L.any_question(scene, rng, mc)
             assert is_right(check(scene, p.text, p.options), p.reply, p.options)
+
+
+def test_questions_in_easy_vqa_s_wording_are_answered_right():
+    rng = random.Random(1)
+    for i in range(400):
+        (t,), p = world.scene(5, i, "easy").things, None
+        p = L.easy_question(world.scene(5, i, "easy"), rng)
+        if p.answer in ("yes", "no"):
+            named = t.shape in p.text or t.color in p.text
+            assert (p.answer == "yes") == (named != bool({"no", "not"} & set(p.text.split()))), p
+        else: assert p.answer in (t.shape, t.color)
 
 
 def test_lessons_depend_on_seed_rank_and_block_only(words):
@@ -92,10 +123,9 @@ def test_lessons_depend_on_seed_rank_and_block_only(words):
 
 
 def test_the_rate_rises_stays_and_falls():
-    r = T.Recipe(short_steps=100, choice_steps=0, answer_steps=0, real_steps=100, last_steps=10, slow_steps=0, warmup=10, decay=.5, rate=1.)
-    rates = [r.rate_at(i) for i in range(210)]
-    assert rates[0] == .1 and rates[10:100] == [1.]*90 and rates[150] == .5
-    assert rates[199] == .02 and rates[200] == .35 and rates[-1] == pytest.approx(.035)
+    r = T.Recipe(look_steps=100, choice_steps=0, full_steps=100, warmup=10, decay=.5, rate=1.)
+    rates = [r.rate_at(i) for i in range(200)]
+    assert rates[0] == .1 and rates[10:100] == [1.]*90 and rates[150] == .5 and rates[199] == .01
 
 
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(words):
@@ -118,8 +148,8 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(words):
 
 def test_from_recipe_to_card(tmp_path):
     "The command that makes a checkpoint, and the card that it gets; then damage is noticed."
-    T.main(["--out", str(tmp_path), "--size", "s", "--ranks", "1", "--images", "2", "--vision-steps", "2", "--short-steps", "4",
-            "--choice-steps", "0", "--answer-steps", "0", "--real-steps", "4", "--last-steps", "0", "--slow-steps", "0", "--scenes", "100"])
+    T.main(["--out", str(tmp_path), "--size", "s", "--ranks", "1", "--images", "2", "--vision-steps", "2", "--look-steps", "4",
+            "--choice-steps", "0", "--full-steps", "4", "--scenes", "100"])
     card = bundle(tmp_path, tmp_path/"tiny-x", images=2)
     assert card["recipe"]["size"] == "s" and card["sha256"] == tiny.checksum(tmp_path/"tiny-x") and card["step"] == 8
     assert json.loads((tmp_path/"tiny-x"/"card.json").read_text())["exam"]["answering"]

@@ -10,7 +10,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from .world import CELLS, COLORS, PLURALS, SHAPES, UNOBSERVABLE, Scene, Thing
+from .grammar import UNOBSERVABLE
+from .world import CELLS, COLORS, PLURALS, SHAPES, Scene, Thing
 
 # %% ../nbs/26_oracle.ipynb #ab10edf1
 @dataclass(frozen=True)
@@ -30,15 +31,27 @@ _COLOR = "(?P<color>" + "|".join(COLORS) + ")"
 _THING = f"(?:{_COLOR} )?(?P<shape>{'|'.join(SHAPES)}|object)"
 _THINGS = f"(?:{_COLOR} )?(?P<plural>{'|'.join(PLURALS.values())})"
 _PLACE = "(?P<place>" + "|".join(CELLS) + ")"
-_GRAMMAR = [(kind, re.compile(pattern)) for kind, pattern in [
-    ("color", f"(?:what color is|which color does) the {_THING}(?: have)?"),
-    ("shape", f"what (?:shape is|is the shape of) the {_THING}"),
-    ("where", f"(?:where|in which part of the image) is the {_THING}"),
-    ("atshape", f"(?:what shape is in|which shape is at) the {_PLACE}"),
-    ("atcolor", f"(?:what color is the object in|which color is at) the {_PLACE}"),
-    ("count", f"how many {_THINGS} (?:are there|can you see)"),
-    ("exist", f"(?:is there|does the image show) an? {_THING}(?: in the image)?"),
-    *(("unobservable", re.escape(_plain(t)).replace(r"\{\}", _THING)) for t in UNOBSERVABLE)]]
+
+# %% ../nbs/26_oracle.ipynb #531d75d1
+def _side(side: str, owner: str) -> list[str]:
+    "Every way to ask for the color or the shape of something."
+    return [f"(?:what|which) {side} is {owner}", f"(?:what|which) {side} does {owner} have",
+            f"what is the {side} of {owner}", f"in which {side} is {owner} drawn"]
+
+def _side_at(side: str) -> list[str]:
+    "Every way to ask for the color or the shape of what is in a place."
+    return [f"(?:what|which) {side} (?:is in|is at|is drawn in|can you see in) the {_PLACE}", *_side(side, f"the object in the {_PLACE}")]
+
+_PATTERNS = {
+    "color": _side("color", f"the {_THING}"), "shape": _side("shape", f"the {_THING}"),
+    "where": [f"where (?:is|can you see|in the image is) the {_THING}", f"what is the position of the {_THING}",
+              f"in which part of the image is the {_THING}", f"in which place is the {_THING} drawn"],
+    "atshape": _side_at("shape"), "atcolor": _side_at("color"),
+    "count": [f"how many {_THINGS} (?:are there|can you see|does the image show|are in the image|are drawn)", f"what is the number of {_THINGS}"],
+    "exist": [f"is there an? {_THING}(?: in the image)?", f"(?:can you see|does the image show|does the image contain) an? {_THING}",
+              f"is an? {_THING} (?:in the image|drawn)"],
+    "unobservable": [re.escape(_plain(t)).replace(r"\{\}", _THING) for t in UNOBSERVABLE]}
+_GRAMMAR = [(kind, re.compile(p)) for kind, patterns in _PATTERNS.items() for p in patterns]
 
 # %% ../nbs/26_oracle.ipynb #76a36f44
 @lru_cache(maxsize=100_000)

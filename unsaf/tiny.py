@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 from .core import ModelError
-from .world import CELL_PIXELS, IMAGE_PIXELS
+from .drawing import CELL_PIXELS, IMAGE_PIXELS
 
 # %% ../nbs/50_tiny.ipynb #e2a9c50e
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Tower:
     hidden: int
 
 SIZES: dict[str, tuple[Tower, Tower]] = {      # vision, language
-    "s": (Tower(64, 2, 4, 128), Tower(96, 4, 3, 256)),
-    "m": (Tower(96, 2, 4, 192), Tower(160, 6, 5, 416)),
-    "l": (Tower(128, 2, 4, 256), Tower(256, 6, 8, 672))}
+    "s": (Tower(64, 2, 4, 128), Tower(64, 3, 2, 176)),
+    "m": (Tower(96, 3, 4, 192), Tower(96, 4, 3, 256)),
+    "l": (Tower(96, 3, 4, 192), Tower(128, 6, 4, 352))}
 PATCHES = (IMAGE_PIXELS // CELL_PIXELS)**2     # image tokens
 MEAN, STD = .94, .3                            # of a pixel from 0 to 1: white paper is near 0 for the model
 
@@ -41,9 +41,9 @@ CHAT_TEMPLATE = (
     "{% if m['role'] == 'assistant' %}{{ '" + END + "' }}{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}{{ '" + ASSISTANT + "' }}{% endif %}")
 
-def tokenizer(corpus: Iterable[str], entries: int = 1536) -> Any:
-    "A byte-level BPE learned from `corpus`; the same corpus gives the same tokenizer."
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+def tokenizer(corpus: Iterable[str], phrases: Iterable[str] = (), entries: int = 768) -> Any:
+    "A byte-level BPE of `entries` learned from `corpus`, and `phrases` as tokens of their own; the same texts give the same tokens."
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True),
@@ -52,6 +52,7 @@ def tokenizer(corpus: Iterable[str], entries: int = 1536) -> Any:
     special = ["<pad>", "<unk>", USER, ASSISTANT, END, IMAGE]
     bpe.train_from_iterator(corpus, trainers.BpeTrainer(vocab_size=entries, special_tokens=special, show_progress=False,
                                                         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet())))
+    bpe.add_tokens([AddedToken(p, normalized=False) for p in sorted(set(phrases))])
     return PreTrainedTokenizerFast(tokenizer_object=bpe, pad_token="<pad>", unk_token="<unk>", eos_token=END, padding_side="left",
                                    additional_special_tokens=[USER, ASSISTANT, IMAGE], model_max_length=2048)
 
