@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['HERE', 'HARD', 'Mix', 'LOOK_MIX', 'CHOICE_MIX', 'FULL_MIX', 'text_of', 'gen_text', 'answer_text', 'phrases', 'Branch',
            'fine_question', 'open_question', 'any_question', 'look', 'letters', 'name_first', 'ask_one', 'lists',
-           'answers', 'easy_question', 'plain_questions', 'plain_choices', 'lesson']
+           'answers', 'easy_question', 'easy_questions', 'plain_questions', 'plain_choices', 'lesson']
 
 # %% ../nbs/50a_tiny_lessons.ipynb #d3f004d9
 import random, re
@@ -66,7 +66,7 @@ class Branch:
     weight: float = 1.
     topic: str = "qa"
 
-HARD = ("where", "atshape", "atcolor")      # places: asked twice as often
+HARD = ("where", "where", "count", "atshape", "atcolor")      # learned last, so asked more often
 
 def fine_question(scene: Scene, rng: random.Random, mc: bool, miss: bool = False) -> Posed:
     "A varied question with a right answer; `miss` then leaves the answer out of the options."
@@ -79,7 +79,7 @@ def open_question(scene: Scene, rng: random.Random, mc: bool) -> Posed:
     u = rng.random()
     if mc and u < .15: return fine_question(scene, rng, mc, miss=True)
     posed = grammar.unobservable(scene, rng.choice(tuple(grammar.UNOBSERVABLE)), rng) if u < .3 else None
-    while not posed: posed = grammar.false_premise(scene, rng.choice(grammar.PREMISE_KINDS + HARD[1:]), rng)
+    while not posed: posed = grammar.false_premise(scene, rng.choice(grammar.PREMISE_KINDS + HARD[3:]), rng)
     return grammar.with_options(scene, posed, rng if rng.random() < .7 else None) if mc else posed
 
 def any_question(scene: Scene, rng: random.Random, mc: bool, abstain: bool = True) -> Posed:
@@ -155,13 +155,17 @@ def easy_question(scene: Scene, rng: random.Random) -> Posed:
                        "does the image not contain a {}?", "is no {} present?", "is there not a {} in the image?", "is there not a {}?"])
     return Posed(text.format(name), "easy", "yes" if (name == there) != (" no" in text) else "no")
 
+def easy_questions(scene: Scene, rng: random.Random) -> list[Branch]:
+    "easy-VQA's questions, asked as an accuracy benchmark asks."
+    posed = [easy_question(scene, rng) for _ in range(10)]
+    return [Branch(text_of(bench.accuracy_parts(HERE, p.text)), p.reply, 3., "easy") for p in posed]
+
 def plain_questions(scene: Scene, rng: random.Random, abstain: bool = True) -> list[Branch]:
     "Open questions as accuracy benchmarks ask them, presence polls, and rephrasings."
     out = []
     for _ in range(6):
         offer = rng.random() < .4
         posed = any_question(scene, rng, False, offer and abstain)
-        if scene.domain == "easy" and not offer and rng.random() < .7: posed = easy_question(scene, rng)
         render = bench.yes_no_parts if posed.answer in ("yes", "no") and rng.random() < .7 else bench.accuracy_parts
         out.append(Branch(text_of(render(HERE, posed.text, abstain=offer)), posed.reply, 3., "plain_oe"))
     posed, k = fine_question(scene, rng, False), rng.randint(1, 5)
@@ -188,11 +192,12 @@ def plain_choices(scene: Scene, rng: random.Random, abstain: bool = True) -> lis
 Mix = tuple[tuple[str, float], ...]
 LOOK_MIX: Mix = (("look", .26), ("oe", .36), ("mc", .08), ("letters", .06), ("ask_oe", .10), ("list_oe", .10), ("plain_oe", .04))
 CHOICE_MIX: Mix = (("look", .05), ("oe", .10), ("mc", .16), ("letters", .50), ("name_first", .15), ("plain_mc", .04))
-FULL_MIX: Mix = (("look", .04), ("oe", .21), ("mc", .24), ("letters", .02), ("name_first", .02), ("ask_oe", .02), ("ask_mc", .02),
-                 ("list_oe", .12), ("list_mc", .18), ("plain_oe", .08), ("plain_mc", .05))
+FULL_MIX: Mix = (("look", .03), ("oe", .18), ("mc", .30), ("letters", .02), ("name_first", .03), ("ask_oe", .01), ("ask_mc", .02),
+                 ("list_oe", .10), ("list_mc", .17), ("plain_oe", .08), ("plain_mc", .06))
 
 def lesson(scene: Scene, rng: random.Random, mix: Mix, abstain: bool = True) -> list[Branch]:
     "The branches about one picture; `abstain=False` leaves out every question to answer that has no answer."
+    if scene.domain == "easy" and rng.random() < .25: return easy_questions(scene, rng)
     names, weights = zip(*mix)
     name = rng.choices(names, weights)[0]
     mc = name.endswith("mc")
@@ -200,6 +205,6 @@ def lesson(scene: Scene, rng: random.Random, mix: Mix, abstain: bool = True) -> 
     if name in ("letters", "name_first"): return (letters if name == "letters" else name_first)(scene, rng)
     if name.startswith("ask"): return ask_one(scene, rng, mc)
     if name.startswith("plain"): return (plain_choices if mc else plain_questions)(scene, rng, abstain)
-    layout, para = ("paper" if rng.random() < .25 else "image_first"), rng.choice((1, 2, 3)) if rng.random() < .25 else 0
+    layout, para = ("paper" if rng.random() < .4 else "image_first"), rng.choice((1, 2, 3)) if rng.random() < .25 else 0
     if name.startswith("list"): return lists(scene, rng, mc, layout, para)
     return answers(scene, rng, mc, 6 if mc else 10, layout, para, abstain)

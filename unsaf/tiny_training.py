@@ -31,9 +31,9 @@ class Recipe:
     ranks: int = 1             # processes of one thread each, that average their gradients
     images: int = 16           # pictures a step and process
     vision_steps: int = 2000   # stage 0: patches point at words
-    look_steps: int = 600      # stage 1: looking and answering
-    choice_steps: int = 1000   # stage 2: options and their letters
-    full_steps: int = 5400     # stage 3: everything
+    look_steps: int = 500      # stage 1: looking and answering
+    choice_steps: int = 900    # stage 2: options and their letters
+    full_steps: int = 4200     # stage 3: everything
     rate: float = 2e-3         # peak learning rate
     scenes: int = 2000         # for the tokenizer's words
     decay: float = .5          # last part of stages 1 to 3, in which the rate falls to 1 %
@@ -53,10 +53,10 @@ class Recipe:
 
 # %% ../nbs/51_tiny_training.ipynb #451252c0
 RECIPES = {
-    "tiny-s": Recipe("s", vision_steps=1000, look_steps=500, choice_steps=900, full_steps=2000),
-    "tiny-m": Recipe("m", vision_steps=1500, look_steps=500, choice_steps=1000, full_steps=3500),
+    "tiny-s": Recipe("s", vision_steps=1000, look_steps=400, choice_steps=900, full_steps=2000),
+    "tiny-m": Recipe("m", vision_steps=1500, look_steps=400, choice_steps=900, full_steps=2700),
     "tiny-l": Recipe("l"),
-    "tiny-m-base": Recipe("m", abstain=False, vision_steps=1500, look_steps=500, choice_steps=1000, full_steps=3500),
+    "tiny-m-base": Recipe("m", abstain=False, vision_steps=1500, look_steps=400, choice_steps=900, full_steps=2700),
     "tiny-student": Recipe("m", vision_steps=1500, look_steps=400, choice_steps=700, full_steps=500)}
 
 # %% ../nbs/51_tiny_training.ipynb #ca005016

@@ -55,7 +55,7 @@ def read_lines(path: "str | Path") -> list[dict]:
     for i, line in enumerate(text.splitlines(), 1):
         try:
             if line.strip(): rows.append(json.loads(line))
-        except ValueError as e: raise UnsafError(f"{_shown(path)}, line {i}, is no JSON: {e}") from None
+        except json.JSONDecodeError as e: raise UnsafError(f"{_shown(path)}, line {i}, is no JSON: {e.msg} at column {e.colno}") from None
     return rows
 
 # %% ../../nbs/30a_files.ipynb #4659cdc5
@@ -97,7 +97,7 @@ class FromBase64:
         return open_image(content, self.name)
 
 # %% ../../nbs/30a_files.ipynb #6325d78f
-def pictures_in(root: "str | Path", *names: str, given: "str | Path | None" = None) -> Callable[[str], Callable]:
+def pictures_in(root: "str | Path", *names: "str | Path", given: "str | Path | None" = None) -> Callable[[str], Callable]:
     "From a file name to its reader: in folder `given`, or in the first of the folders `names` below `root`, or in its zip file."
     tried = [Path(given)] if given else [Path(root)/n for n in names]
     for folder in tried:
