@@ -2,7 +2,7 @@
 # make test   sets everything up and runs the tests
 PY = .venv/bin/python
 READY = .venv/.ready
-.PHONY: setup demo test test-slow check export readme lab clean
+.PHONY: setup demo test test-slow testbed check export readme lab clean
 
 setup: $(READY)
 $(READY): settings.ini setup.py constraints.txt tools/setup.sh
@@ -17,6 +17,9 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(PY) -m pytest -q -m slow tests
+
+testbed: $(READY)               # trains the smallest bundled model anew and compares it with its card; minutes
+	$(PY) -m unsaf.testbed
 
 export: $(READY)                # notebooks -> unsaf/, notebooks cleaned, README from the index
 	$(PY) tools/sync.py

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['ROWS', 'WORDINGS', 'content', 'Candidate', 'deck', 'posed_exam', 'answering', 'easy_vqa', 'Written', 'write_lists',
-           'two_stages', 'j_interval', 'table', 'by_kind', 'by_domain', 'exam', 'versions', 'bundle', 'main']
+           'two_stages', 'cells_by_image', 'j_interval', 'table', 'by_kind', 'by_domain', 'exam', 'versions', 'bundle',
+           'main']
 
 # %% ../nbs/52_tiny_exam.ipynb #b2d78690
-import argparse, json, random, shutil
+import argparse, json, random, re, shutil
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from . import bench_prompts, grammar, tiny
 from .core import Outcome, Question, Setting, setting_of
 from .drawing import render
 from .grammar import Posed
-from .metrics.awareness import awareness
+from .metrics.awareness import awareness, scorer
 from .metrics.stability import cluster_bootstrap
 from .oracle import Verdict, check, is_right
 from .readers import read_answer, read_questions
@@ -77,14 +78,14 @@ def posed_exam(scene: Scene, rng: random.Random, mc: bool) -> list[Posed]:
 def _tally(said: Sequence[tuple[Scene, Posed, str]]) -> dict[str, float]:
     "Shares of right answers and of abstentions, by reason, kind and domain."
     hits = defaultdict(list)
-    for scene, p, reply in said:
+    for where, p, reply in said:
         right = reply == p.reply
         hits[p.why or "right"].append(right)
         if p.answerable:
             hits["wrong abstention"].append("unanswerable" in reply)
             hits[f"right: {p.kind}"].append(right)
-            hits[f"right: {scene.domain}"].append(right)
-        elif p.why == grammar.FALSE_PREMISE: hits[f"false premise: {scene.domain}"].append(right)
+            hits[f"right: {where.domain}"].append(right)
+        elif p.why == grammar.FALSE_PREMISE: hits[f"false premise: {where.domain}"].append(right)
     return {k: _share(v) for k, v in sorted(hits.items())}
 
 def _share(rows: Sequence[bool]) -> float | None: return round(sum(rows)/len(rows), 3) if rows else None
@@ -105,8 +106,8 @@ def answering(candidate: Candidate, images: int = 100, seed: int = 777, **wordin
     return out
 
 # %% ../nbs/52_tiny_exam.ipynb #14a0dac3
-def easy_vqa(candidate: Candidate, images: int = 200) -> float | None:
-    "Share of right answers to all questions about the first `images` pictures of the test split; None where it is not installed."
+def easy_vqa(candidate: Candidate, images: int = 1000) -> float | None:
+    "Share of right answers to the questions about the first `images` pictures of the test split; None where it is not installed."
     try: import easy_vqa as made
     except ImportError: return None
     paths = made.get_test_image_paths()
@@ -156,33 +157,32 @@ def two_stages(candidate: Candidate, setting: "str | Setting" = "oe", images: in
     return [replace(w, reply=r) for w, r in zip(found, said)], shares
 
 # %% ../nbs/52_tiny_exam.ipynb #ea7bfe1c
-def _j(counts: np.ndarray) -> np.ndarray:
-    "Youden's J of counts of (answerable answered, answerable abstained, unanswerable answered, unanswerable abstained)."
-    a, b, c, d = np.moveaxis(np.asarray(counts, float), -1, 0)
-    with np.errstate(invalid="ignore", divide="ignore"): return a/(a+b) - c/(c+d)
+_TRUTH = {"answerable": True, "unanswerable": False}
 
-def j_interval(rows: Sequence[tuple[str, bool, bool]]) -> list[float] | None:
-    "J and its 95 % interval from (image, answerable, abstained); images are resampled."
-    images = {i: n for n, i in enumerate(dict.fromkeys(i for i, _, _ in rows))}
-    counts = np.zeros((len(images), 4))
-    for i, answerable, abstained in rows: counts[images[i], 2*(not answerable) + abstained] += 1
-    if not (counts[:, :2].sum() and counts[:, 2:].sum()): return None
-    found = cluster_bootstrap(_j, counts, n=2000)
-    return [round(float(x), 3) for x in (_j(counts.sum(0)), found.low, found.high)]
+def cells_by_image(written: Sequence[Written], images: int, truth: bool = False) -> np.ndarray:
+    "images x (TA, FA, TU, FU) by the asked label, or with `truth` by the oracle's; questions without one are left out."
+    counts = np.zeros((images, 4), int)
+    for w in written:
+        label = _TRUTH.get(w.verdict.status) if truth else w.question.answerable
+        if label is not None: counts[int(w.question.image_id), (3 if w.abstained else 0) if label else (2 if w.abstained else 1)] += 1
+    return counts
+
+def j_interval(counts: np.ndarray) -> list[float] | None:
+    "Youden's J with its 95 % interval from images x (TA, FA, TU, FU), images resampled; None where a class is empty."
+    total = counts.sum(0)
+    if not (total[0] + total[3] and total[1] + total[2]): return None
+    found = cluster_bootstrap(scorer("youden_j"), counts[counts.sum(1) > 0], n=2000)["youden_j"]
+    return [round(float(x), 3) for x in (found.value, found.low, found.high)]
 
 # %% ../nbs/52_tiny_exam.ipynb #daeeb071
-def table(written: Sequence[Written]) -> dict[str, Any]:
+def table(written: Sequence[Written], images: int) -> dict[str, Any]:
     "UnF1 and J by what was asked for and by what was written, and what the written questions really are."
-    rows = [(w.question.answerable, w.abstained) for w in written]
-    cells = [sum(r == (a, u) for r in rows) for a, u in ((True, False), (False, False), (False, True), (True, True))]
-    truth = {"answerable": True, "unanswerable": False}
+    asked, cells = cells_by_image(written, images), cells_by_image(written, images).sum(0).tolist()
     fine, false = [w for w in written if w.question.answerable], [w for w in written if not w.question.answerable]
     premise = [w for w in false if w.verdict.kind not in ("", "unobservable")]
     right = [is_right(w.verdict, w.reply, w.question.options) for w in fine if w.verdict.status == "answerable"]
     return {"TA": cells[0], "FA": cells[1], "TU": cells[2], "FU": cells[3], "UnF1": round(awareness(*cells).unf1, 3),
-            "J asked": j_interval([(w.question.image_id, w.question.answerable, w.abstained) for w in written]),
-            "J oracle": j_interval([(w.question.image_id, truth[w.verdict.status], w.abstained)
-                                    for w in written if w.verdict.status in truth]),
+            "J asked": j_interval(asked), "J oracle": j_interval(cells_by_image(written, images, truth=True)),
             "in the grammar": _share([w.verdict.status != "unread" for w in written]),
             "really answerable": _share([w.verdict.status == "answerable" for w in fine]),
             "really unanswerable": _share([w.verdict.status == "unanswerable" for w in false]),
@@ -209,7 +209,9 @@ def by_domain(written: Sequence[Written]) -> dict[str, Any]:
     out = {}
     for n, name in enumerate(DOMAINS):
         part = [w for w in written if int(w.question.image_id) % len(DOMAINS) == n]
-        if len({w.question.answerable for w in part}) == 2: out[name] = {k: table(part)[k] for k in ("UnF1", "J asked", "J oracle")}
+        if len({w.question.answerable for w in part}) < 2: continue
+        found = table(part, 1 + max(int(w.question.image_id) for w in part))
+        out[name] = {k: found[k] for k in ("UnF1", "J asked", "J oracle")}
     return out
 
 # %% ../nbs/52_tiny_exam.ipynb #985ae631
@@ -225,18 +227,24 @@ def exam(folder: Path, images: int = 150, seed: int = 777, rows: Sequence[str] =
          wordings: Sequence[str] = tuple(WORDINGS)) -> dict[str, Any]:
     "The whole table of a checkpoint; a row in which it did not write questions of both classes is None."
     candidate = Candidate(folder)
-    out: dict[str, Any] = {"images": images, "seed": seed, "easy-VQA": easy_vqa(candidate, images)}
+    out: dict[str, Any] = {"images": images, "seed": seed, "easy-VQA": easy_vqa(candidate)}
     out["answering"] = {w: answering(candidate, images, seed, **WORDINGS[w]) for w in wordings}
     for row in rows:
         written, shares = two_stages(candidate, images=images, seed=seed+1, **ROWS[row])
         both = len({w.question.answerable for w in written}) == 2
-        out[row] = table(written) | shares | {"by kind": by_kind(written), "by domain": by_domain(written)} if both else None
+        if both: out[row] = table(written, images) | shares | {"by kind": by_kind(written), "by domain": by_domain(written)}
+        else: out[row] = None
+        if both and row in ("oe", "mc"): out[row]["by image"] = cells_by_image(written, images).tolist()
     return out
 
 # %% ../nbs/52_tiny_exam.ipynb #c2326aca
 def versions() -> dict[str, str]:
     "The libraries that decide what the checkpoint says."
     return {name: metadata.version(name) for name in ("torch", "transformers", "tokenizers", "numpy", "pillow")}
+
+def _short(text: str) -> str:
+    "JSON with its lists of plain numbers on one line each."
+    return re.sub(r"\[[-\d.,\s]+\]", lambda m: " ".join(m[0].split()).replace("[ ", "[").replace(" ]", "]"), text)
 
 def bundle(run: Path, folder: Path, images: int = 150, seed: int = 777, **facts: str | None) -> dict[str, Any]:
     "Copy a finished run's model to `folder`, examine it and write its card; `facts` go on the card as they are."
@@ -245,7 +253,7 @@ def bundle(run: Path, folder: Path, images: int = 150, seed: int = 777, **facts:
     record = json.loads((run/"run.json").read_text())
     card = {"name": folder.name, "sha256": tiny.checksum(folder), **record, **facts,
             "versions": versions(), "exam": exam(folder, images, seed)}
-    (folder/"card.json").write_text(json.dumps(card, indent=1))
+    (folder/"card.json").write_text(_short(json.dumps(card, indent=1)))
     return card
 
 def main(argv: Sequence[str] | None = None):
