@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ROWS', 'WORDINGS', 'content', 'Candidate', 'deck', 'posed_exam', 'answering', 'easy_vqa', 'Written', 'write_lists',
-           'two_stages', 'cells_by_image', 'j_interval', 'table', 'by_kind', 'by_domain', 'exam', 'versions', 'bundle',
-           'main']
+           'two_stages', 'cells_by_image', 'j_interval', 'table', 'by_kind', 'by_domain', 'exam', 'versions', 'sibling',
+           'bundle', 'main']
 
 # %% ../nbs/52_tiny_exam.ipynb #b2d78690
 import argparse, json, random, re, shutil
@@ -246,13 +246,20 @@ def _short(text: str) -> str:
     "JSON with its lists of plain numbers on one line each."
     return re.sub(r"\[[-\d.,\s]+\]", lambda m: " ".join(m[0].split()).replace("[ ", "[").replace(" ]", "]"), text)
 
-def bundle(run: Path, folder: Path, images: int = 150, seed: int = 777, **facts: str | None) -> dict[str, Any]:
-    "Copy a finished run's model to `folder`, examine it and write its card; `facts` go on the card as they are."
+def sibling(run: Path, images: int, seed: int) -> dict[str, Any]:
+    "What a run with another training seed became, in a few numbers; the same scenes as for the card."
+    t, record = exam(run/"model", images, seed, ("oe", "mc"), ("as printed",)), json.loads((run/"run.json").read_text())
+    right = {f"{s} right": t["answering"]["as printed"][s]["right"] for s in ("open", "mc")}
+    return {"seed": record["recipe"]["seed"], **right, "J oe": t["oe"] and t["oe"]["J asked"], "J mc": t["mc"] and t["mc"]["J asked"]}
+
+def bundle(run: Path, folder: Path, images: int = 150, seed: int = 777, others: Sequence[Path] = (),
+           **facts: str | None) -> dict[str, Any]:
+    "Copy a finished run's model to `folder`, examine it and write its card; `others`: runs with other seeds; `facts` go on the card."
     shutil.copytree(run/"model", folder, dirs_exist_ok=True)
     for file in folder.iterdir(): file.chmod(0o644)
     record = json.loads((run/"run.json").read_text())
-    card = {"name": folder.name, "sha256": tiny.checksum(folder), **record, **facts,
-            "versions": versions(), "exam": exam(folder, images, seed)}
+    card = {"name": folder.name, "sha256": tiny.checksum(folder), **record, **facts, "versions": versions(),
+            "seeds": [sibling(r, images, seed) for r in others], "exam": exam(folder, images, seed)}
     (folder/"card.json").write_text(_short(json.dumps(card, indent=1)))
     return card
 
@@ -262,10 +269,11 @@ def main(argv: Sequence[str] | None = None):
     p.add_argument("run", type=Path)
     p.add_argument("--folder", type=Path, required=True)
     p.add_argument("--images", type=int, default=150)
-    p.add_argument("--seed", type=int, default=777)
+    p.add_argument("--seed", type=int, default=777, help="of the scenes")
+    p.add_argument("--others", type=Path, nargs="*", default=(), help="runs of the same recipe with other training seeds")
     p.add_argument("--hardware")
     p.add_argument("--note")
     a = p.parse_args(argv)
-    print(json.dumps(bundle(a.run, a.folder, a.images, a.seed, hardware=a.hardware, note=a.note)["exam"], indent=1))
+    print(json.dumps(bundle(a.run, a.folder, a.images, a.seed, a.others, hardware=a.hardware, note=a.note)["exam"], indent=1))
 
 if __name__ == "__main__" and "__file__" in globals(): main()

@@ -1,0 +1,626 @@
+"Every data set in small files of its true schema: as its authors' files, as a copy of the Hub's, and through `load_dataset`."
+import base64, io, json, os, pickle, random, socket, zipfile
+from collections import Counter
+from pathlib import Path
+import datasets
+import huggingface_hub
+import pandas as pd
+import pytest
+from PIL import Image
+from unsaf.bench_prompts import pope_question
+from unsaf.core import ImageError, UnsafError
+from unsaf.data import choices, files, open_ended, photos, sources
+from unsaf.data.benchmarks import BENCHMARKS, available, benchmark, easy_polls, pictures
+
+COLORS = ["red", "blue", "green", "yellow", "black", "white"]
+TEN = [{"answer": a, "answer_confidence": "yes", "answer_id": i} for i, a in enumerate(["red"] * 7 + ["dark red"] * 3, 1)]
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch, tmp_path):
+    "No network, and caches of our own."
+    def connect(*_): raise AssertionError("a test reached for the network")
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path/"hf"/"hub"))
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path/"hf"/"datasets")
+    monkeypatch.delenv("UNSAF_DATA", raising=False)
+    datasets.disable_progress_bars()
+
+
+def photo(path: Path, color: str) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (16, 12), color).save(path)
+    return str(path)
+
+def written(path: Path, content) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+def coded(color: str) -> str:
+    Image.new("RGB", (16, 12), color).save(out := io.BytesIO(), "PNG")
+    return base64.b64encode(out.getvalue()).decode()
+
+def as_hub(folder: Path, rows: dict, split: str, config: str = "data", images: tuple = ("image",)) -> Path:
+    "A folder in the layout of a Hub repository."
+    (folder/config).mkdir(parents=True, exist_ok=True)
+    table = datasets.Dataset.from_dict(rows)
+    for c in images: table = table.cast_column(c, datasets.Image())
+    table.to_parquet(folder/config/f"{split}-00000-of-00001.parquet")
+    return folder
+
+def one_line(error) -> str:
+    text = str(error.value)
+    assert text and "\n" not in text
+    return text
+
+def plain(s): return s.question, s.options, s.answers, s.info
+
+def looks(s) -> str: return "#%02x%02x%02x" % s.picture.pixels().getpixel((3, 3))
+
+
+# --- open questions ------------------------------------------------------------------------------------------------------------
+
+def vqa_rows(n: int) -> list[dict]:
+    return [{"question_type": "what color is", "multiple_choice_answer": "red", "answers": TEN, "image_id": 100 + i // 2, "answer_type": "other",
+             "question_id": (100 + i // 2) * 1000 + i % 2, "question": f"Question {i}?"} for i in range(n)]
+
+def vqa_original(root: Path, rows: list[dict], version: str, part: str = "val2014", zipped: bool = False) -> Path:
+    questions = [{k: r[k] for k in ("image_id", "question_id", "question")} for r in rows]
+    annotations = [{k: v for k, v in r.items() if k != "question"} for r in rows]
+    written(root/f"{version}OpenEnded_mscoco_{part}_questions.json", {"info": {}, "questions": questions, "license": {}})
+    written(root/f"{version}mscoco_{part}_annotations.json", {"info": {}, "annotations": annotations[::-1], "license": {}})
+    for i in {r["image_id"] for r in rows}: photo(root/part/f"COCO_{part}_{i:012d}.jpg", COLORS[i % len(COLORS)])
+    if zipped:
+        with zipfile.ZipFile(root/f"{part}.zip", "w") as z:
+            for p in sorted((root/part).iterdir()): z.write(p, f"{part}/{p.name}"); p.unlink()
+        (root/part).rmdir()
+    return root
+
+def vqa_hub(root: Path, rows: list[dict], original: Path) -> Path:
+    table = {k: [r[k] for r in rows] for k in rows[0]}
+    return as_hub(root, table | {"image": [str(original/"val2014"/f"COCO_val2014_{r['image_id']:012d}.jpg") for r in rows]}, "validation")
+
+def test_vqav2_from_files_zip_and_hub(tmp_path):
+    rows = vqa_rows(8)
+    original = vqa_original(tmp_path/"files", rows, "v2_")
+    hub = vqa_hub(tmp_path/"hub", rows, original)
+    zipped = vqa_original(tmp_path/"zip", rows, "v2_", zipped=True)
+    sets = [benchmark("vqav2", None, folder=f) for f in (original, zipped, hub)]
+    for found in sets:
+        assert len(found) == 8 and found.image_ids == [str(r["image_id"]) for r in rows]
+        for s, r in zip(found, rows):
+            assert s.question == r["question"] and s.answers == tuple(a["answer"] for a in TEN) and s.options == ()
+            assert s.info == {k: r[k] for k in ("question_id", "image_id", "question_type", "answer_type", "multiple_choice_answer")}
+    assert [looks(s) for s in sets[0]] == [looks(s) for s in sets[1]] == [looks(s) for s in sets[2]]
+    assert [s.source.partition("@")[0] for s in sets[0]] == ["vqav2:validation"] * 8
+
+def test_vqav2_test_split_has_no_answers_and_half_a_download_is_an_error(tmp_path):
+    rows = vqa_rows(2)
+    vqa_original(tmp_path, rows, "v2_", "test2015")
+    (tmp_path/"v2_mscoco_test2015_annotations.json").unlink()
+    assert [s.answers for s in benchmark("vqav2", folder=tmp_path, split="test")] == [(), ()]
+    vqa_original(tmp_path, rows, "v2_")
+    path = tmp_path/"v2_mscoco_val2014_annotations.json"
+    path.write_text(json.dumps({"annotations": json.loads(path.read_text())["annotations"][:1]}))
+    with pytest.raises(UnsafError) as e: benchmark("vqav2", folder=tmp_path)
+    assert "1 of its questions have no annotation" in one_line(e)
+    path.write_text(path.read_text()[:50])
+    with pytest.raises(UnsafError) as e: benchmark("vqav2", folder=tmp_path)
+    assert "no JSON" in one_line(e) and path.name in str(e.value)
+
+def test_ok_vqa(tmp_path):
+    rows = [r | {"answers": [a | {"raw_answer": a["answer"]} for a in TEN]} for r in vqa_rows(4)]
+    original = vqa_original(tmp_path/"files", rows, "")
+    hub = as_hub(tmp_path/"hub", {"question_id": [str(r["question_id"]) for r in rows], "question": [r["question"] for r in rows],
+                                  "answers": [[a["answer"] for a in TEN]] * 4, "question_type": ["one"] * 4, "answer_type": ["other"] * 4,
+                                  "image": [str(original/"val2014"/f"COCO_val2014_{r['image_id']:012d}.jpg") for r in rows]}, "val2014")
+    a, b = benchmark("ok-vqa", folder=original), benchmark("ok-vqa", folder=hub)
+    assert [(s.question, s.answers) for s in a] == [(s.question, s.answers) for s in b] and a[0].answers.count("red") == 7
+    assert a.image_ids == ["100", "100", "101", "101"] and b.image_ids == ["100000", "100000", "101000", "101000"]      # named by content
+    assert len(a.unique()) == len(b.unique()) == 2
+
+def test_vizwiz(tmp_path):
+    said = [{"answer": a, "answer_confidence": "yes"} for a in ["unanswerable"] * 6 + ["pills"] * 4]
+    names = ["VizWiz_val_00000000.jpg", "VizWiz_val_00000001.jpg"]
+    shots = [photo(tmp_path/"files"/"val"/n, c) for n, c in zip(names, COLORS)]
+    written(tmp_path/"files"/"Annotations"/"val.json", [
+        {"image": n, "question": "What is this?", "answers": said, "answer_type": "unanswerable", "answerable": 0} for n in names])
+    written(tmp_path/"files"/"Annotations"/"test.json", [{"image": names[0], "question": "What is this?"}])
+    hub = as_hub(tmp_path/"hub", {"question_id": names, "image": shots, "question": ["What is this?"] * 2, "answers": [[a["answer"] for a in said]] * 2,
+                                  "category": ["unanswerable"] * 2}, "val")
+    a, b = benchmark("vizwiz", folder=tmp_path/"files"), benchmark("vizwiz", folder=hub)
+    assert [s.answers for s in a] == [s.answers for s in b] == [("unanswerable",) * 6 + ("pills",) * 4] * 2
+    assert a.image_ids == b.image_ids == ["VizWiz_val_00000000", "VizWiz_val_00000001"]
+    assert a[0].info["answerable"] == 0 and "answerable" not in b[0].info
+    assert [s.answers for s in benchmark("vizwiz", folder=tmp_path/"files", split="test", images=tmp_path/"files"/"val")] == [()]
+
+def test_textvqa(tmp_path):
+    photo(tmp_path/"files"/"train_images"/"00685bc495504d61.jpg", "white")
+    photo(tmp_path/"files"/"test_images"/"ff.jpg", "black")
+    row = {"question": "who?", "image_id": "00685bc495504d61", "image_classes": ["Airplane"], "flickr_original_url": "", "image_width": 16, "image_height": 12,
+           "question_tokens": ["who"], "answers": ["simon"] * 10, "question_id": 3, "set_name": "val"}
+    written(tmp_path/"files"/"TextVQA_0.5.1_val.json", {"data": [row, row | {"question_id": 4}]})
+    written(tmp_path/"files"/"TextVQA_0.5.1_test.json", {"data": [{k: v for k, v in row.items() if k != "answers"} | {"image_id": "ff", "set_name": "test"}]})
+    hub = as_hub(tmp_path/"hub", {k: [v, v] for k, v in row.items()} | {
+        "question_id": [3, 4], "ocr_tokens": [["SIMON"]] * 2, "image": [str(tmp_path/"files"/"train_images"/"00685bc495504d61.jpg")] * 2}, "validation")
+    a, b = benchmark("textvqa", folder=tmp_path/"files"), benchmark("textvqa", folder=hub)
+    assert [s.answers for s in a] == [s.answers for s in b] == [("simon",) * 10] * 2 and b[0].info["ocr_tokens"] == ["SIMON"]
+    assert a.image_ids == b.image_ids == ["00685bc495504d61"] * 2
+    test, = benchmark("textvqa", folder=tmp_path/"files", split="test")
+    assert test.answers == () and looks(test) == "#000000"
+    empty = as_hub(tmp_path/"empty", {k: [v] for k, v in row.items()} | {"answers": [[""] * 10], "image": [photo(tmp_path/"x.jpg", "red")]}, "test")
+    assert benchmark("textvqa", folder=empty, split="test")[0].answers == ()      # as the loader fills a test split
+
+def test_unk_vqa(tmp_path):
+    photo(tmp_path/"images-val"/"COCO_val2014_000000549683.jpg", "red")
+    row = {"question_id": 1, "question": "What?", "image_name": "COCO_val2014_000000549683.jpg", "alter_type": "T-1", "misc": {"answer_origin": "x"},
+           "answerability": {"binary": True, "other": {"answer": "nothing", "options": {}}}}
+    rows = [row, row | {"question_id": 2, "answerability": {"binary": False, "other": {"answer": "3", "reason": "1"}}},
+            row | {"question_id": 3, "answerability": {"binary": True, "other": None}}]
+    written(tmp_path/"annt_val.json", {"answer_map": {}, "reason_map": {}, "alter_type_map": {}, "annotation": rows})
+    found = benchmark("unk-vqa", folder=tmp_path)
+    assert [s.answers for s in found] == [("nothing",), ("unanswerable",), ()] and [s.info["answerable"] for s in found] == [True, False, True]
+    assert found[1].info["answerability"] == rows[1]["answerability"] and len(found.unique()) == 1
+    with pytest.raises(UnsafError, match="not on the Hub"): benchmark("unk-vqa")
+
+
+# --- photographs ---------------------------------------------------------------------------------------------------------------
+
+def coco_original(root: Path, split: str, n: int = 4, prefix: str = "") -> Path:
+    names = [f"{prefix}{i:012d}.jpg" for i in range(1, n + 1)]
+    for i, name in enumerate(names): photo(root/split/name, COLORS[i])
+    listed = [{"id": i + 1, "file_name": name, "width": 16, "height": 12, "license": 1} for i, name in enumerate(names)]
+    categories = [{"id": 18, "name": "dog", "supercategory": "animal"}, {"id": 1, "name": "person", "supercategory": "person"}]
+    boxes = [{"id": k, "image_id": i, "category_id": c, "iscrowd": 0} for k, (i, c) in enumerate([(1, 18), (1, 1), (1, 18), (2, 1)])]
+    captions = [{"id": k, "image_id": i, "caption": f"Caption {k}."} for k, i in enumerate([1, 1, 2, 3])]
+    written(root/"annotations"/f"instances_{split}.json", {"images": listed, "annotations": boxes, "categories": categories})
+    written(root/"annotations"/f"captions_{split}.json", {"images": listed, "annotations": captions})
+    return root
+
+def test_coco_pictures_annotations_and_chair(tmp_path):
+    root = coco_original(tmp_path, "val2014", prefix="COCO_val2014_")
+    found = benchmark("coco", folder=root, split="val2014", annotations=True)
+    assert [s.info["objects"] for s in found] == [["dog", "person"], ["person"], [], []]
+    assert [s.info["captions"] for s in found] == [["Caption 0.", "Caption 1."], ["Caption 2."], ["Caption 3."], []]
+    assert found.image_ids[0] == "COCO_val2014_000000000001" and found[0].info["id"] == 1 and found[0].question == ""
+    seen = benchmark("chair", folder=root)
+    assert [(s.info["objects"], s.info["references"]) for s in seen] == [(s.info["objects"], s.info["captions"]) for s in found]
+    assert "objects" not in benchmark("coco", folder=root, split="val2014")[0].info
+
+def test_coco_lists_by_folder_zip_and_test_info(tmp_path, monkeypatch):
+    root = coco_original(tmp_path/"coco", "test2017")
+    for p in (root/"annotations").iterdir(): p.unlink()
+    listed = benchmark("coco:test2017", folder=root)
+    seen = [looks(s) for s in listed]
+    assert listed.image_ids == [f"{i:012d}" for i in range(1, 5)] and len(set(seen)) == 4
+    with zipfile.ZipFile(root/"test2017.zip", "w") as z:
+        for p in (root/"test2017").iterdir(): z.write(p, f"test2017/{p.name}"); p.unlink()
+    (root/"test2017").rmdir()
+    with pytest.raises(UnsafError, match="image_info_test2017.json"): benchmark("coco:test2017", folder=root)
+    written(root/"annotations"/"image_info_test2017.json", {"images": [{"id": i, "file_name": f"{i:012d}.jpg"} for i in range(1, 5)], "categories": []})
+    assert [looks(s) for s in benchmark("coco:test2017", folder=root)] == seen
+    monkeypatch.setenv("UNSAF_DATA", str(tmp_path))
+    alone = pictures("coco:test2017", n=2, seed=4)
+    assert len(alone) == 2 and alone.image_ids == pictures("coco:test2017", n=2, seed=4).image_ids
+    with pytest.raises(UnsafError, match="5 images were asked for"): pictures("coco", n=5)
+
+def test_coco_from_the_hubs_copy(tmp_path):
+    hub = as_hub(tmp_path, {"question_id": ["000000000139.jpg", "000000000285.jpg"], "image": [photo(tmp_path/"a.jpg", "red"), photo(tmp_path/"b.jpg", "blue")],
+                            "question": ["Please describe it"] * 2, "answer": [["A room.", ""], [""]], "id": [139, 285],
+                            "file_name": ["000000000139.jpg", "000000000285.jpg"]}, "test")
+    found = benchmark("coco", folder=hub)
+    assert found.image_ids == ["000000000139", "000000000285"] and found[0].info["captions"] == ["A room."] and found[0].info["id"] == 139
+
+def test_coco_schema_is_checked(tmp_path):
+    root = coco_original(tmp_path, "val2014")
+    path = root/"annotations"/"instances_val2014.json"
+    content = json.loads(path.read_text())
+    for a in content["annotations"]: a["category"] = a.pop("category_id")
+    path.write_text(json.dumps(content))
+    with pytest.raises(UnsafError) as e: benchmark("chair", folder=root)
+    assert "no column 'category_id'" in one_line(e) and "image_id" in str(e.value)
+    path.write_text(json.dumps({"images": content["images"], "annotations": []}))
+    with pytest.raises(UnsafError, match="no column 'categories'"): benchmark("chair", folder=root)
+
+def test_imagenet(tmp_path):
+    photo(tmp_path/"a"/"val"/"ILSVRC2012_val_00000002.JPEG", "red")
+    photo(tmp_path/"a"/"val"/"ILSVRC2012_val_00000010.JPEG", "blue")
+    photo(tmp_path/"b"/"val"/"n01440764"/"ILSVRC2012_val_00000293.JPEG", "red")
+    hub = as_hub(tmp_path/"hub", {"image": [photo(tmp_path/"x.jpg", "red")] * 2, "label": [0, 7]}, "validation")
+    assert benchmark("imagenet", folder=tmp_path/"a").image_ids == ["ILSVRC2012_val_00000002", "ILSVRC2012_val_00000010"]
+    assert benchmark("imagenet", folder=tmp_path/"b")[0].info["synset"] == "n01440764"
+    found = benchmark("imagenet", folder=hub)
+    assert [s.info for s in found] == [{"label": 0}, {"label": 7}] and found.image_ids == ["0", "1"]
+
+def pope_lines(n: int = 2) -> list[dict]:
+    return [{"question_id": i + 1, "image": f"COCO_val2014_{i // 2 + 1:012d}.jpg", "text": f"Is there a {t} in the image?", "label": ("yes", "no")[i % 2]}
+            for i, t in enumerate(["dog", "car"] * (n // 2))]
+
+def test_pope_from_files_and_hub(tmp_path):
+    own = coco_original(tmp_path/"files", "val2014", prefix="COCO_val2014_")
+    for s in photos.STRATEGIES: written(own/f"coco_pope_{s}.json", "\n".join(map(json.dumps, pope_lines(4))))
+    shot = str(own/"val2014"/"COCO_val2014_000000000001.jpg")
+    for s in photos.STRATEGIES:
+        hub = as_hub(tmp_path/"hub", {"id": ["0", "1"], "question_id": ["1", "2"], "question": [r["text"] for r in pope_lines()], "answer": ["yes", "no"],
+                                      "image_source": ["COCO_val2014_000000000001"] * 2, "image": [shot] * 2, "category": [s] * 2}, s, "Full")
+    a, b = benchmark("pope", None, folder=own), benchmark("pope", None, folder=hub)
+    assert len(a) == 12 and len(b) == 6 and len(a.unique()) == 2 and Counter(s.answers for s in a) == {("yes",): 6, ("no",): 6}
+    assert [x.info["strategy"] for x in b] == [s for s in photos.STRATEGIES for _ in range(2)]
+    assert b.image_ids == ["COCO_val2014_000000000001"] * 6 and [a.ids[i] for i in a.order[:2]] == [b.ids[i] for i in b.order[:2]]
+    assert [s.question for s in benchmark("pope:popular", folder=own)] == [r["text"] for r in pope_lines(4)]
+
+@pytest.mark.skipif(not os.environ.get("UNSAF_OFFICIAL_FILES"), reason="$UNSAF_OFFICIAL_FILES does not name a folder with pope/coco_pope_*.json")
+def test_pope_on_the_official_files(tmp_path):
+    root = Path(os.environ["UNSAF_OFFICIAL_FILES"])/"pope"
+    every = benchmark("pope", None, folder=root, images=tmp_path)      # the pictures are not needed to read the questions
+    assert len(every) == 9000 == BENCHMARKS["pope"].sizes["all"] and len(every.unique()) == 500
+    for s in photos.STRATEGIES:
+        theirs = [json.loads(line) for line in (root/f"coco_pope_{s}.json").read_text().splitlines()]
+        ours = benchmark("pope", None, folder=root, images=tmp_path, split=s)
+        assert [(x.question, x.answers[0], x.image_id + ".jpg") for x in ours] == [(t["text"], t["label"], t["image"]) for t in theirs]
+        assert Counter(x.answers for x in ours) == {("yes",): 1500, ("no",): 1500}
+    with pytest.raises(ImageError, match="no such file"): every[0].picture.pixels()
+    assert len(benchmark("pope", folder=root, images=tmp_path)) == 4000
+
+
+# --- choices -------------------------------------------------------------------------------------------------------------------
+
+MM = {"hint": "", "category": "color", "source": "x", "l2-category": "y", "comment": "", "split": "dev", "question": "What?", "C": "", "D": ""}
+
+def test_mmbench(tmp_path):
+    rows = [MM | {"index": 7, "A": "red", "B": "blue", "C": "None", "answer": "A", "hint": "Look.", "image": coded("red")},
+            MM | {"index": 1000007, "A": "blue", "B": "None", "C": "red", "answer": "C", "image": "7"},
+            MM | {"index": 9, "A": "NA", "B": "nan", "answer": "A", "image": coded("blue")}]
+    (tmp_path/"files").mkdir()
+    pd.DataFrame(rows).to_csv(tmp_path/"files"/"MMBench_DEV_EN.tsv", sep="\t", index=False)
+    shots = [photo(tmp_path/"r.png", "red"), str(tmp_path/"r.png"), photo(tmp_path/"b.png", "blue")]
+    table = {k: [str(r[k]) if k == "index" else r[k] or "nan" for r in rows] for k in rows[0]} | {"image": shots}
+    hub = as_hub(tmp_path/"hub", {("L2-category" if k == "l2-category" else k): v for k, v in table.items()}, "dev", "en")
+    for folder in (tmp_path/"files", hub):
+        found = benchmark("mmbench", folder=folder)
+        assert [s.options for s in found] == [("red", "blue", "None"), ("NA",)] and found[0].question == "Look.\nWhat?" and found[1].question == "What?"
+        assert found.skipped == {"a later pass of the circular evaluation": 1} and found.image_ids == ["7", "9"]
+        every = benchmark("mmbench", folder=folder, passes=True)
+        assert [s.answers for s in every] == [("A",), ("C",), ("A",)] and every.image_ids == ["7", "7", "9"] and len(every.unique()) == 2
+        assert every[1].info["question_id"] == 7 and every[1].info["l2-category"] == "y" and looks(every[1]) == "#ff0000"
+
+def test_scienceqa(tmp_path):
+    row = dict(question="Which?", choices=["a", "b", "c"], answer=2, hint="A map.", task="closed choice", grade="grade2", subject="social science",
+               topic="geography", category="Geography", skill="s", lecture="", solution="")
+    written(tmp_path/"files"/"problems.json", {"1": row | {"image": "image.png", "split": "test"}, "2": row | {"image": None, "split": "test"},
+                                               "3": row | {"image": "image.png", "split": "train"}})
+    shot = photo(tmp_path/"files"/"images"/"test"/"1"/"image.png", "red")
+    hub = as_hub(tmp_path/"hub", {"image": [shot, None]} | {k: [v, v] for k, v in row.items()}, "test")
+    a, b = benchmark("scienceqa", folder=tmp_path/"files"), benchmark("scienceqa", folder=hub)
+    assert [plain(s) for s in a] == [plain(s) for s in b] and a.skipped == b.skipped == {"no picture": 1}
+    assert a[0].question == "A map.\nWhich?" and a[0].answers == ("C",) and a[0].options == ("a", "b", "c")
+
+def mmmu_rows(shot: str, other: str, subject: str) -> dict:
+    rows = {"id": [f"validation_{subject}_{i}" for i in range(1, 5)], "question": ["<image 1>?", "How long? <image 2>", "<image 1> <image 2>", "No mark?"],
+            "options": ["['a', 'b\\'s']", "[]", "['x', 'y']", "['<image 1>', 'y']"], "explanation": [""] * 4, "img_type": ["['Diagrams']"] * 4,
+            "answer": ["B", "['2', 'two']", "A", "?"], "topic_difficulty": ["Easy"] * 4, "question_type": ["multiple-choice", "open", *["multiple-choice"] * 2],
+            "subfield": ["f"] * 4, "image_1": [shot] * 4, "image_2": [None, other, other, None]}
+    return rows | {f"image_{i}": [None] * 4 for i in range(3, 8)}
+
+def test_mmmu(tmp_path):
+    shot, other = photo(tmp_path/"a.png", "red"), photo(tmp_path/"b.png", "blue")
+    for subject in ("Math", "Art_Theory"): as_hub(tmp_path/"hub", mmmu_rows(shot, other, subject), "validation", subject, choices.MMMU.image)
+    found = benchmark("mmmu", folder=tmp_path/"hub", subjects=("Art_Theory", "Math"))
+    assert len(found) == 6 and found.skipped == {"more than one picture": 2}
+    assert [s.answers for s in found[:3]] == [("B",), ("2", "two"), ()] and found[2].info["answer"] == "?"
+    assert found[0].options == ("a", "b's") and found[1].options == ()
+    assert [looks(s) for s in found[:2]] == ["#ff0000", "#0000ff"] and found[1].info["id"] == "validation_Art_Theory_2"
+    with pytest.raises(UnsafError, match="no parquet files of mmmu"): benchmark("mmmu", folder=tmp_path/"hub")       # 28 subjects are missing
+
+def test_conbench(tmp_path):
+    photo(tmp_path/"files"/"color"/"images"/"0001.png", "yellow")
+    asked = [("N/Y", "Is it?", "yes"), ("Choices", "A. x B. y", "A"), ("Q/A", "What?", "yellow"), ("Caption", "Describe.", "")]
+    written(tmp_path/"files"/"color"/"output_w_caption_color.json",
+            [{"image": "images/0001.png", "question": q, "question_field": f, "answer": a} for f, q, a in asked])
+    shot = str(tmp_path/"files"/"color"/"images"/"0001.png")
+    hub = as_hub(tmp_path/"hub", {"image_id": ["i1"] * 3, "image": [shot] * 3, "question": [q for _, q, _ in asked[:3]], "field": ["color"] * 3,
+                                  "answer": [a for *_, a in asked[:3]], "question_id": ["0", "1", "2"], "question_field": [f for f, *_ in asked[:3]]}, "test")
+    a, b = benchmark("conbench", folder=tmp_path/"files"), benchmark("conbench", folder=hub)
+    assert [plain(s) for s in a[:3]] == [plain(s) for s in b] and len(a) == 4 and set(a.image_ids) == {"color/0001"} and set(b.image_ids) == {"i1"}
+    with pytest.raises(UnsafError, match="looked for CATEGORY"): benchmark("conbench", folder=tmp_path)
+
+def test_mme(tmp_path):
+    two = "Is it red? Please answer yes or no.\tYes\nIs it blue? Please answer yes or no.\tNo\n"
+    shots = [photo(tmp_path/"files"/"color"/"000001.jpg", "red"), photo(tmp_path/"files"/"artwork"/"images"/"toy_dataset"/"10002.jpg", "blue")]
+    written(tmp_path/"files"/"color"/"000001.txt", two)
+    written(tmp_path/"files"/"artwork"/"questions_answers_YN"/"10002.txt", two)
+    named = (("color", "000001.jpg", shots[0]), ("artwork", "10002.jpg", shots[1]))
+    rows = [(f"{t}/{p}", s, *line.split("\t"), t) for t, p, s in named for line in two.splitlines()]
+    hub = as_hub(tmp_path/"hub", dict(zip(("question_id", "image", "question", "answer", "category"), map(list, zip(*rows)))), "test")
+    a, b = benchmark("mme", folder=tmp_path/"files"), benchmark("mme", folder=hub)
+    assert [plain(s) for s in a] == [plain(s) for s in b] and a.image_ids == b.image_ids == ["color/000001"] * 2 + ["artwork/10002"] * 2
+    assert [s.answers for s in a] == [("yes",), ("no",)] * 2 and len(set(a.ids)) == 4 and [looks(s) for s in a] == [looks(s) for s in b]
+    (tmp_path/"files"/"color"/"000001.txt").write_text("Is it red? Yes\n")
+    with pytest.raises(UnsafError, match="two lines of question, tab and answer"): benchmark("mme", folder=tmp_path/"files")
+
+def test_mm_upd(tmp_path):
+    rows = [MM | {"index": 7, "A": "red", "B": "blue", "answer": "A", "masked_answer": "", "type": "standard", "image": coded("red")},
+            MM | {"index": 7, "A": "blue", "B": "green", "answer": "F", "masked_answer": "red", "type": "upd", "image": coded("red")},
+            MM | {"index": 1000007, "A": "green", "B": "blue", "answer": "F", "masked_answer": "red", "type": "upd", "image": coded("red")}]
+    (tmp_path/"data").mkdir()
+    pd.DataFrame(rows).to_csv(tmp_path/"data"/"mmaad_20240303_base.tsv", sep="\t", index=False)
+    found = benchmark("mm-upd", folder=tmp_path)
+    assert [s.answers for s in found] == [("A",), ("unanswerable",)] and [s.info["pair"] for s in found] == [7, 7] and found[1].info["answer"] == "F"
+    assert len(benchmark("mm-upd", folder=tmp_path, passes=True)) == 3 and len(found.unique()) == 1
+    with pytest.raises(UnsafError, match="looked for mmivqd_20240303_option.tsv"): benchmark("mm-upd:ivqd_option", folder=tmp_path)
+
+def test_mm_upd_fetches_one_file_of_the_hub(tmp_path, monkeypatch):
+    (tmp_path/"data").mkdir()
+    pd.DataFrame([MM | {"index": 7, "A": "a", "B": "b", "answer": "A", "masked_answer": "", "type": "standard", "image": coded("red")}]
+                 ).to_csv(tmp_path/"data"/"mmiasd_20240303_option.tsv", sep="\t", index=False)
+    asked = []
+    def download(hub, name, repo_type, revision): asked.append((hub, name, repo_type, revision)); return str(tmp_path/name)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    monkeypatch.setattr(sources, "_asked", lambda hub: "f" * 40)
+    assert len(benchmark("mm-upd:iasd_option")) == 1
+    assert asked == [("MM-UPD/MM-UPD", "data/mmiasd_20240303_option.tsv", "dataset", "f" * 40)]
+
+
+# --- the Hub -------------------------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def hub(monkeypatch):
+    "`load_dataset` as it would be called, and the tables that it gives, by split or config."
+    asked, tables = [], {}
+    def load(path, name=None, *, split, revision, **options):
+        asked.append((path, name, split, revision, options))
+        return tables[name] if name in tables else tables[split]
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    return asked, tables
+
+def pixels_table(rows: dict, path: str) -> datasets.Dataset:
+    n = len(next(iter(rows.values())))
+    return datasets.Dataset.from_dict(rows | {"image": [path] * n}).cast_column("image", datasets.Image())
+
+def test_a_pinned_commit_is_never_asked_for(tmp_path, hub, monkeypatch):
+    asked, tables = hub
+    monkeypatch.setattr(sources, "_asked", lambda hub: pytest.fail("asked the Hub"))
+    tables["val"] = pixels_table({"question_id": ["a"], "question": ["?"], "answers": [["x"]], "category": ["other"]}, photo(tmp_path/"a.png", "red"))
+    found = benchmark("vizwiz")
+    assert asked == [("lmms-lab/VizWiz-VQA", None, "val", "d428a2dae984f79cf1b9d99467dfa883e0c30686", {})]
+    assert found[0].source == "vizwiz:val@lmms-lab/VizWiz-VQA@d428a2dae984" and looks(found[0]) == "#ff0000"
+
+def test_an_unpinned_commit_is_asked_for_once_and_recorded(tmp_path, hub, monkeypatch):
+    asked, tables = hub
+    tables["test"] = pixels_table({"question_id": ["a"], "question": ["?"], "answer": ["Yes"], "category": ["color"]}, photo(tmp_path/"a.png", "red"))
+    commits = iter(["1" * 40, "2" * 40])
+    class Api:
+        def dataset_info(self, hub): return type("Info", (), {"sha": next(commits)})
+    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
+    for _ in range(2): assert benchmark("mme")[0].source == "mme:test@lmms-lab/MME@111111111111"
+    assert [a[3] for a in asked] == ["1" * 40] * 2
+    assert json.loads((tmp_path/"hf"/"unsaf_revisions.json").read_text()) == {"lmms-lab/MME": "1" * 40}
+
+def test_without_a_network_the_cache_says_the_commit_or_nothing_does(tmp_path, monkeypatch):
+    class Api:
+        def dataset_info(self, hub): raise ConnectionError("no route to host\nreally")
+    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
+    with pytest.raises(UnsafError) as e: benchmark("mme")
+    assert "neither cached nor in reach" in one_line(e) and "folder=" in str(e.value)
+    assert not (tmp_path/"hf"/"unsaf_revisions.json").exists()
+    written(tmp_path/"hf"/"hub"/"datasets--lmms-lab--MME"/"refs"/"main", "3" * 40 + "\n")
+    assert sources.revision_of(choices.MME) == "3" * 40
+
+def test_parts_are_joined(tmp_path, hub, monkeypatch):
+    asked, tables = hub
+    monkeypatch.setattr(sources, "_asked", lambda hub: "4" * 40)
+    rows = mmmu_rows(photo(tmp_path/"a.png", "red"), photo(tmp_path/"b.png", "blue"), "X")
+    one = datasets.Dataset.from_dict(rows)
+    for c in choices.MMMU.image: one = one.cast_column(c, datasets.Image())
+    tables["validation"] = one
+    assert len(benchmark("mmmu")) == 3 * 30 and [a[1] for a in asked] == list(choices.SUBJECTS) and len(choices.SUBJECTS) == 30
+    shot = photo(tmp_path/"c.png", "red")
+    for s in photos.STRATEGIES:
+        tables[s] = pixels_table({"question_id": ["1"], "question": ["?"], "answer": ["yes"], "category": [s], "image_source": ["x"]}, shot)
+    tables.pop("Full", None)
+    assert [s.info["strategy"] for s in benchmark("pope")] == list(photos.STRATEGIES)
+
+def test_what_the_hub_refuses_is_told_in_one_line(monkeypatch):
+    monkeypatch.setattr(sources, "_asked", lambda hub: "5" * 40)
+    def load(*_, **__): raise datasets.exceptions.DatasetNotFoundError("Dataset is a gated dataset on the Hub.\nAsk for access.")
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    with pytest.raises(UnsafError) as e: benchmark("imagenet", None)
+    assert "gated" in one_line(e) and "ILSVRC/imagenet-1k" in str(e.value)
+
+def test_streaming_keeps_what_the_seed_would_have_chosen(tmp_path, monkeypatch):
+    rows = vqa_rows(60)
+    original = vqa_original(tmp_path/"files", rows, "v2_")
+    local = str(vqa_hub(tmp_path/"hub", rows, original))
+    monkeypatch.setattr(open_ended, "VQAV2", sources.replace(open_ended.VQAV2, hub=local))
+    for options in (dict(n=7, seed=5), dict(n=7, seed=None), dict(n=4, unique_images=True), dict(n=1000)):
+        whole = benchmark("vqav2", stream=False, **options)
+        drawn = benchmark("vqav2", **options)                                   # a large data set that is not cached is streamed
+        assert [plain(s) for s in drawn] == [plain(s) for s in whole] and drawn.image_ids == whole.image_ids
+        assert len(drawn.ids) == len(drawn) and len(whole.ids) == 60            # only the drawn rows were kept
+        assert [looks(s) for s in drawn[:3]] == [looks(s) for s in whole[:3]]
+    with pytest.raises(UnsafError, match="streaming needs n"): benchmark("vqav2", None, stream=True)
+
+def test_streaming_without_a_key(tmp_path, monkeypatch):
+    shots = [photo(tmp_path/f"{i}.png", c) for i, c in enumerate(COLORS)]
+    local = as_hub(tmp_path/"hub", {"image": shots, "label": list(range(6))}, "validation")
+    monkeypatch.setattr(photos, "IMAGENET", sources.replace(photos.IMAGENET, hub=str(local)))
+    whole, drawn = benchmark("imagenet", 3, stream=False), benchmark("imagenet", 3, stream=True)
+    assert [(s.image_id, s.info, looks(s)) for s in drawn] == [(s.image_id, s.info, looks(s)) for s in whole]
+
+
+# --- schemas, seeds, pictures ----------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("name", [c.name for c in BENCHMARKS.values() if c.hub and c.columns and c.name != "mm-upd"])
+def test_a_changed_schema_names_the_missing_column_and_those_found(tmp_path, name):
+    card = BENCHMARKS[name]
+    config = {"pope": "Full", "mmmu": "Math"}.get(name, card.config or "data")
+    split = {"pope": "random", "coco": "test"}.get(name, card.split)
+    text = {c: ["x"] for c in card.columns if c not in card.image}
+    for lost in [c for c in card.columns if c not in card.image]:
+        rows = {("new_" + c if c == lost else c): v for c, v in text.items()} | {c: [photo(tmp_path/"a.png", "red")] for c in card.image}
+        hub = as_hub(tmp_path/lost, rows, split, config, card.image)
+        options = {"subjects": ("Math",)} if name == "mmmu" else {"split": "random"} if name == "pope" else {}
+        with pytest.raises(UnsafError) as e: benchmark(name, folder=hub, **options)
+        assert f"no column {lost!r}, but " in one_line(e) and f"new_{lost}" in str(e.value)
+
+def test_a_column_of_another_kind_is_told_with_its_row(tmp_path):
+    hub = as_hub(tmp_path, {"question_id": ["1"], "question": ["?"], "answers": [5], "image": [photo(tmp_path/"a.png", "red")]}, "val2014")
+    found = benchmark("ok-vqa", folder=hub)
+    with pytest.raises(UnsafError) as e: found[0]
+    assert "row 0 is not of the known schema" in one_line(e)
+    words = datasets.Dataset.from_dict({"question_id": ["1"], "question": ["?"], "answers": [["x"]], "image": [5]})
+    words.save_to_disk(tmp_path/"words")
+    with pytest.raises(UnsafError) as e: benchmark("ok-vqa", folder=tmp_path/"words")
+    assert "'image' holds no pictures" in one_line(e)
+
+def test_the_same_seed_draws_the_same_questions_from_either_source(tmp_path):
+    rows = vqa_rows(50)
+    original = vqa_original(tmp_path/"files", rows, "v2_")
+    shuffled = random.Random(3).sample(rows, 50)
+    hub = vqa_hub(tmp_path/"hub", shuffled, original)
+    def ids(folder, seed): return {s.info["question_id"] for s in benchmark("vqav2", 12, seed, folder=folder)}
+    assert ids(original, 0) == ids(hub, 0) and ids(original, 0) != ids(original, 1) and len(ids(hub, 2)) == 12
+    assert len(benchmark("vqav2", folder=original)) == 50                         # min(4000, available)
+    order = [s.info["question_id"] for s in benchmark("vqav2", 12, folder=original)]
+    assert order == [q for q in (r["question_id"] for r in rows) if q in order]   # in the source's order
+    for n in (0, -1, 2.5, True, "ten"):
+        with pytest.raises(UnsafError, match="give a whole number"): benchmark("vqav2", n, folder=original)
+
+def test_unique_images_keeps_the_first_question_of_each(tmp_path):
+    original = vqa_original(tmp_path, vqa_rows(50), "v2_")
+    found = benchmark("vqav2", folder=original, unique_images=True)
+    assert len(found) == len(set(found.image_ids)) == 25 and {s.info["question_id"] % 1000 for s in found} == {0}
+    assert len(benchmark("vqav2", 10, folder=original, unique_images=True)) == 10
+
+def test_broken_pictures_are_typed_and_the_rest_goes_on(tmp_path):
+    rows = vqa_rows(6)
+    original = vqa_original(tmp_path/"files", rows, "v2_")
+    (original/"val2014"/"COCO_val2014_000000000101.jpg").write_bytes(b"<html>404</html>")
+    (original/"val2014"/"COCO_val2014_000000000102.jpg").unlink()
+    found = benchmark("vqav2", folder=original)
+    problems = found.problems()
+    assert problems.keys() == {"101", "102"} and "no picture in a known format" in problems["101"] and "no such file" in problems["102"]
+    assert looks(found[0]) == looks(found[1])
+    whole = (original/"val2014"/"COCO_val2014_000000000100.jpg").read_bytes()
+    table = datasets.Dataset.from_dict({"question_id": ["1", "2"], "question": ["?"] * 2, "answers": [["x"]] * 2,
+                                        "image": [{"bytes": b"nonsense", "path": None}, {"bytes": whole, "path": None}]})
+    table.cast_column("image", datasets.Image()).save_to_disk(tmp_path/"saved")
+    found = benchmark("ok-vqa", folder=tmp_path/"saved")
+    with pytest.raises(ImageError): found[0].picture.pixels()
+    assert found[1].picture.pixels().size == (16, 12)
+
+def test_archives_and_base64_that_are_broken(tmp_path):
+    with zipfile.ZipFile(tmp_path/"val.zip", "w") as z: z.writestr("val/a.png", b"")
+    reader = files.pictures_in(tmp_path, "val")
+    for name, reason in (("a.png", "empty"), ("b.png", "no such file in the archive")):
+        with pytest.raises(ImageError, match=reason): reader(name)()
+    (tmp_path/"test.zip").write_bytes(b"PK no archive")
+    with pytest.raises(UnsafError, match="no zip file"): files.pictures_in(tmp_path, "test")("a.png")
+    with pytest.raises(ImageError, match="row 7: no base64"): files.FromBase64("a\nb$", "row 7")()
+    with pytest.raises(ImageError): files.FromBase64("", "row 7")()
+    with pytest.raises(UnsafError, match="no pictures"): files.pictures_in(tmp_path, "train", "images/train")
+    with pytest.raises(UnsafError, match="no such|cannot be read"): files.read_json(tmp_path/"none.json")
+    (tmp_path/"latin.json").write_bytes("{\"a\": \"é\"}".encode("latin-1"))
+    with pytest.raises(UnsafError, match="not UTF-8"): files.read_json(tmp_path/"latin.json")
+    with pytest.raises(UnsafError, match="no column 'x', but none at all"): files.read_json(written(tmp_path/"list.json", [1]), "x")
+
+def test_sets_and_pictures_travel_to_other_processes(tmp_path):
+    original = vqa_original(tmp_path/"files", vqa_rows(4), "v2_", zipped=True)
+    shot = photo(tmp_path/"a.png", "red")
+    hub = as_hub(tmp_path/"hub", mmmu_rows(shot, shot, "Math"), "validation", "Math", choices.MMMU.image)
+    for found in (benchmark("vqav2", folder=original), benchmark("mmmu", folder=hub, subjects=("Math",)), benchmark("easy-vqa", 5), easy_polls(n=5)):
+        again = pickle.loads(pickle.dumps(found))
+        assert [plain(s) for s in again] == [plain(s) for s in found] and again[0].picture.digest == found[0].picture.digest
+        assert pickle.loads(pickle.dumps(found[0].picture.read))().size == found[0].picture.pixels().size
+
+def test_folders(tmp_path, monkeypatch):
+    rows = vqa_rows(4)
+    vqa_original(tmp_path/"home"/"vqav2", rows, "v2_")
+    with pytest.raises(UnsafError, match="does not exist"): benchmark("vqav2", folder=tmp_path/"nowhere")
+    monkeypatch.setenv("UNSAF_DATA", str(tmp_path/"home"))
+    assert len(benchmark("vqav2")) == 4
+    at = {r["name"]: r for r in available()}
+    assert at["vqav2"]["here"] == str(tmp_path/"home"/"vqav2") and at["mme"]["here"] == "" and at["easy-vqa"]["here"] == "package"
+    written(tmp_path/"hf"/"hub"/"datasets--lmms-lab--MME"/"snapshots"/"1"/"data"/"test-0.parquet", "x")
+    written(tmp_path/"hf"/"hub"/"datasets--lmms-lab--OK-VQA"/"snapshots"/"1"/"README.md", "x")
+    at = {r["name"]: r for r in available()}
+    assert at["mme"]["here"] == "Hub cache" and at["ok-vqa"]["here"] == ""
+    json.dumps(available())
+
+def test_coco_pictures_are_shared_through_the_home_folder(tmp_path, monkeypatch):
+    rows = vqa_rows(2)
+    vqa_original(tmp_path/"home"/"vqav2", rows, "v2_")
+    (tmp_path/"home"/"coco").mkdir()
+    (tmp_path/"home"/"vqav2"/"val2014").rename(tmp_path/"home"/"coco"/"val2014")
+    monkeypatch.setenv("UNSAF_DATA", str(tmp_path/"home"))
+    shared, named = benchmark("vqav2")[0], benchmark("vqav2", images=tmp_path/"home"/"coco"/"val2014")[0]
+    straight = Image.open(tmp_path/"home"/"coco"/"val2014"/"COCO_val2014_000000000100.jpg")
+    assert shared.picture.pixels().tobytes() == named.picture.pixels().tobytes() == straight.tobytes()
+
+def test_images_without_original_files_are_no_option(tmp_path):
+    hub = as_hub(tmp_path, {"question_id": ["1"], "question": ["?"], "answers": [["x"]], "image": [photo(tmp_path/"a.png", "red")]}, "val2014")
+    with pytest.raises(UnsafError, match="images="): benchmark("ok-vqa", folder=hub, images=tmp_path)
+
+
+# --- the table, the door, easy-VQA ---------------------------------------------------------------------------------------------
+
+def test_every_card_says_where_it_was_read():
+    assert set(BENCHMARKS) == {"coco", "imagenet", "mmbench", "vizwiz", "vqav2", "ok-vqa", "textvqa", "conbench", "mme", "mmmu", "scienceqa", "pope", "chair",
+                               "mm-upd", "unk-vqa", "easy-vqa"}
+    for name, card in BENCHMARKS.items():
+        assert card.name == name and card.read and card.split in card.sizes and all(n is None or n > 0 for n in card.sizes.values())
+        assert card.revision is None or (len(card.revision) == 40 and int(card.revision, 16))
+        assert card.hub is None or card.columns
+
+def test_wrong_names_splits_and_options():
+    for wrong, text in ((lambda: benchmark("vqa"), "no benchmark is called"), (lambda: benchmark("mme", split="val"), "no split 'val'"),
+                        (lambda: benchmark("mme:val"), "no split 'val'"), (lambda: benchmark("mme", passes=True), "no option 'passes'"),
+                        (lambda: easy_polls("rare"), "no polls 'rare'")):
+        with pytest.raises(UnsafError) as e: wrong()
+        assert text in one_line(e)
+
+def test_easy_vqa_against_its_own_files():
+    import easy_vqa
+    questions, answers, images = easy_vqa.get_test_questions()
+    found = benchmark("easy-vqa", None)
+    ours = Counter((s.image_id, s.question, s.answers[0]) for s in found)
+    assert ours == Counter((f"test/{i}", q, a) for q, a, i in zip(questions, answers, images))
+    kinds = Counter(s.info["kind"] for s in found)
+    assert kinds["yes/no"] == 7136 and kinds.total() == 9673 == BENCHMARKS["easy-vqa"].sizes["test"]     # as its README counts them
+
+def test_easy_polls_tell_the_truth_about_the_pixels():
+    "The color that the answers imply is the color that is seen: every color word has a hue of its own."
+    polls = [s for s in easy_polls("random") if s.answers == ("yes",)]
+    seen = {}
+    for s in polls[::3]:
+        counts = Counter(s.picture.pixels().getdata()).most_common()
+        background, shape = counts[0][0], counts[1][0]
+        if counts[0][1] < 2000: background, shape = shape, background              # a shape that fills most of the picture
+        seen.setdefault(s.info["thing"].split()[0], []).append(shape)
+    assert set(seen) == {"teal", "brown", "black", "gray", "blue", "yellow", "red", "green"}
+    centers = {c: tuple(sorted(p[k] for p in ps)[len(ps) // 2] for k in range(3)) for c, ps in seen.items()}
+    near = lambda p: min(centers, key=lambda c: sum((a - b) ** 2 for a, b in zip(p, centers[c])))
+    right = [near(p) == c for c, ps in seen.items() for p in ps]
+    assert sum(right) / len(right) > .97
+
+def test_easy_polls_by_their_rules():
+    polls = easy_polls(seed=3)
+    by = {}
+    for s in polls: by.setdefault((s.info["strategy"], s.image_id), {})[s.answers[0]] = s
+    things = Counter(p["yes"].info["thing"] for (strategy, _), p in by.items() if strategy == "random")
+    top = sorted(things, key=lambda t: (-things[t], t.split()))
+    for (strategy, _), pair in by.items():
+        there, other = pair["yes"].info["thing"], pair["no"].info["thing"]
+        assert there != other and pair["no"].question == pope_question(other)
+        if strategy == "popular": assert other == next(t for t in top if t != there)
+        if strategy == "adversarial":
+            alike = [t for t in top if t != there and set(t.split()) & set(there.split())]
+            assert other == alike[0] and len(alike) == 9
+    assert len({p["no"].info["thing"] for (s, _), p in by.items() if s == "random"}) == 24
+    assert [s.info for s in easy_polls("random", seed=3)] != [s.info for s in easy_polls("random", seed=4)]
+    assert len(easy_polls("popular", n=10)) == 10
+
+def test_pictures_alone_have_no_questions():
+    alone = pictures("easy-vqa", n=20, seed=2)
+    assert len(set(alone.image_ids)) == 20 and all(s.question == "" and s.answers == () for s in alone)
