@@ -27,7 +27,7 @@ def scene_of(request): return Scene.from_dict(tasks.drawn(0, int(request.picture
 def asked(request):
     "The question of a request, and its options by text."
     question, *lines = request.text.split("\n")
-    return question, {line[3:]: line[0] for line in lines if line[1:3] == ". "}
+    return question, {line[3:]: line[0] for line in lines if line[:1] in tuple("ABCD") and line[1:3] == ". "}
 
 
 def truth(request):
@@ -216,9 +216,10 @@ def test_a_judge_and_a_rephraser_that_are_models_are_kept_too(tmp_path):
     judge, writer = Scripted(lambda r: "Yes.", name="judge"), Scripted(lambda r: "1. Color?\n2. Shape?", name="writer")
     def answers(request): return "1" if request.text.startswith("Color?") else "2"
     results = [run(answers, "cu", setting="oe", rephraser=writer, judge=judge, store=tmp_path) for _ in range(2)]
-    assert [one(r, "cu", "oe", "consistency") for r in results] == [1, 1] and "by writer" in results[0].how["cu, oe"] and "judge judge" in results[0].how["cu, oe"]
+    how = results[0].how["cu, oe"]
+    assert [one(r, "cu", "oe", "consistency") for r in results] == [1, 1] and "by writer" in how and "judge judge" in how
     assert results[0].calls["asked"] > 0 == results[1].calls["asked"] and len(writer.asked) == N
-    assert results[0].items["rephrasings"].missing.tolist() == [3] * N and f"{2 * N} of {5 * N} wordings" in results[0].how["cu, oe"]
+    assert results[0].items["rephrasings"].missing.tolist() == [3] * N and f"{2 * N} of {5 * N} wordings" in how
 
 
 # ---- scores against the metrics themselves
@@ -229,7 +230,8 @@ def test_scores_are_those_of_the_metrics():
         r = seer(request)
         if isinstance(r, str): return r
         said = r.text if rng.random() < .6 else rng.choice(["A", "B", "yes", "no", "unanswerable", "hm?"])
-        return Reply(said, logprobs=tuple(np.log(rng.uniform(.2, 1, 2))), candidates={x: float(np.log(rng.uniform(.01, .2))) for x in request.candidates} or None)
+        letters = {x: float(np.log(rng.uniform(.01, .2))) for x in request.candidates}
+        return Reply(said, logprobs=tuple(np.log(rng.uniform(.2, 1, 2))), candidates=letters or None)
     r = run(noisy, "accuracy,calibration,mr,pope")
     for part in POLLINGS:
         items = r.items["pope"].query("part == @part")
@@ -237,12 +239,13 @@ def test_scores_are_those_of_the_metrics():
         for metric in ("accuracy", "precision", "recall", "f1", "yes_ratio"):
             assert np.isclose(one(r, "pope", part, metric), getattr(mine, metric), equal_nan=True)
     sure = r.items["calibration"].query("part == 'mc' and outcome == 'answered'")
-    assert np.isclose(one(r, "calibration", "mc", "brier"), brier(sure.confidence, sure.credit)) and np.isclose(one(r, "calibration", "mc", "ece"), ece(sure.confidence, sure.credit))
+    for metric in (brier, ece): assert np.isclose(one(r, "calibration", "mc", metric.__name__), metric(sure.confidence, sure.credit))
     items = r.items["mr"].query("part == 'implicit'")
     assert np.isclose(one(r, "mr", "implicit", "misleading_rate"), misleading_rate(items["first"], items.answer, items.gold))
     assert np.isclose(one(r, "accuracy", "mc", "accuracy"), r.items["accuracy"].query("part == 'mc' and not offered").credit.mean())
     numbers = r.table[list(map(str, Outcome))].sum(axis=1)
-    assert (numbers == r.table.replies).all() and ((r.table.low <= r.table.value) & (r.table.value <= r.table.high) | r.table.value.isna() | r.table.low.isna()).all()
+    inside = (r.table.low <= r.table.value + 1e-9) & (r.table.value <= r.table.high + 1e-9)
+    assert (numbers == r.table.replies).all() and (inside | r.table.low.isna() | r.table.metric.isin(["ece", "mce"])).all()    # those two are biased upwards
 
 
 def test_intervals_draw_images_not_questions():
@@ -257,7 +260,7 @@ def test_intervals_draw_images_not_questions():
 
 
 def test_one_image_has_no_interval():
-    rows = pd.DataFrame(dict(part="explicit", image_id="a", outcome="answered", first_outcome="answered", first=["A", "A"], answer=["A", "B"], gold="A", error=""))
+    rows = pd.DataFrame(dict(part="explicit", image_id="a", outcome="answered", first_outcome="answered", first="A", answer=["A", "B"], gold="A", error=""))
     part, = score_mr(rows, 100)
     assert part.scores["misleading_rate"].value == .5 and np.isnan(part.scores["misleading_rate"].low)
 
@@ -321,8 +324,8 @@ def test_saved_and_told(tmp_path):
     assert back["run"] == r.run_id and len(back["table"]) == len(r.table) and back["calls"]["asked"] > 0 and back["plan"]["rules"] == "strict"
     assert len(pd.read_csv(tmp_path / "bench-pope.csv")) == 3 * N and all(p.exists() for p in paths)
     assert r.save(tmp_path) == paths
-    other = run(seer, "pope", rules="pope").save(tmp_path)
-    assert f"bench-{run(seer, 'pope', rules='pope').run_id}.json" in {p.name for p in other} and (tmp_path / "bench.json").read_text() == json.dumps(r.as_dict(), indent=1)
+    other = run(seer, "pope", rules="pope")
+    assert f"bench-{other.run_id}.json" in {p.name for p in other.save(tmp_path)} and (tmp_path / "bench.json").read_text() == json.dumps(r.as_dict(), indent=1)
     text = str(r)
     assert "0.000 ..  0.000" in text and "rule: strict" in text and "the drawn world's words" in text and "<table" in r._repr_html_()
     assert "NaN" not in json.dumps(run(lambda request: "yes", "mr").as_dict())
@@ -334,7 +337,7 @@ def test_wrapped_models_are_models():
     r = bench(Kept(inner, Store()), "accuracy", n=3, setting="oe", resamples=100)
     assert r.model == "inner" and one(r, "accuracy", "oe", "accuracy") == 1
     def checks(request):
-        if "Checks:" in request.text or "Draft" not in request.text: return truth(request) if "Is it so?" not in request.text else "yes"
-        return "1. Is it so?"
+        if request.text.startswith("Is it so?"): return "yes"
+        return "1. Is it so?" if "Draft" in request.text and "Checks:" not in request.text else truth(request)
     r = bench(Cove(Scripted(checks, name="inner"), checks=1), "accuracy", n=3, setting="oe", resamples=100)
     assert r.model == "inner+cove" and one(r, "accuracy", "oe", "accuracy") == 1

@@ -39,6 +39,7 @@ def _text_of(path: Path) -> str:
     except OSError as e: raise UnsafError(f"{_shown(path)} cannot be read: {e.strerror or e}") from None
     except UnicodeDecodeError: raise UnsafError(f"{_shown(path)} is not UTF-8 text: was it downloaded whole?") from None
 
+# %% ../../nbs/30a_files.ipynb #0737e933
 def read_json(path: "str | Path", *keys: str) -> Any:
     "A JSON file, which must be a mapping with `keys` where any are named; raises `UnsafError`."
     path = Path(path)
@@ -86,6 +87,7 @@ class FromZip:
         except (OSError, zipfile.BadZipFile, zipfile.zlib.error, EOFError) as e: raise ImageError(f"{_shown(name)}: {e}") from None
         return open_image(content, name)
 
+# %% ../../nbs/30a_files.ipynb #6325d78f
 @dataclass(frozen=True)
 class FromBase64:
     "Reads a picture from the base64 text of its file."
@@ -96,7 +98,7 @@ class FromBase64:
         except binascii.Error as e: raise ImageError(f"{_shown(self.name)}: no base64: {e}") from None
         return open_image(content, self.name)
 
-# %% ../../nbs/30a_files.ipynb #6325d78f
+# %% ../../nbs/30a_files.ipynb #3068801d
 def pictures_in(root: "str | Path", *names: "str | Path", given: "str | Path | None" = None) -> Callable[[str], Callable]:
     "From a file name to its reader: in folder `given`, or in the first of the folders `names` below `root`, or in its zip file."
     tried = [Path(given)] if given else [Path(root)/n for n in names]
@@ -109,6 +111,7 @@ def pictures_in(root: "str | Path", *names: "str | Path", given: "str | Path | N
 
 def _from_folder(folder: str, name: str) -> FromFile: return FromFile(os.path.join(folder, name))
 
+# %% ../../nbs/30a_files.ipynb #e2f45064
 def _from_zip(archive: str, name: str) -> FromZip:
     "The member called `name`, which archives keep in a folder of their own."
     try: inside = _names_in(archive)

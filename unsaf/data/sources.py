@@ -7,7 +7,7 @@ __all__ = ['Card', 'by_content', 'FileTable', 'HubTable', 'stem', 'table_of', 'i
            'folder_of', 'opened']
 
 # %% ../../nbs/30b_sources.ipynb #2a722919
-import hashlib, json, os, re
+import glob, hashlib, html, json, os, re
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import partial
@@ -39,12 +39,16 @@ class Card:
 
     def __repr__(self) -> str: return f"Card({self.name}: {self.title})"
 
-    def _repr_html_(self) -> str:
-        facts = {"on the Hub": self.hub and f"{self.hub} {self.config or ''}", "commit": self.revision, "split": self.split,
-                 "rows": ", ".join(f"{s} {'?' if n is None else f'{n:,}'}" for s, n in self.sizes.items()), "licence": self.licence,
-                 "cite": self.citation, "read in": "; ".join(self.read)}
-        rows = "".join(f"<tr><th>{k}</th><td style='text-align:left'>{'not known' if v is None else v}</td></tr>" for k, v in facts.items())
-        return f"<b>{self.title}</b><table>{rows}</table>"
+# %% ../../nbs/30b_sources.ipynb #aee367e7
+def _card_page(self) -> str:
+    facts = {"on the Hub": self.hub and f"{self.hub} {self.config or ''}", "commit": self.revision, "split": self.split,
+             "rows": ", ".join(f"{s} {'?' if n is None else f'{n:,}'}" for s, n in self.sizes.items()), "licence": self.licence,
+             "cite": self.citation, "read in": "; ".join(self.read)}
+    rows = "".join(f"<tr><th>{k}</th><td style='text-align:left'>{'not known' if v is None else html.escape(v)}</td></tr>"
+                   for k, v in facts.items())
+    return f"<b>{html.escape(self.title)}</b><table>{rows}</table>"
+
+Card._repr_html_ = _card_page
 
 # %% ../../nbs/30b_sources.ipynb #472f10e5
 def by_content(ids: Sequence[str], contents: Iterable["str | bytes | None"]) -> list["str | None"]:
@@ -87,6 +91,7 @@ def stem(name: Any) -> str:
 
 def _keys(card: Card) -> tuple[str, ...]: return (card.key,) if isinstance(card.key, str) else card.key or ()
 
+# %% ../../nbs/30b_sources.ipynb #353a489d
 def _ids(card: Card, columns: Any) -> list[str]:
     "An id for each row, from its key columns or its place; #2, #3, ... where one occurs again."
     if not card.key: return [str(i) for i in range(len(columns))]
@@ -118,9 +123,10 @@ def _hub_cache() -> Path:
 def _kept(hub: str) -> Path: return _hub_cache()/f"datasets--{hub.replace('/', '--')}"
 
 def in_cache(hub: "str | None") -> bool:
-    "Whether the Hub's cache holds files of this data set."
-    return bool(hub) and any(_kept(hub).glob("snapshots/*/*"))
+    "Whether the Hub's cache holds rows of this data set."
+    return bool(hub) and any(p.suffix in (".parquet", ".tsv") for p in _kept(hub).glob("snapshots/*/**/*"))
 
+# %% ../../nbs/30b_sources.ipynb #1fb7f1e2
 def _asked(hub: str) -> str:
     "The commit that `main` of a data set stands for now, or stood for when it was cached."
     from huggingface_hub import HfApi
@@ -198,19 +204,23 @@ class Benchmark(ImageSet):
         return f"Benchmark({_shown(self.source)}, {len(self):,} samples of {len(set(self.image_ids)):,} images{left})"
 
 # %% ../../nbs/30b_sources.ipynb #5b1b007d
+def _asked_of(function: Callable, row: Any, source: str, i: int) -> Any:
+    "`function(row)`, its failures told with the row's place."
+    try: return function(row)
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError, SyntaxError) as e:
+        raise UnsafError(f"{_shown(source)}: row {i} is not of the known schema: {type(e).__name__}: {e}") from None
+
 def _sample(table: Any, meaning: Callable, column: Any, shown: Sequence[str], source: str, i: int) -> Sample:
     row = table.row(i)
-    try: parts = meaning(row)
-    except (KeyError, TypeError, AttributeError, ValueError, IndexError) as e:
-        raise UnsafError(f"{_shown(source)}: row {i} is not of the known schema: {type(e).__name__}: {e}") from None
-    return Sample(Picture(shown[i], table.reader(i, column(row) if callable(column) else column)), source, **parts)
+    held = _asked_of(column, row, source, i) if callable(column) else column
+    return Sample(Picture(shown[i], table.reader(i, held)), source, **_asked_of(meaning, row, source, i))
 
 def build(card: Card, table: Any, split: str, meaning: Callable, drop: "Callable | None" = None, column: Any = None) -> Benchmark:
     "The samples of a table; `meaning`: from a row to the question, options, answers and info of its `Sample`."
     source, why = f"{card.name}:{split}@{table.place}", Counter()
     order = []
     for i, picture in enumerate(table.shown):
-        reason = "no picture" if picture is None else drop(table.row(i)) if drop else ""
+        reason = "no picture" if picture is None else _asked_of(drop, table.row(i), source, i) if drop else ""
         if reason: why[reason] += 1
         else: order.append(i)
     if not order: raise UnsafError(f"{_shown(source)} has no rows to ask" + (f", only {dict(why)}" if why else ""))
@@ -226,10 +236,12 @@ def folder_of(card: Card, folder: "str | Path | None" = None) -> "Path | None":
     return Path(home).expanduser()/card.name if home and (Path(home).expanduser()/card.name).is_dir() else None
 
 def _copied(root: Path, config: "str | None", split: str) -> list[str]:
-    "The parquet files of a split in a copy of a Hub repository: `CONFIG/SPLIT-00000-of-00001.parquet`, `data/SPLIT-*`, and the like."
-    files = [p for p in sorted(root.rglob("*.parquet")) if re.match(rf"{re.escape(split)}(-\d|\.parquet$)", p.name) or split in p.parent.parts[-1:]]
+    "The parquet files of a split in a copy of a Hub repository: `CONFIG/SPLIT-00000-of-00001.parquet`, `data/SPLIT-*`, `CONFIG/SPLIT/*`."
+    named = [p for pattern in ("*.parquet", "*/*.parquet") for p in root.glob(pattern) if re.match(rf"{re.escape(split)}(-\d|\.parquet$)", p.name)]
+    files = sorted([*named, *root.glob(f"*/{glob.escape(split)}/*.parquet")])       # no deeper: there may be a million photographs
     return [str(p) for p in files if config is None or config in p.relative_to(root).parts[:-1]]
 
+# %% ../../nbs/30b_sources.ipynb #8ab76504
 def _local(root: Path, config: "str | None", split: str) -> Any:
     "A saved data set or a copy of the Hub's files; None where the folder holds neither."
     saved = (root/"dataset_info.json").exists() or (root/"dataset_dict.json").exists()
@@ -248,7 +260,8 @@ def _from_hub(card: Card, parts: Sequence[tuple], n: "int | None", seed: "int | 
     if not card.hub: raise UnsafError(f"{card.name} is not on the Hub as far as is known: give its files with folder=, or $UNSAF_DATA/{card.name}")
     revision = revision_of(card)
     place = f"{card.hub}@{revision[:12]}" if revision else f"hub:{card.hub}"
-    if (card.large and n is not None and not in_cache(card.hub)) if stream is None else stream:
+    if stream is None: stream = card.large and n is not None and not _copied(_kept(card.hub)/"snapshots"/str(revision), *parts[0])
+    if stream:
         if len(parts) > 1: raise UnsafError(f"{card.name} has {len(parts)} parts and cannot be streamed: leave stream out, or name one split")
         if n is None: raise UnsafError(f"{card.name}: streaming needs n, the number of rows to keep")
         return _streamed(card, *parts[0], revision, n, seed, unique), card if card.key else replace(card, key="row"), place
