@@ -7,6 +7,7 @@ from PIL import Image
 from faulty_server import Faulty, error
 from unsaf import Store as unsaf_store
 from unsaf.assessment import assess
+from unsaf.bench import bench
 from unsaf.cli import app
 from unsaf.data.images import images
 from unsaf.models.base import Scripted
@@ -118,6 +119,51 @@ def test_a_full_disk_is_one_line_and_the_store_survives(tmp_path, photos):
     one_line(run, "run")
     again = unsaf(*args)
     assert again.returncode == 0, again.stderr
+
+
+def test_bench_prints_one_table_and_asks_nothing_twice(tmp_path, inside):
+    assert "unsaf bench --model" in inside("bench", "--help").stdout
+    args = ("bench", "--model", "tiny-m", "--n", "4", "--seed", "3", "--domain", "sketch", "--store", tmp_path / "run")
+    run = inside(*args)
+    assert run.returncode == 0, run.stderr
+    lines = [line.split() for line in run.stdout.splitlines()]
+    assert {line[0] for line in lines if ".." in line} == {"accuracy", "calibration", "mr", "cu", "pope", "chair"} and "testbed" in run.stdout
+    assert (tmp_path / "run/bench.csv").exists() and (tmp_path / "run/bench-pope.csv").exists()
+    again = inside(*args, "--json")
+    result = json.loads(again.stdout)
+    assert again.returncode == 0 and result["calls"]["asked"] == 0 < result["calls"]["cached"] and not result["missing"]
+    assert {"value", "low", "high", "n", "images", "abstained", "unreadable", "refused", "failed"} <= result["table"][0].keys()
+
+
+def test_bench_of_a_model_with_an_intervention(inside):
+    run = inside("bench", "--model", "tiny-m", "--n", "2", "--benchmarks", "accuracy", "--setting", "oe", "--intervention", "cove")
+    assert run.returncode == 0 and "tiny-m+cove on scenes" in run.stdout, run.stderr
+
+
+def test_bench_says_what_it_lacks(tmp_path, inside):
+    run = inside("bench", "--model", "tiny-m", "--n", "4", "--benchmarks", "mr", "--setting", "oe")
+    one_line(run, "nothing could be scored", "multiple-choice", code=4)
+    with unsaf_store(tmp_path / "old") as store: bench(Scripted({"Is there": "yes"}, name="one-word"), "pope,chair", n=4, store=store)
+    run = inside("bench", "--model", f"replay:{tmp_path / 'old'}", "--benchmarks", "pope,chair", "--n", "4")
+    one_line(run, "4 calls failed", "--store", code=3)
+    assert "chair, captions: not measured" in run.stdout and "f1" in run.stdout
+
+
+def test_bench_with_wrong_names_is_one_line(inside):
+    one_line(inside("bench", "--model", "tiny-giant"), "tiny-giant")
+    for wrong, word in ((("--benchmarks", "bleu"), "bleu"), (("--images", "nowhere"), "nowhere"), (("--domain", "oil"), "oil"), (("--n", "0"), "n = 0"),
+                        (("--rules", "kind"), "kind"), (("--rephraser", "me"), "me"), (("--setting", "essay"), "essay"),
+                        (("--logprobs",), "logprobs"), (("--intervention", "prayer"), "prayer")):
+        one_line(inside("bench", "--model", "tiny-m", *wrong), word)
+
+
+def test_data_lists_every_data_set(tmp_path, inside, monkeypatch):
+    (tmp_path / "textvqa").mkdir()
+    monkeypatch.setenv("UNSAF_DATA", str(tmp_path))
+    run = inside("data")
+    assert run.returncode == 0 and {"mmbench", "pope", "easy-vqa", "scenes"} <= {line.split()[0] for line in run.stdout.splitlines()}
+    rows = {row["name"]: row for row in json.loads(inside("data", "--json").stdout)}
+    assert rows["textvqa"]["here"] == str(tmp_path / "textvqa") and rows["easy-vqa"]["here"] == "package" and rows["mmbench"]["here"] == ""
 
 
 def test_models_and_doctor():

@@ -265,7 +265,7 @@ def test_an_unreadable_subfolder_is_counted_and_an_unreadable_folder_is_an_error
 
 @pytest.mark.parametrize("wrong, told", [
     ("missing", "no such file or folder"), ("empty", "holds no picture"), ("empty/*.png", "holds no picture"),
-    ("coco:test2017", "local folder"), ("easy-vqa:val", "train and test"), ("hf:nowhere:image", "no such folder"),
+    ("holidays:2017", "local folder"), ("easy-vqa:val", "train and test"), ("hf:nowhere:image", "no such folder"),
     ("", "an empty path"), ([], "empty"), ([1], "item 0"), (7, "no source"), (None, "no source"),
     (np.zeros((2, 2, 3)), "no source"), ("scenes:3", "seed=3"), ("scenes:oil", "plain, textured, cluttered, sketch, easy"),
 ])

@@ -75,6 +75,7 @@ def _save(self: Bench, folder: str | Path) -> list[Path]:
     return [write_file(folder / f"{stem}.json", json.dumps(self.as_dict(), indent=1)), write_file(folder / f"{stem}.csv", self.table.to_csv(index=False)),
             *(write_file(folder / f"{stem}-{name}.csv", rows.to_csv(index=False)) for name, rows in self.items.items() if len(rows))]
 
+# %% ../nbs/62_bench.ipynb #f7955d5b
 def _text(self: Bench) -> str:
     "The table as lines of text, then how each part was scored, and what could not be."
     lines = [f"{self.model} on {self.source}", *([self.note] if self.note else []), "", f"{'benchmark':12}{'part':14}{'metric':18}{'value':>7}   "
@@ -154,6 +155,7 @@ def _helpers(run: Run, rephraser: Any, judge: Any, chair: Chair | None, n: int, 
     asked = _kept(judge, run.model.store, kept)
     return _Helpers(who, writer, model_judge(asked) if asked is not judge else judge, chair, n)
 
+# %% ../nbs/62_bench.ipynb #b3afb464
 def _described(source: Any, plan: BenchPlan) -> str:
     "What the source is called."
     if isinstance(source, Mapping): return ", ".join(f"{b}: {_described(s, plan)}" for b, s in source.items())
@@ -161,6 +163,7 @@ def _described(source: Any, plan: BenchPlan) -> str:
     if isinstance(source, str): return f"{source}, {plan.domain}, seed {plan.seed}, {size}" if source == "scenes" else f"{source}, seed {plan.seed}, {size}"
     return getattr(source, "source", "") or f"{len(source)} given samples"
 
+# %% ../nbs/62_bench.ipynb #ac7c6a0d
 def _samples(source: Any) -> Any:
     "`source`, an iterator as a list; raises `UnsafError` for what is none."
     if isinstance(source, (str, Mapping)) or hasattr(source, "__len__"): return source
@@ -174,6 +177,7 @@ def _plan(benchmarks: str | Sequence[str], options: Mapping[str, Any]) -> BenchP
     names = benchmarks.replace(" ", "").split(",") if isinstance(benchmarks, str) else benchmarks
     return BenchPlan(tuple(dict.fromkeys(filter(None, names))), **options).check()
 
+# %% ../nbs/62_bench.ipynb #349790bc
 def _result(kept: Sequence[Kept], plan: BenchPlan, source: str, scored: Mapping[str, Sequence[Part]], items: dict[str, pd.DataFrame]) -> Bench:
     parts = {f"{name}, {p.name}".rstrip(", "): p for name, some in scored.items() for p in some}
     calls = {what: sum(k.counts[what] for k in kept) for what in ("asked", "cached", "failed")}

@@ -88,6 +88,7 @@ def _polling(sample: Sample) -> str:
     made = re.search(r"polls-(\w+)$", sample.source)
     return str(sample.info.get("strategy") or (made[1] if made else "all"))
 
+# %% ../nbs/61a_bench_runs.ipynb #291c4ca8
 def part_of(sample: Sample, benchmark: str) -> str | None:
     "The part of a benchmark in which a sample can be used; None for none."
     asked = bool(sample.question and sample.answers)
@@ -132,6 +133,7 @@ def opener(source: Any, plan: BenchPlan) -> Callable[[str], Parts]:
     samples = list(benchmark(source, n, plan.seed))
     return lambda b: polls if polls and b == "pope" else given_parts(samples, b, plan)
 
+# %% ../nbs/61a_bench_runs.ipynb #bc519027
 def open_all(source: Any, plan: BenchPlan, rephraser: Any = "model") -> dict[str, Parts]:
     "The samples for every benchmark of the plan; raises `UnsafError` for a source that does not go with the plan, before anything is asked."
     named = set(source) - set(BENCHMARKS) if isinstance(source, Mapping) else ()
@@ -213,6 +215,7 @@ def _credited(samples: Sequence[Sample], replies: Sequence[Reply], plan: BenchPl
     if samples[0].options: return choice_accuracy(replies, [s.options for s in samples], [gold_letter(s) for s in samples])
     return open_accuracy(replies, [s.answers for s in samples], rule=open_rule(samples, plan))
 
+# %% ../nbs/61a_bench_runs.ipynb #108350e9
 def accuracy_items(run: Run, parts: Parts) -> pd.DataFrame:
     "A row a reply: offered, gold, credit (0 to 1), rule, and where the reply is an unoffered answer its confidence, raw, mass or no_confidence."
     rows = []

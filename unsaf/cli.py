@@ -160,6 +160,7 @@ def bench(
     k: Annotated[int, typer.Option(help="CU: other wordings of each question")] = 5,
     rephraser: Annotated[str, typer.Option(help="CU: who writes them, model or world (drawn scenes)")] = "model",
     rules: Annotated[str, typer.Option(help="POPE: how yes and no are read, strict, pope, lmms-eval, vlmevalkit")] = "strict",
+    intervention: Annotated[str, typer.Option(help="around the model: none, dola or cove")] = "none",
     dtype: Annotated[Optional[str], typer.Option(help="local models: float32, bfloat16, float16")] = None,
     device: Annotated[Optional[str], typer.Option(help="local models: cpu, cuda, mps")] = None,
     concurrency: Annotated[Optional[int], typer.Option(help="api models: calls at once to start with")] = None,
@@ -169,9 +170,10 @@ def bench(
 ) -> None:
     "Accuracy, calibration, MR, CU, POPE and CHAIR, in one table with intervals."
     from unsaf.bench import bench as run
+    from unsaf.models.cove import intervene
     from unsaf.models.loading import load
     options = dict(dtype=dtype, device=device, concurrency=concurrency, key_env=key_env, logprobs=logprobs or None)
-    loaded = load(model, **{name: value for name, value in options.items() if value is not None})
+    loaded = intervene(load(model, **{name: value for name, value in options.items() if value is not None}), intervention)
     result = run(loaded, benchmarks, images, domain, n, seed, store, setting, k, rephraser=rephraser, rules=rules)
     written = result.save(store) if store else []
     if as_json: print(json.dumps(result.as_dict(), indent=1))

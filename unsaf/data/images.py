@@ -457,5 +457,8 @@ def images(
     if column is not None and not table: raise UnsafError(f"column={column!r}: only a datasets.Dataset has columns")
     if domain is not None and not scenes: raise UnsafError(f"domain={domain!r}: only 'scenes' has domains")
     if scenes: return _of_scenes(n, seed, _domain_of(source, domain))
+    if isinstance(source, str) and not os.path.exists(source) and not source.startswith(("hf:", "easy-vqa")):
+        from unsaf.data.benchmarks import BENCHMARKS, pictures      # a later room, opened when it is asked for
+        if source.partition(":")[0] in BENCHMARKS: return pictures(source, n, seed)
     found = _of_column(source, column or "image", f"{type(source).__name__}:{column or 'image'}") if table else _of_any(source)
     return found.choose(n, seed)
