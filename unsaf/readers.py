@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Iterator, Mapping
 from .core import Outcome, Question, Reply, Setting, setting_of
+from .metrics.accuracy import named_letter
 from .prompts import GEN_MC_ANSWERABLE, GEN_MC_UNANSWERABLE, GEN_OE_ANSWERABLE, GEN_OE_UNANSWERABLE
 
 # %% ../nbs/21_readers.ipynb #2283ab7f
@@ -229,48 +230,9 @@ class Answer:
     confidence: int | None = None    # 1 to 5, of a chain of thought that states it
 
 # %% ../nbs/21_readers.ipynb #d496e30b
-_ALONE = re.compile(r"(?<![\w'’.-])([A-Da-d])(?![\w'’]|-\w)")
-_ARTICLE = re.compile(r"[ \t]+(?!(?:and|or|is|because|as|since|but|was|would)\b)[^\W\d_]")
-_KEYWORD = re.compile(r"(?:answer|answer is|option|choice|letter|choose|select|pick)[^\w,.;]*$", re.I)
-_NEGATED = re.compile(r"\b(?:[Nn]ot|[Nn]or|[Nn]either|isn['’]t)\s+(?:[Oo]ption\s+)?\(?[A-D](?!\w)")
-_EXPLAINED = re.compile(r"\n\W*(?:explanation|reason(?:ing)?|rationale|justification|because|note)\b.*?"
-                        r"(?=\n\W*(?:(?:the|final|correct)\s+)*answer\b|\Z)", re.I | re.S)
-_LEAD = re.compile(r"(?:the\s+)?(?:correct\s+|final\s+|best\s+)?answer\s*(?:is\b|[:：])\s*[:：]?\s*", re.I)
-
-def _plain(text: str) -> str:
-    "`text` for comparison: one line, no case, no marks around it."
-    return " ".join(text.casefold().split()).strip(" \t\"'“”‘’`*().,;:!?[]")
-
-def _names(m: re.Match, text: str) -> bool:
-    "Is the lone letter `m` of `text` the letter of an option?"
-    before, after = text[:m.start()], text[m.end():m.end() + 40]
-    if m[1] in "Aa" and _ARTICLE.match(after): return False
-    bracketed = before.endswith(("(", "[")) and after.startswith((")", "]"))
-    leading = not re.search(r"\w", before) and not re.match(r"[ \t]+\w", after)
-    return m[1].isupper() or bracketed or leading or bool(_KEYWORD.search(before[-40:]))
-
-# %% ../nbs/21_readers.ipynb #140bd8f5
 def _letter(text: str, options: tuple[str, ...]) -> str:
-    "The one option that `text` names, A to D, or an empty string."
-    text = _EXPLAINED.sub("", text.strip())
-    body = _plain(_LEAD.sub("", text, count=1) if _LEAD.match(text.lstrip(" *")) else text)
-    letters = "ABCD"[:len(options) or 4]
-    if len(body) == 1: return body.upper() if body.upper() in letters else _by_text(body, options)
-    if exact := _by_text(body, options): return exact
-    for letter, option in zip(letters, options):  # the letter and its own text, with any mark between
-        if re.fullmatch(rf"{letter.lower()}\W+{re.escape(_plain(option))}", body): return letter
-    for option in sorted(options, key=len, reverse=True):  # letters inside an option's text name no option
-        if len(option) > 1: text = re.sub(rf"(?<!\w){re.escape(option)}(?!\w)", "x", text, flags=re.I)
-    if _NEGATED.search(text): return ""
-    found = {m[1].upper() for m in _ALONE.finditer(text) if _names(m, text)}
-    return found.pop() if len(found) == 1 and found <= set(letters) else ""
-
-def _by_text(body: str, options: tuple[str, ...]) -> str:
-    "The letter of the one option whose text is `body`, with or without an article."
-    def bare(s: str) -> str: return re.sub(r"^(?:an?|the) ", "", s)
-    exact = [c for c, o in zip("ABCD", options) if body and _plain(o) == body]
-    close = exact or [c for c, o in zip("ABCD", options) if body and bare(_plain(o)) == bare(body)]
-    return close[0] if len(close) == 1 else ""
+    "The one option that `text` names, A to D, or an empty string; without options their letters alone."
+    return named_letter(text, dict(zip("ABCD", options or ("",)*4)))
 
 # %% ../nbs/21_readers.ipynb #e22a6d73
 _FIELD = re.compile(r"""\banswerability["'*_ ]*[:：=] (.*?)
