@@ -152,7 +152,7 @@ def _load(card: Card, config: "str | None", split: str, revision: "str | None", 
     try: return load_dataset(card.hub, config, split=split, revision=revision, **options)
     except (OSError, ValueError) as e:
         raise UnsafError(f"{card.name}: {card.hub} {config or ''} {split} cannot be loaded: {' '.join(str(e).split())[:240]}; "
-                         "gated data need a login to the Hub, and offline a folder= is the way") from None
+                         f"gated data need a login to the Hub; offline, put a copy at $UNSAF_DATA/{card.name} or name it by folder=") from None
 
 def _rows_at(stream: Any, places: Sequence[int]) -> Iterator[dict]:
     "The rows of a stream at these places, in order."
