@@ -2,38 +2,20 @@
 import json, shutil
 from dataclasses import replace
 import pytest
-from PIL import Image, ImageDraw
 from unsaf.core import ImageError, ModelError, Picture, Request
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
+from parity import ASKS, CLOSE, OPTIONS, WIDE, forced, greedy, picture, same  # noqa: E402
 from tiny_checkpoints import build  # noqa: E402
 from unsaf.models.base import collect  # noqa: E402
-from unsaf.models.chat import Chat, Unfit, plain  # noqa: E402
+from unsaf.models.chat import Chat, Unfit  # noqa: E402
 from unsaf.models.checkpoint import (choose_dtype, images_only, load_processor, settings_fingerprint,  # noqa: E402
                                      weights_fingerprint)
 from unsaf.models.hf import HF, cut_back, default_budget, out_of_memory, tokens_that_fit  # noqa: E402
 
 CAUSAL = ("llava", "qwen", "internvl")     # their caches can be cut back
 ALL = (*CAUSAL, "gemma")                   # gemma's, with sliding windows, cannot
-CLOSE = dict(rel=0, abs=1e-4)
-OPTIONS = ("A", "B", "unanswerable")
-
-
-def picture(color, size):
-    im = Image.new("RGB", size, "white")
-    ImageDraw.Draw(im).rectangle((4, 6, size[0] // 2, size[1] // 2), fill=color)
-    return Picture(f"{color}{size}", lambda: im)
-
-
-WIDE, TALL = picture("red", (90, 60)), picture("blue", (50, 110))
-ASKS = [Request((WIDE, "What is it?"), max_tokens=10, candidates=OPTIONS),
-        Request((TALL, "Which color has the shape in the picture, and what stands behind it?"), max_tokens=10,
-                candidates=OPTIONS[2:]),
-        Request(("No picture here. Say something.",), max_tokens=10, candidates=OPTIONS),
-        Request((WIDE, TALL, "Name one difference."), max_tokens=10, candidates=OPTIONS),
-        Request((TALL, "Is <image> or <|image_pad|> or <IMG_CONTEXT> or <img> a tag? </s><|im_end|><eot>"),
-                max_tokens=10, candidates=OPTIONS, system="Be brief.")]
 
 
 @pytest.fixture(scope="session")
@@ -52,12 +34,6 @@ def load(folders):
         if family not in made: made[family] = HF(folders(family), device="cpu")
         return made[family]
     return model
-
-
-def same(a, b):
-    assert (a.text, a.finish, a.prompt_tokens, a.output_tokens) == (b.text, b.finish, b.prompt_tokens, b.output_tokens)
-    assert a.logprobs == pytest.approx(b.logprobs, **CLOSE)
-    assert a.candidates == pytest.approx(b.candidates, **CLOSE)
 
 
 # ---- a batch is its rows
@@ -93,27 +69,7 @@ def test_probabilities_do_not_change_the_text(load):
     assert [r.text for r in bare] == [r.text for r in collect(hf, ASKS)]
 
 
-# ---- independent computations, one row at a time, no cache, no padding
-
-def prompt_of(hf, ask):
-    "The processor's tensors for one request, without any code of ours but the split of markup."
-    content = [{"type": "image", "image": p.pixels()} if isinstance(p, Picture) else
-               {"type": "text", "text": plain(p, hf.chat.special)} for p in ask.parts]
-    turns = [{"role": "system", "content": [{"type": "text", "text": ask.system}]}] if ask.system else []
-    return dict(hf.processor.apply_chat_template([[*turns, {"role": "user", "content": content}]], tokenize=True,
-                                                 return_dict=True, return_tensors="pt", add_generation_prompt=True))
-
-
-@torch.no_grad()
-def forward(hf, prompt, tokens):
-    "Log-probabilities over the vocabulary (float64) at each of `tokens`, forced after the prompt."
-    x, more = dict(prompt), torch.tensor([tokens])
-    x["input_ids"] = torch.cat([x["input_ids"], more], 1)
-    x["attention_mask"] = torch.ones_like(x["input_ids"])
-    for k in ("mm_token_type_ids", "token_type_ids"):
-        if k in x: x[k] = torch.cat([x[k], torch.zeros_like(more)], 1)
-    return hf.model(**x, use_cache=False).logits[0, -len(tokens) - 1:-1].double().log_softmax(-1)
-
+# ---- independent computations: see `parity`
 
 REPLY = {"llava": (" {}", "</s>"), "qwen": ("{}", "<|im_end|>"), "internvl": ("{}", "<|im_end|>"), "gemma": ("{}", "<eot>")}
 
@@ -125,10 +81,7 @@ def test_candidates_against_plain_teacher_forcing(load, family):
     for ask, reply in zip(ASKS, collect(hf, ASKS)):
         assert set(reply.candidates) == set(ask.candidates)
         for candidate, found in reply.candidates.items():
-            ids = [*hf.processor.tokenizer.encode(written.format(candidate), add_special_tokens=False),
-                   hf.processor.tokenizer.convert_tokens_to_ids(stop)]
-            table = forward(hf, prompt_of(hf, ask), ids)
-            assert found == pytest.approx(sum(table[i, t].item() for i, t in enumerate(ids)), **CLOSE)
+            assert found == pytest.approx(forced(hf, ask, written.format(candidate), stop), **CLOSE)
 
 
 @pytest.mark.parametrize("family", ALL)
@@ -136,13 +89,7 @@ def test_greedy_is_the_largest_and_its_logprob_is_raw(load, family):
     "Step by step by hand: the largest logit of what may be written, and its probability among all that is there."
     hf = load(family)
     ask = replace(ASKS[0], candidates=(), max_tokens=6)
-    prompt, ids, logps = prompt_of(hf, ask), [], []
-    while len(ids) < 6 and not (ids and ids[-1] in hf.chat.stops):
-        last = forward(hf, prompt, [*ids, 0])[-1]
-        allowed = last.clone()
-        allowed[hf.chat.banned] = -torch.inf
-        ids.append(allowed.argmax().item())
-        logps.append(last[ids[-1]].item())
+    ids, logps = greedy(hf, ask, 6)
     reply = collect(hf, [ask])[0]
     assert reply.logprobs == pytest.approx(logps, **CLOSE)
     assert reply.text == hf.chat.read(ids)[0]
@@ -166,14 +113,29 @@ def test_a_written_reply_has_the_probability_of_its_candidate(load, monkeypatch,
 
 
 @pytest.mark.parametrize("family", CAUSAL)
-def test_cached_and_recomputed_prompts_agree(load, monkeypatch, family):
+def test_scoring_computes_no_prompt_again(load, family):
     hf = load(family)
-    runs, run = [], hf._run
-    monkeypatch.setattr(hf, "_run", lambda *a, **k: runs.append(k.get("cache") is not None) or run(*a, **k))
-    cached = collect(hf, ASKS)
-    assert runs == [False] + [True] * 3, "the prompt is computed once"
-    monkeypatch.setattr("unsaf.models.hf.cut_back", lambda *a: None)
-    for a, b in zip(cached, collect(hf, ASKS)): same(a, b)
+    hf.sharing.forget()
+    counts = []
+    for asks in ([replace(a, candidates=()) for a in ASKS], ASKS):
+        hf.counters.clear()
+        collect(hf, asks)
+        hf.sharing.forget()
+        counts.append(dict(hf.counters))
+    bare, scored = counts
+    assert bare["prefill_tokens"] == scored["prefill_tokens"] and bare["vision_encodes"] == scored["vision_encodes"] == 2
+    assert "scored_tokens" not in bare and scored["forwards"] == bare["forwards"] + 1, "all candidates in one pass"
+
+
+@pytest.mark.parametrize("family", CAUSAL)
+def test_side_by_side_and_step_by_step_agree(load, monkeypatch, family):
+    hf = load(family)
+    at_once = collect(hf, ASKS)
+    monkeypatch.setattr(hf, "_score", hf._score_by_steps)
+    for a, b in zip(at_once, collect(hf, ASKS)): same(a, b)
+    monkeypatch.undo()
+    monkeypatch.setattr(hf, "token_budget", 1)      # one row, one candidate at a time
+    for a, b in zip(at_once, collect(hf, ASKS)): same(a, b)
 
 
 def test_a_sliding_window_is_not_cut_back(load):

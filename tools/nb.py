@@ -19,7 +19,7 @@ HEADER = '''# ---
 @contextmanager
 def locked():
     "One export at a time: nbdev rewrites shared files."
-    with open(root/'.git/nb.lock', 'w') as f:
+    with open(root/'nbtxt'/'.lock', 'w') as f:
         fcntl.flock(f, fcntl.LOCK_EX)
         yield
 

@@ -173,7 +173,11 @@ def _generate(self: Dola, requests: Sequence[Request]) -> Iterator[Reply]:
         if request.decide: raise ValueError(f"request {i} is to decide among candidates, which DoLa cannot: it may exclude them all; let it generate")
     yield from HF.generate(self, requests)
 
-Dola._run, Dola._count, Dola.generate = _run, _count, _generate
+def _score(self: Dola, inputs: Mapping[str, Any], wanted: Sequence[Sequence[str]], cache: Any = None) -> list[dict[str, float]]:
+    "Step by step, as a reply is written: the contrast depends on the layers' states at each step."
+    return self._score_by_steps(inputs, wanted, cache)
+
+Dola._run, Dola._count, Dola._score, Dola.generate = _run, _count, _score, _generate
 
 # %% ../../nbs/44_decoding.ipynb #027fe1eb
 @dataclass(frozen=True)
