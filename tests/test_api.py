@@ -375,7 +375,8 @@ def test_pictures_are_held_only_while_under_way(monkeypatch):
         weakref.finalize(uri, lambda: alive.__setitem__(0, alive[0] - 1))
         most[0] = max(most[0], alive[0])
         return uri
-    monkeypatch.setattr("unsaf.models.api.data_uri", encode)
+    monkeypatch.setattr("unsaf.models.line.data_uri", encode)
+    monkeypatch.setattr("unsaf.models.line.KEPT_BYTES", 0)
     pictures = [Picture(str(i), lambda: Image.new("RGB", (9, 9))) for i in range(60)]
     with Faulty(first("500"), delay=.005) as server:
         model = api(server, concurrency=4, max_concurrency=32)

@@ -7,16 +7,18 @@ __all__ = ['COLUMNS', 'LIST_COLUMNS', 'Plan', 'question_request', 'answer_reques
            'list_row', 'run_block', 'Assessment', 'assess']
 
 # %% ../nbs/60_assess.ipynb #3569d26c
-import json, math, os, sys
+import json, math, os, sys, threading
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from html import escape
 from pathlib import Path
 from typing import Any, Iterator, Sequence
 import pandas as pd
 from . import prompts, readers
 from .core import ImageError, Outcome, Picture, Question, Reply, Request, Sample, Setting, UnsafError, fingerprint, setting_of, to_json, write_file
-from .models.base import Kept, Model, collect, decides, template_of
+from .models.base import Kept, Model, collect, counters_of, decides, template_of
 from .scores import Scores, score
 from .store import Store
 
@@ -62,12 +64,14 @@ def _seed(plan: Plan, *what: Any) -> int:
     "A seed of 32 bits for one request; 0 for greedy decoding."
     return int(fingerprint(plan.seed, *what)[:8], 16) if plan.temperature else 0
 
+_version = lru_cache(64)(prompts.version)     # it is the same for all requests of a stage
+
 def question_request(picture: Picture, answerable: bool, plan: Plan) -> Request:
     "UnQ-Gen: ask for `plan.k` questions of one class (paper, J.1)."
     options = dict(layout=plan.layout, paraphrase=plan.paraphrase)
     return Request(prompts.gen_parts(picture, plan.setting, answerable, plan.k, **options), system=prompts.system_message(plan.template, "generate"),
                    max_tokens=plan.question_tokens, temperature=plan.temperature, seed=_seed(plan, picture.digest, answerable),
-                   template=prompts.version("generate", plan.setting, answerable, template=plan.template, **options))
+                   template=_version("generate", plan.setting, answerable, template=plan.template, **options))
 
 # %% ../nbs/60_assess.ipynb #936741bf
 def answer_request(picture: Picture, question: Question, plan: Plan) -> Request:
@@ -79,7 +83,7 @@ def answer_request(picture: Picture, question: Question, plan: Plan) -> Request:
                    max_tokens=max(plan.answer_tokens, 512) if cot else plan.answer_tokens,
                    temperature=plan.temperature, seed=_seed(plan, picture.digest, question.text, question.options), decide=plan.answer_mode == "logit",
                    candidates=() if cot else (*letters, "unanswerable"),
-                   template=prompts.version("answer", plan.setting, **options))
+                   template=_version("answer", plan.setting, **options))
 
 # %% ../nbs/60_assess.ipynb #8bc9bf30
 _CELL = {(True, Outcome.ANSWERED): "TA", (False, Outcome.ANSWERED): "FA", (False, Outcome.ABSTAINED): "TU", (True, Outcome.ABSTAINED): "FU"}
@@ -164,6 +168,7 @@ class Assessment:
     samples: Any = field(default=None, repr=False)    # the image set, for the report's thumbnails
     skipped: dict = field(default_factory=dict)       # files of the source that are no pictures, by kind
     note: str = ""                 # what a reader must know, e.g. that the model is of the testbed
+    effort: dict = field(default_factory=dict)        # what the model computed for this, by its own counters; empty where it keeps none
 
     @cached_property
     def scores(self) -> Scores:
@@ -218,14 +223,16 @@ class _Bars:
         quiet = not show if show is not None else bool(os.environ.get("CI")) or not (sys.stderr.isatty() or _in_notebook())
         self.bars = {stage: tqdm(total=total, desc=f"{stage:9}", disable=quiet, unit=unit, leave=True)
                      for stage, total, unit in (("questions", 2 * n_images, "list"), ("answers", 2 * n_images * plan.k, "reply"))}
-        self.cost, self.cached = 0.0, 0
+        self.cost, self.cached, self.quiet, self.turn = 0.0, 0, quiet, threading.Lock()
 
     def __call__(self, stage: str, reply: Reply) -> None:
-        self.cost += 0 if reply.cached else reply.cost or 0
-        self.cached += reply.cached
-        self.bars[stage].update()
-        notes = {"cached": self.cached} | ({"cost": f"${self.cost:.2f}"} if self.cost else {})
-        self.bars[stage].set_postfix(notes, refresh=False)
+        if self.quiet: return
+        with self.turn:      # two blocks may tell of their replies at once
+            self.cost += 0 if reply.cached else reply.cost or 0
+            self.cached += reply.cached
+            self.bars[stage].update()
+            notes = {"cached": self.cached} | ({"cost": f"${self.cost:.2f}"} if self.cost else {})
+            self.bars[stage].set_postfix(notes, refresh=False)
 
     def expect(self, stage: str, total: int) -> None:
         self.bars[stage].total = total
@@ -277,19 +284,41 @@ def _as_images(images: Any, n: int | None, seed: int) -> Sequence[Sample]:
 def _run(kept: Kept, samples: Sequence[Sample], plan: Plan, block: int, progress: bool | None) -> Assessment:
     "Block after block through both stages."
     rows, lists, failures, done = [], [], [], []
-    bars = _Bars(len(samples), plan, progress)
+    bars, before = _Bars(len(samples), plan, progress), counters_of(kept.model)
+    blocks = _pinned(samples, block, failures, done)
+    session, call = getattr(kept.model, "session", None), lambda pictures: run_block(kept, pictures, plan, bars)
     try:
-        for start in range(0, len(samples), block):
-            pictures = list(_pin(samples[start:start + block], failures))
-            done += [p.image_id for p in pictures]
-            more, more_lists = run_block(kept, pictures, plan, bars)
-            rows, lists = rows + more, lists + more_lists
-            bars.expect("answers", len(rows) + 2 * plan.k * max(len(samples) - start - block, 0))
+        for more, more_lists in _side_by_side(session, call, blocks, block * 2 * (plan.k + 1)) if session else map(call, blocks):
+            rows.extend(tuple(row.values()) for row in more)     # a fifth of the memory of as many dicts
+            lists.extend(tuple(row.values()) for row in more_lists)
+            bars.expect("answers", len(rows) + plan.k * max(2 * len(samples) - len(lists) - 2 * len(failures), 0))
     finally: bars.close()
     frames = (pd.DataFrame(found, columns=columns) for found, columns in
               ((rows, COLUMNS), (lists, LIST_COLUMNS), (failures, ["image_id", "error"])))
     return Assessment(kept.name, plan, *frames, done, getattr(samples, "source", ""), dict(kept.identity), dict(kept.counts), samples,
-                      dict(getattr(samples, "skipped", {})), getattr(kept.model, "note", ""))
+                      dict(getattr(samples, "skipped", {})), getattr(kept.model, "note", ""),
+                      {name: n - before.get(name, 0) for name, n in counters_of(kept.model).items()})
+
+def _pinned(samples: Sequence[Sample], block: int, failures: list[dict], done: list[str]) -> Iterator[list[Picture]]:
+    "The blocks, their pictures decoded; `failures` and `done` are told of each picture."
+    for start in range(0, len(samples), block):
+        pictures = list(_pin(samples[start:start + block], failures))
+        done += [p.image_id for p in pictures]
+        yield pictures
+        pictures.clear()      # else they would live until the next block is decoded
+
+def _side_by_side(session: Any, call: Any, blocks: Iterator[list[Picture]], calls: int) -> Iterator[tuple]:
+    "`call` of each block of about `calls` calls, in order, several at once; an error or an interrupt calls off the others."
+    pool, running = ThreadPoolExecutor(8, "unsaf-block"), deque()
+    try:
+        with session() as places:
+            most = min(8, 1 + math.ceil(2 * places / calls))
+            for pictures in blocks:
+                digests = {p.digest for p in pictures}
+                while len(running) >= most or any(digests & others for _, others in running): yield running.popleft()[0].result()
+                running.append((pool.submit(call, list(pictures)), digests))
+            while running: yield running.popleft()[0].result()
+    finally: pool.shutdown(cancel_futures=True)
 
 def _pin(samples: Sequence[Sample], failures: list[dict]) -> Iterator[Picture]:
     "The pictures of a block, decoded once; those that cannot be read are added to `failures`."

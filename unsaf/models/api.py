@@ -6,17 +6,17 @@
 __all__ = ['OPENAI', 'Api', 'from_spec']
 
 # %% ../../nbs/41_api.ipynb #0e28caf3
-import asyncio, ipaddress, json, os, queue, re, threading, time
+import asyncio, json, os, queue, re, threading, time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any, Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
-from weakref import WeakValueDictionary
-from ..core import ImageError, ModelError, Picture, Reply, Request
+from ..core import ImageError, ModelError, Reply, Request
+from .line import HTTP, Line, http, is_loopback
 from .pace import CROWDED, OPTIONS, RETRIED, Fault, Pace, Stats, backoff, fault_of
-from .wire import content, data_uri, plain, read_reply
+from .wire import SLOT, body_of, content, plain, read_reply
 
 OPENAI = "https://api.openai.com/v1"
 
@@ -46,9 +46,11 @@ class Api:
         self.stats = Stats(cost=None if prices is None else 0.0, concurrency=self.pace.limit)
         self._refused: set[str] = set()    # fields that the server turned out to refuse
         self._heard = False                # whether anyone ever answered
+        self._line, self._users = None, 0  # the connections, while somebody uses them
         self._check(concurrency, max_concurrency)
 
     def __repr__(self) -> str: return f"Api({self.name!r}, {self.url!r})"
+    def __getstate__(self) -> dict: return vars(self) | {"_line": None, "_users": 0}    # a copy opens its own connections
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -69,11 +71,6 @@ def _checked_url(url: str) -> str:
 
 def _no_user(text: str) -> str: return re.sub(r"//[^/\s]*@", "//", text)
 
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try: return ipaddress.ip_address(host).is_loopback
-    except ValueError: return host == "localhost"
-
 def _check(self: Api, concurrency: int, most: int) -> None:
     wrong = [("a model name is missing", not self.name), ("concurrency must be at least 1", not 1 <= concurrency),
              ("max_concurrency must be at least 1", not 1 <= most), ("timeout must be above 0", not self.timeout > 0),
@@ -84,23 +81,23 @@ def _check(self: Api, concurrency: int, most: int) -> None:
         if broken: raise ModelError(f"api {self.name or '?'}: {what}")
     try: json.dumps(self.extra_body)
     except (TypeError, ValueError) as e: raise ModelError(f"api {self.name}: extra_body is not JSON: {e}") from None
-    if not find_spec("openai"): raise ModelError("models behind an API need the openai package: pip install 'unsaf[api]'")
+    if not any(map(find_spec, HTTP)): raise ModelError("models behind an API need an HTTP client: pip install 'unsaf[api]'")
 
 def _key(self: Api) -> str:
     "The key, from the environment alone; raises `ModelError` where one is needed and missing."
     key = os.environ.get(self.key_env, "").strip() if self.key_env else ""
     if not (key.isascii() and key.isprintable()):
         raise ModelError(f"{self.key_env} holds characters that no key has: set it again, without quotes or line breaks")
-    if not key and self.key_env and not _is_loopback(self.url):
+    if not key and self.key_env and not is_loopback(self.url):
         raise ModelError(f"{self.name}: {self.key_env} is not set; export the key there, or name another variable with key_env")
     return key or "none"
 
 Api._check, Api._key = _check, _key
 
 # %% ../../nbs/41_api.ipynb #64ee2224
-def _fields(self: Api, request: Request, uris: Sequence[str]) -> dict[str, Any]:
-    "The body of a call, without `extra_body`."
-    messages = [{"role": "user", "content": content(request, uris, self.detail)}]
+def _fields(self: Api, request: Request, uris: Sequence[str] | None = None) -> dict[str, Any]:
+    "The body of a call, without `extra_body`; its pictures are `uris`, or a `SLOT` each."
+    messages = [{"role": "user", "content": content(request, uris or [SLOT] * len(request.pictures), self.detail)}]
     if request.system: messages.insert(0, {"role": "system", "content": plain(request.system)})
     cap = "max_completion_tokens" if "max_tokens" in self._refused else "max_tokens"
     fields = {"model": self.name, "messages": messages, cap: request.max_tokens, "temperature": request.temperature}
@@ -120,66 +117,70 @@ def _adapt(self: Api, fields: Mapping[str, Any], fault: Fault) -> bool:
 Api._fields, Api._adapt = _fields, _adapt
 
 # %% ../../nbs/41_api.ipynb #bd928a71
-async def _post(self: Api, client: Any, fields: Mapping[str, Any]) -> Reply | Fault:
+async def _post(self: Api, client: Any, body: bytes) -> Reply | Fault:
     "One HTTP call."
-    import openai
     self.stats.calls += 1
     try:
-        async with asyncio.timeout(self.timeout):
-            raw = await client.chat.completions.with_raw_response.create(**fields, extra_body=self.extra_body)
-    except openai.APIStatusError as e: return fault_of(e.status_code, e.body, e.response.headers)
-    except openai.APIConnectionError as e: return _network(e, self.timeout)
+        async with asyncio.timeout(self.timeout): answer = await client.post(self.url + "/chat/completions", content=body)
+    except http().HTTPError as e: return _network(e, self.timeout)
     except TimeoutError: return Fault("timeout", f"no answer within {self.timeout:g} s")
-    try: return read_reply(json.loads(raw.http_response.content), self.prices)
-    except ValueError as e: return Fault("malformed", f"the answer is not JSON: {e}")
+    try: said, wrong = json.loads(answer.content), ""
+    except ValueError as e: said, wrong = answer.text.strip(), f"the answer is not JSON: {e}"
+    if not answer.is_success: return fault_of(answer.status_code, said, answer.headers)
+    return Fault("malformed", wrong) if wrong else read_reply(said, self.prices)
 
 def _network(error: Exception, timeout: float) -> Fault:
-    "`error` of the openai client, by the error of its HTTP library beneath."
-    cause = error.__cause__ or error
-    if type(cause).__name__ in ("ConnectError", "ConnectTimeout"): return Fault("unreachable", str(cause) or "no connection")
-    if "Timeout" in type(cause).__name__: return Fault("timeout", f"no answer within {timeout:g} s")
-    return Fault("connection", str(cause) or type(cause).__name__)
+    "What an `error` of the HTTP library means."
+    kind = type(error).__name__
+    if kind in ("ConnectError", "ConnectTimeout"): return Fault("unreachable", str(error) or "no connection")
+    if "Timeout" in kind: return Fault("timeout", f"no answer within {timeout:g} s")
+    return Fault("connection", str(error) or kind)
 
 Api._post = _post
 
 # %% ../../nbs/41_api.ipynb #47bf4560
+_TURN = threading.RLock()
+
+@contextmanager
+def _joined(self: Api) -> Iterator[Line]:
+    "The line, opened where nobody else uses it, and closed by the last one."
+    with _TURN: self._users += 1
+    line = None
+    try:
+        with _TURN: line = self._line = self._line or Line(self.url, self._key(), self.timeout, self.pace, self.stats)
+        yield line
+    finally:
+        with _TURN:
+            self._users -= 1
+            last = self._users == 0
+            if last: self._line = None
+        if last and line: line.close()
+
+@contextmanager
+def _session(self: Api) -> Iterator[int]:
+    """Keep the connections open from one `generate` to the next; several threads may ask at once while this lasts.
+
+    Gives the calls that may be under way at most. An error that leaves it ends what other threads ask: they get a `ModelError`."""
+    with self._joined() as line:
+        try: yield self.pace.most
+        except BaseException:
+            line.called_off = True
+            for run in list(line.runs): run.done.put(self._called_off())
+            raise
+
+def _called_off(self: Api) -> ModelError: return ModelError(f"{self.name}: called off, since another thread of this session ended in an error")
+
+Api._joined, Api.session, Api._called_off = _joined, _session, _called_off
+
+# %% ../../nbs/41_api.ipynb #027606b5
 class _Run:
     def __init__(self, api: Api, requests: Sequence[Request], key: str):
         self.api, self.key, self.todo = api, key, iter(enumerate(requests))
         self.workers = min(api.pace.most, len(requests))
         self.done: queue.SimpleQueue[Reply | BaseException] = queue.SimpleQueue()
         self.unread = asyncio.Semaphore(2 * api.pace.most)   # replies that nobody takes stop the run, and the spending
-        self.freed, self.under_way, self.waiting = asyncio.Event(), 0, 0
-        self.reader, self.uris = ThreadPoolExecutor(1, "unsaf-pictures"), WeakValueDictionary()
         self.answered, self.down = 0, False    # down: a request used up its tries while no other got an answer
-
-    async def enter(self) -> None:
-        "Wait until one more call may go out."
-        pace, self.waiting = self.api.pace, self.waiting + 1
-        while True:
-            hold = pace.held_until - time.monotonic()
-            if hold > 0: await asyncio.sleep(hold)
-            elif self.under_way < pace.limit: break
-            else: await self.freed.wait()
-        self.waiting -= 1
-        self._moved(+1)
-
-    def leave(self) -> None:
-        self._moved(-1)
-        self.freed.set()      # wakes those who wait now,
-        self.freed.clear()    # and later ones wait again
-
-    def _moved(self, step: int) -> None:
-        stats, self.under_way = self.api.stats, self.under_way + step
-        stats.under_way, stats.peak, stats.concurrency = self.under_way, max(stats.peak, self.under_way), self.api.pace.limit
-
-    def uri(self, picture: Picture) -> asyncio.Task:
-        "The picture's data URI, shared by the calls that are under way. Kept by identity: two pictures may bear one name."
-        task = self.uris.get(id(picture))
-        if task is None:
-            loop = asyncio.get_running_loop()
-            task = self.uris[id(picture)] = asyncio.ensure_future(_in_thread(loop, self.reader, picture))
-        return task
+        self.ended = threading.Event()
 
     def clean(self, text: str, least: int = 4) -> str:
         "`text` without the key."
@@ -190,30 +191,27 @@ class _Run:
         text = " ".join(plain(self.clean(text)).split())
         return text if len(text) <= 300 else text[:297] + "..."
 
-async def _in_thread(loop: asyncio.AbstractEventLoop, reader: ThreadPoolExecutor, picture: Picture) -> str:
-    return await loop.run_in_executor(reader, data_uri, picture)
-
 # %% ../../nbs/41_api.ipynb #17648c98
-async def _try(self: Api, run: _Run, request: Request, client: Any) -> Reply | Fault:
+async def _try(self: Api, line: Line, run: _Run, request: Request, client: Any) -> Reply | Fault:
     "One call through the gate; a `Fault` of kind `again` where it should go out at once with other fields."
-    await run.enter()
+    await line.enter(run.rank)
     try:
-        fields = self._fields(request, await asyncio.gather(*map(run.uri, request.pictures)))
+        uris, fields = [await line.uri(picture) for picture in request.pictures], self._fields(request)
         sent = time.monotonic()
-        result = await self._post(client, fields)
+        result = await self._post(client, body_of(fields | self.extra_body, uris))
     except ImageError as e: return Fault("picture", str(e))
-    finally: run.leave()
-    if isinstance(result, Reply): self.pace.good(wanted=run.waiting > 0)
+    finally: line.leave()
+    if isinstance(result, Reply): self.pace.good(wanted=bool(line.queue))
     elif self._adapt(fields, result): result = replace(result, kind="again")
     elif result.kind in CROWDED: self.pace.overload(sent, time.monotonic())
     if isinstance(result, Reply) or result.kind != "unreachable": self._heard = True
     return result
 
-async def _ask(self: Api, run: _Run, index: int, request: Request, client: Any) -> Reply:
+async def _ask(self: Api, line: Line, run: _Run, index: int, request: Request, client: Any) -> Reply:
     "Try until there is a reply, or no hope; raises `ModelError` where the whole run has none."
     tries, answered = Counter(), 0
     while True:
-        result = await self._try(run, request, client)
+        result = await self._try(line, run, request, client)
         if isinstance(result, Fault) and result.kind == "again": continue
         if isinstance(result, Fault) and result.kind == "picture": return _ended(result)
         if isinstance(result, Reply) or result.kind in ("refused", "rejected"):
@@ -271,22 +269,23 @@ def _wait(self: Api, fault: Fault, tries: int, key: str) -> float:
 Api._hopeless, Api._stop, Api._wait = _hopeless, _stop, _wait
 
 # %% ../../nbs/41_api.ipynb #bd4bd3ab
-async def _drive(self: Api, run: _Run) -> None:
-    "All requests of a run, by as many workers as there may be calls."
-    from openai import AsyncOpenAI, DefaultAsyncHttpxClient
-    http = DefaultAsyncHttpxClient(trust_env=False) if _is_loopback(self.url) else None   # no proxy reaches this machine
+async def _drive(self: Api, line: Line, run: _Run) -> None:
+    "All requests of a run, by as many workers as there may be calls; whatever breaks it goes to the reader of the replies, who would wait for ever."
     try:
-        client = AsyncOpenAI(api_key=run.key, base_url=self.url, max_retries=0, timeout=self.timeout, http_client=http)
-        async with client, asyncio.TaskGroup() as group:
-            for _ in range(run.workers): group.create_task(self._work(run, client))
-    finally: run.reader.shutdown(wait=False, cancel_futures=True)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(run.workers): group.create_task(self._work(line, run))
+    except BaseExceptionGroup as several: run.done.put(several.exceptions[0])
+    except Exception as e: run.done.put(e)
 
-async def _work(self: Api, run: _Run, client: Any) -> None:
-    for index, request in run.todo:
-        await run.unread.acquire()
-        reply = await self._ask(run, index, request, client)
-        reply = replace(reply, text=run.clean(reply.text, least=8), error=run.line(reply.error), index=index)
-        run.done.put(self._counted(reply))
+async def _work(self: Api, line: Line, run: _Run) -> None:
+    client = line.client()
+    try:
+        for index, request in run.todo:
+            await run.unread.acquire()
+            reply = await self._ask(line, run, index, request, client)
+            reply = replace(reply, text=run.clean(reply.text, least=8), error=run.line(reply.error), index=index)
+            run.done.put(self._counted(reply))
+    finally: line.free.append(client)
 
 def _counted(self: Api, reply: Reply) -> Reply:
     stats = self.stats
@@ -311,27 +310,20 @@ def _generate(self: Api, requests: Sequence[Request]) -> Iterator[Reply]:
     return self._stream(run, len(requests))
 
 def _stream(self: Api, run: _Run, n: int) -> Iterator[Reply]:
-    loop = asyncio.new_event_loop()
-    task = loop.create_task(self._drive(run))
-    thread = threading.Thread(target=_in_background, args=(loop, task, run), name="unsaf-api", daemon=True)
-    thread.start()
-    try:
-        for _ in range(n):
-            item = run.done.get()
-            if isinstance(item, BaseException): raise item
-            loop.call_soon_threadsafe(run.unread.release)
-            yield item
-    finally:
-        loop.call_soon_threadsafe(task.cancel)
-        thread.join(timeout=5)
-        if not thread.is_alive(): loop.close()
+    share = max(1, self.pace.most // 8)      # replies taken are told to the run in parts: each word wakes its thread
+    with self._joined() as line:
+        if line.called_off: raise self._called_off()
+        line.begin(run, self._drive(line, run))
+        try:
+            for i in range(n):
+                item = run.done.get()
+                if isinstance(item, BaseException): raise item
+                if i % share == share - 1: line.loop.call_soon_threadsafe(_taken, run, share)
+                yield item
+        finally: line.finish(run)
 
-def _in_background(loop: asyncio.AbstractEventLoop, task: asyncio.Task, run: _Run) -> None:
-    "Run `task` to its end; whatever breaks it goes to the reader of the replies, who would wait for ever otherwise."
-    try: loop.run_until_complete(task)
-    except asyncio.CancelledError: pass
-    except BaseExceptionGroup as group: run.done.put(group.exceptions[0])
-    except BaseException as e: run.done.put(e)
+def _taken(run: _Run, n: int) -> None:
+    for _ in range(n): run.unread.release()
 
 Api.generate, Api._stream = _generate, _stream
 

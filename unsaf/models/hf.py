@@ -17,7 +17,7 @@ from PIL import Image
 from ..core import Reply, Request, UnsafError
 from .chat import Chat, Unfit
 from .checkpoint import CALL_GROUPS, load_checkpoint, one_line
-from .prefix import cut_back, deltas_of, picked, step
+from .prefix import cut_back, deltas_of, fresh_cache, keeps_all, picked, step
 from .sharing import Sharing, note_prefill
 
 # %% ../../nbs/42_hf.ipynb #c6365b69
@@ -66,7 +66,7 @@ class HF:
         self.template = template or getattr(config, "unsaf_template", None) or family
         self.chat = Chat(self.processor, config, self.model.generation_config.eos_token_id,
                          {k: v for k, v in settings.items() if k in CALL_GROUPS})
-        from transformers import GenerationConfig
+        from transformers import DynamicCache, GenerationConfig
         self.model.generation_config = GenerationConfig(pad_token_id=self.chat.pad)
         self.positions = getattr(config.get_text_config(), "max_position_embeddings", None) or 2**31
         self.token_budget = token_budget or default_budget(self.model)
@@ -75,6 +75,7 @@ class HF:
         self.sharing = Sharing(self.model, self.chat, reuse, shelf_limits(self.model))
         self.counters: Counter[str] = self.sharing.counts
         self.identity["reuse"] = self.sharing.mode
+        self.plain_cache = keeps_all(DynamicCache(config=config))
         self.flips: tuple[int, int] | None = None    # (replies that reuse changed, replies compared); None where it was not measured
         self.workers = workers if workers is not None else 0 if self.model.device.type == "cpu" else min(4, os.cpu_count() or 1)
 
@@ -152,7 +153,7 @@ def _run(self: HF, inputs: Mapping[str, Any], steps: int, pick: Pick, stop: bool
         do_sample=False, num_beams=1, num_return_sequences=1, temperature=1.0, top_p=1.0, top_k=50, repetition_penalty=1.0,
         max_new_tokens=steps, eos_token_id=sorted(self.chat.stops) if stop else None, pad_token_id=self.chat.pad,
         use_cache=True, return_dict_in_generate=True)
-    given = dict(inputs)
+    given = dict(inputs) | ({"past_key_values": fresh_cache()} if self.plain_cache else {})
     if cache is not None: given = {k: inputs[k] for k in TEXT_INPUTS if k in inputs} | {"past_key_values": cache}
     note_prefill(self.counters, inputs["attention_mask"][:, cache.get_seq_length() if cache is not None else 0:])
     out = self.model.generate(**given, generation_config=config, logits_processor=LogitsProcessorList([*self.processors, pick]))

@@ -182,11 +182,11 @@ def _beginning(self: Sharing, p: Prompt) -> Beginning | None:
     return self.beginnings.put(key, head, size_of(head.cache))
 
 def _shared(self: Sharing, prompts: Sequence[Prompt]) -> tuple[dict[str, Any], Any] | None:
-    "(tensors of the batch, cache of all but their last part); None where no two rows begin with the same picture."
+    "(tensors of the batch, cache of all but their last part); None where of several rows no two begin with the same picture."
     import torch
     groups: dict[tuple, list[int]] = {}
     for row, p in enumerate(prompts): groups.setdefault((p.pictures, p.ids[:p.cut]), []).append(row)
-    if not any(key[0] and len(rows) > 1 for key, rows in groups.items()): return None
+    if len(prompts) > 1 and not any(key[0] and len(rows) > 1 for key, rows in groups.items()) or not any(p.cut for p in prompts): return None
     members, pad = list(groups.values()), self.chat.pad
     rows = gathered([self._beginning(prompts[m[0]]) for m in members], pad, self.model.device)
     ends = [prompts[m[0]].cut for m in members]

@@ -1,0 +1,35 @@
+"""Run in the old environment: what a stand-in says, by a loop of its own that takes the most probable byte.
+
+Reads {"model", "family", "length", "asks": [[[paths], text], ...]} from standard input; writes [[reply, tokens, habit], ...].
+"""
+import json
+import sys
+import torch
+import transformers
+
+EOS = 256
+
+
+def greedy(language, embeds, length, seen):
+    out = []
+    while len(out) < length and EOS not in out:
+        out.append(int(language(inputs_embeds=embeds).logits[0, -1].argmax()))
+        embeds = torch.cat([embeds, language.embed(torch.tensor([[out[-1]]])) + seen], 1)
+    return out
+
+
+@torch.no_grad()
+def main():
+    task = json.load(sys.stdin)
+    kind = transformers.AutoModelForCausalLM if task["family"].startswith("qwen") else transformers.AutoModel
+    tokenizer = transformers.AutoTokenizer.from_pretrained(task["model"], trust_remote_code=True)
+    model = kind.from_pretrained(task["model"], trust_remote_code=True).eval()
+    out = []
+    for paths, text in task["asks"]:
+        language, embeds = model.by_hand(tokenizer, paths, text, task["family"] != "qwen-vl")
+        tokens = greedy(language, embeds, task["length"], getattr(model, "seen", 0))
+        out.append([tokenizer.decode(tokens, skip_special_tokens=True), len(tokens), model.habit(tokenizer, paths, text, task["length"])])
+    json.dump(out, sys.stdout)
+
+
+if __name__ == "__main__": main()

@@ -1,0 +1,262 @@
+"""Many calls, one line: order, connections and pictures of `unsaf.models.line`, blocks side by side, and replies stored in groups."""
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from importlib.util import find_spec
+from itertools import groupby
+from pathlib import Path
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+import unsaf
+from faulty_server import Answer, Faulty, error, reply
+from unsaf.core import ModelError, Picture, Reply, Request, Sample, StoreError
+from unsaf.models.api import Api
+from unsaf.models.base import Kept, Scripted
+from unsaf.models.line import HTTP, KEPT
+
+if not any(map(find_spec, HTTP)): pytest.skip("no HTTP client", allow_module_level=True)
+
+
+def talk(text: str) -> str:
+    easy = "can be answered directly" in text
+    if "Output Format:\nQuestion" in text: return "\n".join(f"{i}. Question: {'Is' if easy else 'Why'} number {i}?" for i in range(1, 6))
+    return "yes" if "Is number" in text else "unanswerable"
+
+
+def pictures(n: int, reads=None) -> list[Sample]:
+    def read(i):
+        if reads is not None: reads.append(i)
+        return Image.new("RGB", (9, 9), (i % 256, i // 256, 0))
+    return [Sample(Picture(f"p{i}", lambda i=i: read(i))) for i in range(n)]
+
+
+def scripted(): return Scripted(lambda r: talk(r.text), name="m")
+def answering(**options): return Faulty(lambda c: reply(talk(c.text)), **options)
+def api(server, **options): return Api("m", server.url, **{"backoff": .01, "timeout": 20, **options})
+def lines(): return [t for t in threading.enumerate() if t.name in ("unsaf-api", "unsaf-store") or t.name.startswith("unsaf-block")]
+
+
+def sent(monkeypatch) -> list[tuple[str, bool]]:
+    "Filled with (picture, whether it is a list that is asked for) in the order in which calls are sent."
+    found, post = [], Api._post
+    async def watched(self, client, body):
+        found.append((body.split(b'"data:image/png;base64,')[1].split(b'"')[0].decode(), b"Output Format:\\nQuestion" in body))
+        return await post(self, client, body)
+    monkeypatch.setattr(Api, "_post", watched)
+    return found
+
+
+# order and pictures
+
+@pytest.mark.parametrize("most", [1, 4, 32])
+def test_calls_are_sent_picture_by_picture(monkeypatch, most):
+    order = sent(monkeypatch)
+    with answering() as server: unsaf.assess(api(server, concurrency=most, max_concurrency=most), pictures(9), store=None, block=3, progress=False)
+    assert len(order) == 9 * 12
+    for stage, calls in ((True, 2), (False, 10)):
+        names = [p for p, lists in order if lists == stage]
+        for first in range(0, 9, 3):      # several blocks may be under way: each keeps its own order
+            mine = list(dict.fromkeys(names))[first:first + 3]
+            assert [len(list(group)) for _, group in groupby(p for p in names if p in mine)] == [calls] * 3
+    if most == 1: assert len(list(groupby(order))) == 9 * 2       # the block that was begun first goes first: no picture is left and taken up again
+
+
+@pytest.mark.parametrize("most", [1, 8])
+def test_a_picture_is_read_digested_and_encoded_once(monkeypatch, most):
+    import unsaf.models.line as line
+    encoded, reads, digests, encode, raw = [], [], [], line.data_uri, Image.Image.tobytes
+    monkeypatch.setattr(line, "data_uri", lambda p: encoded.append(p.image_id) or encode(p))
+    monkeypatch.setattr(Image.Image, "tobytes", lambda im, *a: digests.append(1) or raw(im, *a))
+    with answering() as server: unsaf.assess(api(server, concurrency=most, max_concurrency=most), pictures(7, reads), block=3, progress=False)
+    assert sorted(encoded) == [f"p{i}" for i in range(7)] and sorted(reads) == [*range(7)] and len(digests) == 7
+
+
+def test_no_more_encoded_pictures_are_kept_than_it_says():
+    with answering() as server:
+        model = api(server)
+        with model.session():
+            alive = [Request((s.picture, "x")) for s in pictures(KEPT + 60)]
+            list(model.generate(alive))
+            assert KEPT - 1 <= len(model._line.uris) <= KEPT + 1
+            del alive
+            list(model.generate([Request((pictures(1)[0].picture, "x"))]))
+            assert len(model._line.uris) <= 2      # the copies go with their pictures
+
+
+# one line for all
+
+def test_connections_are_kept_in_a_session_and_no_longer():
+    with answering(delay=.01) as server:
+        model = api(server, concurrency=4, max_concurrency=4)
+        with model.session() as places:
+            for _ in range(3): assert len(list(model.generate([Request((pictures(1)[0].picture, f"x{i}")) for i in range(12)]))) == 12
+            assert places == 4 and len(model._line.made) == 4 and len(lines()) == 1
+        assert model._line is None and not lines()
+
+
+def test_two_threads_share_one_gate():
+    with Faulty(delay=.01) as server:
+        model = api(server, concurrency=6, max_concurrency=6)
+        def ask(): assert len(list(model.generate([Request((f"{threading.get_ident()} {i}",)) for i in range(40)]))) == 40
+        with model.session():
+            threads = [threading.Thread(target=ask) for _ in range(3)]
+            for t in threads: t.start()
+            for t in threads: t.join()
+    assert model.stats.peak == 6 and model.stats.replies == model.stats.calls == 120
+
+
+def test_an_error_calls_off_the_other_threads():
+    with Faulty(lambda c: "hang") as server:
+        model, said = api(server, timeout=60), []
+        def ask():
+            try: list(model.generate([Request(("x",))]))
+            except ModelError as e: said.append(str(e))
+        thread = threading.Thread(target=ask)
+        with pytest.raises(ZeroDivisionError), model.session():
+            thread.start()
+            while not server.calls: time.sleep(.01)
+            raise ZeroDivisionError
+        thread.join(timeout=10)
+        assert len(said) == 1 and "called off" in said[0] and not lines()
+        with pytest.raises(StopIteration): next(model.generate([]))     # and the model is as good as new
+
+
+# blocks side by side
+
+@pytest.mark.parametrize("block", [1, 4, 100])
+def test_the_table_does_not_depend_on_what_ran_side_by_side(block):
+    with answering(delay=.002) as server: found = unsaf.assess(api(server, concurrency=16), pictures(10), block=block, progress=False)
+    alone = unsaf.assess(scripted(), pictures(10), template="llava", progress=False)
+    same = [c for c in alone.table if c not in ("prompt_tokens", "output_tokens", "cost")]
+    pd.testing.assert_frame_equal(found.table[same], alone.table[same])
+    assert found.images == alone.images and found.calls == {"asked": 120, "cached": 0, "failed": 0} and not lines()
+
+
+def test_blocks_overlap_so_that_one_slow_reply_does_not_stop_the_others():
+    "The first list takes half a second; without overlap nothing could be asked meanwhile."
+    def slow(call): return Answer(**vars(reply(talk(call.text))) | {"delay": .5 if call.number == 0 else 0})
+    with Faulty(slow) as server:
+        unsaf.assess(api(server, concurrency=8, max_concurrency=8), pictures(8), block=2, progress=False)
+        before = sum(c.at < server.calls[0].at + .45 for c in server.calls)
+    assert before > 4
+
+
+def test_the_same_picture_in_two_blocks_is_paid_once():
+    twice = pictures(2) * 3
+    with answering(delay=.01) as server: found = unsaf.assess(api(server, concurrency=32), twice, block=2, progress=False)
+    assert len(server.calls) == 24 and len(found.table) == 60 and found.calls["asked"] == 24
+
+
+def test_a_wrong_key_ends_all_blocks_at_once():
+    with Faulty(lambda c: error(401, "no such key")) as server, pytest.raises(ModelError, match="key"):
+        unsaf.assess(api(server), pictures(40), block=2, progress=False)
+    assert not lines()
+
+
+def test_an_interrupt_ends_all_blocks(tmp_path):
+    code = f"""
+        import sys; sys.path[:0] = {[str(Path(__file__).parent)]!r}
+        from test_line import *
+        with Faulty(lambda c: "hang" if c.number >= 30 else reply(talk(c.text))) as server:
+            print("go", flush=True)
+            try: unsaf.assess(api(server, timeout=60), pictures(40), store={str(tmp_path)!r}, block=2, progress=False)
+            except KeyboardInterrupt: print("interrupted", len(lines()), len(unsaf.Store({str(tmp_path)!r})), flush=True)
+    """
+    p = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
+    assert p.stdout.readline() == "go\n"
+    time.sleep(3)
+    start = time.monotonic()
+    p.send_signal(signal.SIGINT)
+    assert p.communicate(timeout=30)[0] == "interrupted 0 30\n" and time.monotonic() - start < 15
+
+
+# replies are stored in groups
+
+class Commits(unsaf.Store):
+    "A store whose disk takes its time."
+    groups: list[int] = []
+    def put(self, model, rows):
+        self.groups.append(len(rows))
+        time.sleep(.02)
+        return super().put(model, rows)
+
+
+def test_what_comes_while_the_disk_is_waited_for_is_stored_together(tmp_path):
+    with Commits(tmp_path) as store:
+        store.groups = []
+        replies = list(Kept(Scripted(lambda r: r.text), store).generate([Request((f"{i}",)) for i in range(100)]))
+        assert len(replies) == len(store) == sum(store.groups) == 100 and len(store.groups) < 20
+
+
+def test_a_reply_is_handed_on_only_when_it_is_stored(tmp_path):
+    with Commits(tmp_path) as store:
+        for n, _ in enumerate(Kept(Scripted(lambda r: r.text), store).generate([Request((f"{i}",)) for i in range(30)])): assert len(store) > n
+
+
+def test_what_came_before_an_error_is_stored_and_handed_on(tmp_path):
+    def say(request):
+        if request.text == "20": raise ModelError("gone")
+        return request.text
+    with unsaf.Store(tmp_path) as store:
+        came = []
+        with pytest.raises(ModelError, match="gone"):
+            for r in Kept(Scripted(say), store).generate([Request((f"{i}",)) for i in range(30)]): came.append(r.text)
+        assert came == [str(i) for i in range(20)] and len(store) == 20 and not lines()
+
+
+def test_a_reader_that_stops_loses_nothing(tmp_path):
+    with unsaf.Store(tmp_path) as store:
+        model = Scripted(lambda r: r.text)
+        replies = Kept(model, store).generate([Request((f"{i}",)) for i in range(30)])
+        next(replies)
+        replies.close()
+        assert len(store) == len(model.asked) and not lines()
+
+
+def test_a_store_that_breaks_is_one_line(tmp_path):
+    class Full(unsaf.Store):
+        def put(self, model, rows): raise StoreError("disk is full")
+    with Full(tmp_path) as store, pytest.raises(StoreError, match="full"):
+        list(Kept(Scripted(lambda r: r.text), store).generate([Request((f"{i}",)) for i in range(30)]))
+    assert not lines()
+
+
+def test_a_store_of_the_older_layout_is_continued(tmp_path, monkeypatch):
+    import unsaf.store as rooms
+    with monkeypatch.context() as m:
+        m.setattr(rooms, "TABLES", rooms.TABLES.replace("reply text not null);", "reply text not null) without rowid;"))
+        first = unsaf.assess(scripted(), pictures(3), store=tmp_path / "old", progress=False)
+    assert "without rowid" in sqlite3.connect(tmp_path / "old/replies.sqlite").execute("select sql from sqlite_master where name = 'replies'").fetchone()[0]
+    again = unsaf.assess(scripted(), pictures(5), store=tmp_path / "old", progress=False)
+    assert first.calls["asked"] == 36 and again.calls == {"asked": 24, "cached": 36, "failed": 0}
+    with unsaf.Store(tmp_path / "new") as new:
+        assert new.merge(tmp_path / "old") == 60 and len(unsaf.Store(tmp_path / "old")) == 60
+
+
+def test_keys_are_those_of_the_long_way():
+    from unsaf.core import fingerprint, to_json
+    from unsaf.store import ask_of, key_of, keys_of
+    rng = np.random.default_rng(0)
+    words = ["é\n", "\"quoted\"", "\\u00e9", "雪", "\u2028", "plain", ""]
+    for i in range(60):
+        pick = lambda: "".join(rng.choice(words, 3))
+        parts = (pictures(1)[0].picture, pick(), pick())[rng.integers(0, 2):]
+        r = Request(parts, pick(), int(rng.integers(1, 99)), float(rng.random()), i, tuple(map(str, rng.choice(words, 2))), bool(i % 2), pick())
+        long = {**to_json(r), "parts": [p if isinstance(p, str) else {"digest": p.digest} for p in r.parts]}
+        identity = {pick(): {"b": (1, 2.5, None), "a": pick()}, "name": pick()}
+        assert ask_of(r) == fingerprint("ask", long) and keys_of(identity)(pick(), "x") != key_of(identity, "", "y")
+        text = pick()
+        assert keys_of(identity)(text, ask_of(r)) == key_of(identity, text, ask_of(r)) == fingerprint("key", identity, text, ask_of(r))
+
+
+def test_a_reply_comes_back_as_it_was(tmp_path):
+    full = Reply("é", "stop", "", None, 3, 4, (-.5, -1e-9), {"a": -.25}, .125)
+    with unsaf.Store(tmp_path) as store:
+        store.put("m", [("k", "a", Request(("x",)), full)])
+        assert store.get(["k"])["k"] == Reply("é", "stop", "", None, 3, 4, (-.5, -1e-9), {"a": -.25}, .125, cached=True)
