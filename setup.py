@@ -14,8 +14,8 @@ def words(key):
     return shlex.split(cfg.get(key, ''))
 
 
-extras = {name: words(f'{name}_requirements') for name in ('hf', 'api', 'data', 'notebook', 'dev')}
-extras['all'] = sorted({r for name in ('hf', 'api', 'data', 'notebook') for r in extras[name]})
+extras = {name: words(f'{name}_requirements') for name in ('hf', 'api', 'data', 'train', 'notebook', 'dev')}
+extras['all'] = sorted({r for name in ('hf', 'api', 'data', 'train', 'notebook') for r in extras[name]})
 
 setuptools.setup(
     name=cfg['lib_name'], version=cfg['version'], description=cfg['description'],
