@@ -369,7 +369,7 @@ def test_pictures_are_held_only_while_under_way(monkeypatch):
     "Also with most requests failing and waiting for their next try."
     alive, most = [0], [0]
     class Uri(str): pass
-    def encode(picture):
+    def encode(picture, *turn):
         uri = Uri(data_uri(picture))
         alive[0] += 1
         weakref.finalize(uri, lambda: alive.__setitem__(0, alive[0] - 1))

@@ -12,7 +12,9 @@ from unsaf.models.base import collect  # noqa: E402
 from unsaf.models.chat import Chat, Unfit  # noqa: E402
 from unsaf.models.checkpoint import (choose_dtype, images_only, load_processor, settings_fingerprint,  # noqa: E402
                                      weights_fingerprint)
-from unsaf.models.hf import HF, cut_back, default_budget, out_of_memory, tokens_that_fit  # noqa: E402
+from unsaf.models.choosing import Pick, default_budget, tokens_that_fit  # noqa: E402
+from unsaf.models.hf import HF, out_of_memory  # noqa: E402
+from unsaf.models.prefix import cut_back  # noqa: E402
 
 CAUSAL = ("llava", "qwen", "internvl")     # their caches can be cut back
 ALL = (*CAUSAL, "gemma")                   # gemma's, with sliding windows, cannot
@@ -141,7 +143,6 @@ def test_side_by_side_and_step_by_step_agree(load, monkeypatch, family):
 def test_a_sliding_window_is_not_cut_back(load):
     hf = load("gemma")
     x = hf.chat.encode(ASKS[:1], {id(WIDE): WIDE.pixels()})
-    from unsaf.models.hf import Pick
     with torch.inference_mode(): _, cache = hf._run(x, 4, Pick())
     assert cut_back(cache, 5) is None
 

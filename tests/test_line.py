@@ -71,7 +71,7 @@ def test_calls_are_sent_picture_by_picture(monkeypatch, most):
 def test_a_picture_is_read_digested_and_encoded_once(monkeypatch, most):
     import unsaf.models.line as line
     encoded, reads, digests, encode, raw = [], [], [], line.data_uri, Image.Image.tobytes
-    monkeypatch.setattr(line, "data_uri", lambda p: encoded.append(p.image_id) or encode(p))
+    monkeypatch.setattr(line, "data_uri", lambda p, turn: encoded.append(p.image_id) or encode(p, turn))
     monkeypatch.setattr(Image.Image, "tobytes", lambda im, *a: digests.append(1) or raw(im, *a))
     with answering() as server: unsaf.assess(api(server, concurrency=most, max_concurrency=most), pictures(7, reads), block=3, progress=False)
     assert sorted(encoded) == [f"p{i}" for i in range(7)] and sorted(reads) == [*range(7)] and len(digests) == 7

@@ -288,7 +288,7 @@ def _run(kept: Kept, samples: Sequence[Sample], plan: Plan, block: int, progress
     blocks = _pinned(samples, block, failures, done)
     session, call = getattr(kept.model, "session", None), lambda pictures: run_block(kept, pictures, plan, bars)
     try:
-        for more, more_lists in _side_by_side(session, call, blocks, block * 2 * (plan.k + 1)) if session else map(call, blocks):
+        for more, more_lists in _side_by_side(session, call, blocks, 2 * block) if session else map(call, blocks):
             rows.extend(tuple(row.values()) for row in more)     # a fifth of the memory of as many dicts
             lists.extend(tuple(row.values()) for row in more_lists)
             bars.expect("answers", len(rows) + plan.k * max(2 * len(samples) - len(lists) - 2 * len(failures), 0))
@@ -307,12 +307,12 @@ def _pinned(samples: Sequence[Sample], block: int, failures: list[dict], done: l
         yield pictures
         pictures.clear()      # else they would live until the next block is decoded
 
-def _side_by_side(session: Any, call: Any, blocks: Iterator[list[Picture]], calls: int) -> Iterator[tuple]:
-    "`call` of each block of about `calls` calls, in order, several at once; an error or an interrupt calls off the others."
+def _side_by_side(session: Any, call: Any, blocks: Iterator[list[Picture]], lists: int) -> Iterator[tuple]:
+    "`call` of each block, which asks for `lists` lists first, in order and several at once; an error or an interrupt calls off the others."
     pool, running = ThreadPoolExecutor(8, "unsaf-block"), deque()
     try:
         with session() as places:
-            most = min(8, 1 + math.ceil(2 * places / calls))
+            most = min(8, 1 + math.ceil(places / lists))
             for pictures in blocks:
                 digests = {p.digest for p in pictures}
                 while len(running) >= most or any(digests & others for _, others in running): yield running.popleft()[0].result()

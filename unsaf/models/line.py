@@ -30,7 +30,7 @@ class Line:
         self.under_way, self.queue, self.timer = 0, [], None           # the gate: calls out, those who wait, and what opens it again
         self.ranks, self.tickets = count(), count()
         self.free, self.made = [], []                                  # clients with a connection each
-        self.reader, self.uris = ThreadPoolExecutor(1, "unsaf-pictures"), OrderedDict()
+        self.readers, self.reading, self.uris = ThreadPoolExecutor(4, "unsaf-pictures"), threading.Lock(), OrderedDict()
         self.runs, self.called_off = set(), False
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self._turn, name="unsaf-api", daemon=True)
@@ -114,7 +114,7 @@ async def _uri(self: Line, picture: Picture) -> str:
     self.uris.move_to_end(id(picture))
     return kept[1].result() if kept[1].done() else await asyncio.shield(kept[1])
 
-async def _encoded(self: Line, picture: Picture) -> str: return await self.loop.run_in_executor(self.reader, data_uri, picture)
+async def _encoded(self: Line, picture: Picture) -> str: return await self.loop.run_in_executor(self.readers, data_uri, picture, self.reading)
 
 def _size(task: asyncio.Task) -> int:
     return len(task.result()) if task.done() and not task.cancelled() and not task.exception() else 0
@@ -148,7 +148,7 @@ def _finish(self: Line, run: Any) -> None:
 
 def _close(self: Line) -> None:
     "End the thread, and with it everything that is left."
-    self.reader.shutdown(wait=False, cancel_futures=True)
+    self.readers.shutdown(wait=False, cancel_futures=True)
     self.loop.call_soon_threadsafe(lambda: self.loop.create_task(self._end()))
     if threading.current_thread() is not self.thread: self.thread.join(timeout=5)
 

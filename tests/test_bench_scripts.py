@@ -1,0 +1,42 @@
+"Each benchmark runs at its smallest setting and prints its table. The numbers mean nothing here."
+import re
+import subprocess
+import sys
+from pathlib import Path
+import pytest
+
+FOLDER = Path(__file__).parent.parent / "benchmarks"
+NUMBER = r"-?[\d,]*\.?\d+%?"
+
+
+def printed(name: str, *options: str) -> str:
+    "What a script prints."
+    pytest.importorskip("httpx2")
+    p = subprocess.run([sys.executable, FOLDER / name, *options], capture_output=True, text=True, timeout=120, cwd=FOLDER.parent)
+    assert p.returncode == 0, p.stderr[-2000:]
+    return p.stdout
+
+
+def values(text: str, arm: str) -> list[float]:
+    "The numbers of the line that begins with `arm`."
+    line = next(line for line in text.splitlines() if line.startswith(arm))
+    return [float(n.replace(",", "").rstrip("%")) for n in re.findall(NUMBER, line[len(arm):])]
+
+
+def test_api():
+    text = printed("bench_api.py", "--smoke")
+    for arm in ("bare: httpx2", "bare: asyncio streams", "Api", "Api, starting at 2", "Kept(Api), store on disk", "assess, store on disk"):
+        calls, peak, rate, busy, *_ = values(text, arm + "  ")
+        assert calls == 48 and 1 <= peak <= 8 and rate > 0 and 0 < busy <= 100
+    assert len(values(text, "the model alone")) == 5 and "store on disk" in text
+
+
+def test_scoring():
+    text = printed("bench_scoring.py", "--smoke")
+    for what in ("oe   ", "oe, with p(abstain)", "percentile", "naive"): assert values(text, what)[0] in (100, 10)
+
+
+def test_memory():
+    text = printed("bench_memory.py", "--smoke")
+    few, many = (values(text, f"scenes{'':10}{n:>9}") for n in (4, 8))
+    assert few[1] >= few[0] > 10 and len(few) == 6 and len(many) == 8
