@@ -303,7 +303,8 @@ def main():
     n, times = (40, 2) if a.quick else (192, 5)
     slow, few = (n, 1) if a.quick else (n // 2, 3)
     for ms, cap, spread, size in [(500, 64, 0, 64), (500, 64, .8, 64), (100, 64, 0, 64), (500, 64, 0, 448), (50, 64, 0, 64), (200, 256, 0, 64)]:
-        if not a.quick or (ms, size) in ((500, 64), (100, 64)): scenario(ms, cap, spread, size, *((slow, few) if ms >= 500 else (n, times)))
+        if not a.quick or (ms, size) in ((500, 64), (100, 64)):
+            scenario(ms, cap, spread, size, *((slow if size == 64 else n, few) if ms >= 500 else (n, times)))
     instant(n * 4, times)
 
 

@@ -1,6 +1,6 @@
 """The same yes-or-no questions through our package, plain transformers, lmms-eval, lm-polygraph and a vLLM server: speed, and what they answer.
 
-    python benchmarks/bench_peers.py --setup                 # the peers' environments: 10 GB, a quarter of an hour
+    python benchmarks/bench_peers.py --setup                 # the peers' environments: 8 GB, a quarter of an hour
     python benchmarks/bench_peers.py                         # tables; peers that are not installed are left out, with a line
     python benchmarks/bench_peers.py --only lmms-eval --model tiny-m --pictures 20 --repeats 1
 

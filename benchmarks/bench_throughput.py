@@ -10,7 +10,7 @@ tokens (stop tokens are switched off). The naive arm is the loop that a reader o
 model by itself. The other arms are ours with one device switched off. Arms run in turn in one process, repeated; the ratio is to the naive arm of the
 same turn. On a CPU the time is that of the processor (`time.process_time`), which other processes on the machine disturb less; on a GPU it is the clock's.
 """
-import argparse, platform, statistics, sys, tempfile, time
+import argparse, copy, platform, statistics, sys, tempfile, time
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,9 @@ from unsaf import tiny
 from unsaf.assessment import Plan, answer_request, question_request
 from unsaf.core import Picture, Question, Setting
 from unsaf.models.base import collect
+from unsaf.models.choosing import shelf_limits
 from unsaf.models.hf import HF
+from unsaf.models.sharing import Sharing
 sys.path.insert(0, str(Path(__file__).parent))
 from sized import MODELS, save  # noqa: E402
 
@@ -73,7 +75,14 @@ def run(hf: HF, first, second, alone: bool) -> tuple[float, dict, list[str]]:
 
 def arms(folder, device: str, dtype: str, budget: int | None):
     "(name, model, one request at a time) of each arm."
-    def model(reuse="auto", **more): return HF(folder, device=device, dtype=dtype, token_budget=budget, reuse=reuse, **more)
+    base = HF(folder, device=device, dtype=dtype, token_budget=budget)
+    def model(reuse="auto", **more):
+        "The same weights with another setting: five copies would not leave a card the memory that its budgets count on."
+        hf = copy.copy(base)
+        hf.sharing = Sharing(base.model, base.chat, reuse, shelf_limits(base.model))
+        hf.counters, hf.identity = hf.sharing.counts, base.identity | {"reuse": hf.sharing.mode}
+        vars(hf).update(more)
+        return hf
     whole, encoder, none = model(), model("encoder"), model("none")
     stepwise = model()
     stepwise._score = stepwise._score_by_steps

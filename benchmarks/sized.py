@@ -4,8 +4,8 @@ The 7B shapes: LLaVA-1.5 as `LlavaConfig()` of transformers has it (its defaults
 transformers prints for it (28 layers of width 3584, keys of width 512, hidden width 18944, vocabulary 152064; vision 32 layers of width 1280).
 The CPU shapes keep the share of picture tokens in a prompt and shrink everything else.
 
-The tokenizer is a byte-level BPE of 32,000 entries (8,000 for the CPU shapes) learned from the descriptions of the installed Python packages: English prose and some code,
-so that a prompt is about as many tokens as with a tokenizer of a real model.
+The tokenizer is a byte-level BPE of 32,000 entries (8,000 for the CPU shapes) learned from the descriptions of the installed Python
+packages: English prose and some code, so that a prompt is about as many tokens as with a tokenizer of a real model.
 """
 from dataclasses import dataclass
 from importlib.metadata import distributions

@@ -7,12 +7,12 @@ from unsaf.core import ModelError, Picture, Request
 
 torch = pytest.importorskip("torch")
 tf = pytest.importorskip("transformers")
-from parity import CLOSE, same  # noqa: E402
+from parity import same  # noqa: E402
 from tiny_checkpoints import FAMILIES, build  # noqa: E402
 from unsaf.models.base import collect  # noqa: E402
 from unsaf.models.chat import Unfit  # noqa: E402
 from unsaf.models.hf import HF  # noqa: E402
-from unsaf.models.prefix import Shelf, joined, look, prompt_ids, stacked  # noqa: E402
+from unsaf.models.prefix import Shelf, joined, look, prompt_ids  # noqa: E402
 
 OPTIONS = ("A", "B", "unanswerable")
 
@@ -158,7 +158,7 @@ def test_a_family_that_does_not_suit_works_as_before(load, monkeypatch):
     def silent(chat, image): raise Unfit("the processor does not tell what it writes for a picture")
     plain = load("llava", "none")
     monkeypatch.setattr(sharing, "look", silent)
-    hf = HF(plain.identity and load("llava").model.config._name_or_path, device="cpu")
+    hf = HF(load("llava").model.config._name_or_path, device="cpu")
     assert hf.sharing.mode == "none" and "does not tell" in hf.sharing.why
     for a, b in zip(collect(hf, answers()), collect(plain, answers())): same(a, b)
 
@@ -186,6 +186,31 @@ def test_flips_are_measured_in_sixteen_bit(load):
     assert load("llava").flips is None
 
 
+def test_the_check_in_sixteen_bit_finds_a_difference(load, monkeypatch):
+    hf = HF(load("llava").model.config._name_or_path, device="cpu", dtype="bfloat16")
+    real = hf._one_batch
+    def other(rows, pixels, share=True): return real(rows, pixels, share) if share else [replace(r, text=r.text + "!") for r in real(rows, pixels, share)]
+    monkeypatch.setattr(hf, "_one_batch", other)
+    collect(hf, answers())
+    assert hf.flips == (len(answers()), len(answers()))
+
+
+def test_the_check_in_sixteen_bit_breaks_nothing(load):
+    hf = HF(load("qwen").model.config._name_or_path, device="cpu", dtype="bfloat16")
+    flat = Picture("flat", lambda: Image.new("RGB", (4000, 4), "red"))        # Qwen's processor refuses it
+    replies = collect(hf, [*answers()[:3], Request((flat, "What?"), max_tokens=6, candidates=OPTIONS)])
+    assert [r.finish == "failed" for r in replies] == [False] * 3 + [True]
+
+
+def test_a_kept_beginning_holds_what_its_shelf_says(load):
+    hf = load("llava")
+    hf.sharing.forget()
+    collect(hf, answers())
+    shelf = hf.sharing.beginnings
+    held = sum(t.untyped_storage().nbytes() for head, _ in shelf._kept.values() for layer in head.cache.layers for t in (layer.keys, layer.values))
+    assert held == shelf.bytes > 0
+
+
 def test_shelf():
     s = Shelf(10)
     assert s.put("large", 1, 11) == 1 and len(s) == 0 and s.get("large") is None
@@ -206,4 +231,4 @@ def test_places_and_pictures_must_match(load):
     chat = load("llava").chat
     seen = look(chat, PICTURES[0].pixels())
     with pytest.raises(Unfit, match="1 places for 2 pictures"): prompt_ids(chat, Request((PICTURES[0], "?")), [seen, seen])
-    assert joined([seen]) is seen and callable(stacked)
+    assert joined([seen]) is seen

@@ -191,7 +191,7 @@ class Assessment:
         try: scores, why = self.scores.as_dict(), ""
         except UnsafError as e: scores, why = None, str(e)
         return dict(run=self.run_id, model=self.model, source=self.source, note=self.note, plan=plan, identity=to_json(self.identity),
-                    calls=dict(self.calls), images=len(self.images), unreadable_images=self.failures.to_dict("records"),
+                    calls=dict(self.calls), effort=dict(self.effort), images=len(self.images), unreadable_images=self.failures.to_dict("records"),
                     skipped_files=dict(self.skipped), scores=scores, unscored=why)
 
     def _repr_html_(self) -> str:
@@ -297,7 +297,13 @@ def _run(kept: Kept, samples: Sequence[Sample], plan: Plan, block: int, progress
               ((rows, COLUMNS), (lists, LIST_COLUMNS), (failures, ["image_id", "error"])))
     return Assessment(kept.name, plan, *frames, done, getattr(samples, "source", ""), dict(kept.identity), dict(kept.counts), samples,
                       dict(getattr(samples, "skipped", {})), getattr(kept.model, "note", ""),
-                      {name: n - before.get(name, 0) for name, n in counters_of(kept.model).items()})
+                      _effort(kept.model, before))
+
+def _effort(model: Model, before: dict[str, int]) -> dict[str, int]:
+    "What `model` has computed since `before`, by its own counters; in 16 bit also how many replies reuse changed."
+    found = {name: n - before.get(name, 0) for name, n in counters_of(model).items()}
+    flips = getattr(model, "flips", None)
+    return found | (dict(flips=flips[0], flips_compared=flips[1]) if flips else {})
 
 def _pinned(samples: Sequence[Sample], block: int, failures: list[dict], done: list[str]) -> Iterator[list[Picture]]:
     "The blocks, their pictures decoded; `failures` and `done` are told of each picture."

@@ -68,7 +68,8 @@ def train(
     records = _records(data, images, strategy, k, template or load(base).template, seed)
     if pack_to:
         pack(records, pack_to)
-        return print(f"{len(records):,} records in {pack_to}\naccelerate launch -m unsaf.distill.train --base {base} --records {pack_to} --out {out} --recipe {recipe}")
+        command = f"accelerate launch -m unsaf.distill.train --base {base} --records {pack_to} --out {out} --recipe {recipe}"
+        return print(f"{len(records):,} records in {pack_to}\n{command}")
     try: chosen = replace(recipe_of(recipe), seed=seed, **({} if epochs is None else dict(epochs=epochs)))
     except ValueError as e: raise UnsafError(str(e)) from None
     folder = run(base, records, chosen, out, device=device)
@@ -76,7 +77,8 @@ def train(
     print(f"{len(records):,} records; adapter in {folder}\nproof: {card['proof']}\nunsaf assess --model {base} --adapter {folder}")
 
 # %% ../nbs/90a_cli_distill.ipynb #510dfb13
-@app.command(epilog="Example:  unsaf distill evaluate --base tiny-student --teacher tiny-l --tuned UnD-IQ=runs/und-iq --images scenes --seed 9100 --store runs/after")
+@app.command(epilog="Example:  unsaf distill evaluate --base tiny-student --teacher tiny-l --tuned UnD-IQ=runs/und-iq --images scenes --seed 9100 "
+                    "--store runs/after")
 def evaluate(
     base: Annotated[str, typer.Option(help="the untuned student")],
     tuned: Annotated[list[str], typer.Option(help="an adapter's folder, or LABEL=FOLDER; may be given several times")],

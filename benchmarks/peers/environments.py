@@ -1,6 +1,6 @@
 """The peers' environments: what is installed in each, and where.
 
-    python benchmarks/bench_peers.py --setup     # about 10 GB and a quarter of an hour
+    python benchmarks/bench_peers.py --setup     # about 8 GB and a quarter of an hour
 """
 import os
 import shutil
@@ -24,7 +24,7 @@ class Peer:
     packages: tuple[str, ...]
     unwanted: tuple[str, ...] = ()
     shim: bool = False
-    gigabytes: float = 2.5
+    gigabytes: float = 3
 
 
 PEERS = {

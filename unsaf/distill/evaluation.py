@@ -21,7 +21,7 @@ from ..data.images import ImageSet, images as image_set
 from .comparison import (
     AWARENESS, CROSS_ROW, GAIN_ROW, REPORTED, ROW, bench_rows, cross_rows, gain_rows, own_rows, picture_counts, row)
 from .data import TeacherData, _digests, keep_apart
-from .results import HEADLINES, Evaluation, adjusted, combine, combined_lines, evaluation_figure
+from .results import HEADLINES, Evaluation, adjusted, combine, combined_lines, evaluation_figure  # noqa: F401
 from ..metrics.resampling import CELLS, Interval
 from ..models.base import Model
 from ..models.loading import load

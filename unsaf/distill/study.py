@@ -57,9 +57,10 @@ class Design:
     def lines(self) -> list[str]:
         "The design as text."
         a, b = self.contrast
+        seeds = ", ".join(map(str, self.seeds))
         return [f"teacher {self.teacher}, student {self.student}; {self.setting}, k = {self.k}, domain {self.domain}; design {self.key}",
-                f"arms: {', '.join(self.arms)}; seeds {', '.join(map(str, self.seeds))}; recipes {self.recipe} ({self.epochs} epochs) and {self.dpo_recipe}",
-                f"{self.n_train} training pictures a seed, {self.n_eval} evaluation pictures (series {self.eval_series}), {self.n_bench} samples a benchmark part",
+                f"arms: {', '.join(self.arms)}; seeds {seeds}; recipes {self.recipe} ({self.epochs} epochs) and {self.dpo_recipe}",
+                f"{self.n_train} training pictures a seed, {self.n_eval} evaluation pictures (series {self.eval_series}), {self.n_bench} samples a benchmark",
                 f"primary metric: {self.primary}, each arm against the untuned student, Holm over the arms; named contrast: {a} above {b}"]
 
 # %% ../../nbs/74_study.ipynb #64328ac6

@@ -120,6 +120,7 @@ class Dola(HF):
         self.identity = {**self.identity, "dola": asdict(self.recipe)}
         self.decides = False                     # an implausible candidate has probability 0, and so may all of them
         self.chosen: Counter[int] = Counter()    # tokens of replies by the layer that they were contrasted with
+        self.flips = None                        # of its own
         self.last: tuple = ()                    # of the newest batch of replies: its Contrast and its tokens
         self._check_exit()
 
@@ -177,7 +178,13 @@ def _score(self: Dola, inputs: Mapping[str, Any], wanted: Sequence[Sequence[str]
     "Step by step, as a reply is written: the contrast depends on the layers' states at each step."
     return self._score_by_steps(inputs, wanted, cache)
 
-Dola._run, Dola._count, Dola._score, Dola.generate = _run, _count, _score, _generate
+def _measure_flips(self: Dola, rows: Sequence[tuple[int, Request]], pixels: Mapping[int, Any]) -> None:
+    "As the plain model's; the layers that were chosen in the check are not counted."
+    before = Counter(self.chosen)
+    HF._measure_flips(self, rows, pixels)
+    self.chosen = before
+
+Dola._run, Dola._count, Dola._score, Dola._measure_flips, Dola.generate = _run, _count, _score, _measure_flips, _generate
 
 # %% ../../nbs/44_decoding.ipynb #027fe1eb
 @dataclass(frozen=True)

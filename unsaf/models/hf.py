@@ -210,8 +210,8 @@ def _one_batch(self: HF, rows: Sequence[tuple[int, Request]], pictures: Mapping[
         if share:
             started = self.sharing.shared(prompts) if self.sharing.mode == "prefix" else None
             inputs, cache = started or (self.sharing.padded(prompts), None)
-        self.counters.update(requests=len(rows), prompt_tokens=sum(lengths), batches=1)
         replies = (self._decided if requests[0].decide else self._written)(requests, inputs, lengths, cache)
+        self.counters.update(requests=len(rows), prompt_tokens=sum(lengths), batches=1)
     return [replace(reply, index=i) for (i, _), reply in zip(rows, replies)]
 
 HF._written, HF._decided, HF._plain, HF._one_batch = _written, _decided, _plain, _one_batch
@@ -233,14 +233,16 @@ def _free_memory(device: str) -> None:
 
 def _attempt(self: HF, rows: Sequence[tuple[int, Request]], pictures: Mapping[int, Image.Image]) -> list[Reply]:
     "Replies to `rows`, halving them where they do not fit or one of them is refused."
+    short = False
     try: return self._one_batch(rows, pictures)
     except Unfit as e: error = str(e)
     except (RuntimeError, MemoryError) as e:
         if not out_of_memory(e): raise
-        self.halved += len(rows) > 1
+        short, self.halved = True, self.halved + (len(rows) > 1)
         error = f"out of memory on {self.model.device.type} with this request alone: use a smaller max_tokens, picture or dtype"
-    self.sharing.forget()
-    _free_memory(self.model.device.type)   # out here the error, and with it the failed attempt's tensors, is gone
+    if short:   # out here the error, and with it the failed attempt's tensors, is gone
+        self.sharing.forget()
+        _free_memory(self.model.device.type)
     if len(rows) == 1: return [_failed(rows[0][0], error)]
     half = len(rows) // 2
     return self._attempt(rows[:half], pictures) + self._attempt(rows[half:], pictures)
@@ -267,19 +269,22 @@ def _generate(self: HF, requests: Sequence[Request]) -> Iterator[Reply]:
     "One reply a request, batch by batch; raises `ValueError` for a request without meaning."
     plan = self.batches(requests)
     with _pool(self.workers if self.sharing.mode != "none" else 0) as pool:
-        for n, batch in enumerate(plan):
-            rows = [(i, requests[i]) for i in batch]
-            pixels, broken = _open(rows)
-            if pool: self._look_ahead(pool, [requests[i] for i in (*batch, *(plan[n + 1] if n + 1 < len(plan) else ()))])
-            yield from (_failed(i, error) for i, error in broken.items())
-            if whole := [row for row in rows if row[0] not in broken]:
-                if self.flips is None: self._measure_flips(whole, pixels)
-                yield from self._attempt(whole, pixels)
+        try:
+            for n, batch in enumerate(plan):
+                rows = [(i, requests[i]) for i in batch]
+                pixels, broken = _open(rows)
+                if pool: self._look_ahead(pool, [requests[i] for i in (*batch, *(plan[n + 1] if n + 1 < len(plan) else ()))])
+                yield from (_failed(i, error) for i, error in broken.items())
+                if whole := [row for row in rows if row[0] not in broken]:
+                    if self.flips is None: self._measure_flips(whole, pixels)
+                    yield from self._attempt(whole, pixels)
+        finally: self.sharing.eyes.coming.clear()
 
 def _look_ahead(self: HF, pool: Executor, requests: Sequence[Request]) -> None:
     "Have the pictures of this batch and the next preprocessed by other threads; what cannot be read is for its own batch to say."
-    pixels, _ = _open(list(enumerate(requests)))
-    self.sharing.eyes.ahead(pool, {p.digest: pixels[id(p)] for r in requests for p in r.pictures if id(p) in pixels})
+    pixels, broken = _open(list(enumerate(requests)))
+    wanted = [r for i, r in enumerate(requests) if i not in broken and self.sharing.suits([r])]
+    self.sharing.eyes.ahead(pool, {p.digest: pixels[id(p)] for r in wanted for p in r.pictures})
 
 HF.generate, HF._look_ahead = _generate, _look_ahead
 
@@ -290,12 +295,18 @@ def _measure_flips(self: HF, rows: Sequence[tuple[int, Request]], pixels: Mappin
     "Compare the replies to the first requests with and without reuse; only where rounding could tell."
     import torch
     sample = rows[:FLIP_SAMPLE]
-    if self.sharing.mode == "none" or self.model.dtype == torch.float32 or not any(r.pictures for _, r in sample): return
-    before = Counter(self.counters)
-    texts = [{r.index: r.text for r in self._one_batch(sample, pixels, share)} for share in (True, False)]
-    self.flips = sum(texts[0][i] != texts[1][i] for i in texts[0]), len(texts[0])
+    if self.model.dtype == torch.float32 or not any(r.pictures for _, r in sample) or not self.sharing.suits([r for _, r in sample]): return
+    before, short = Counter(self.counters), False
+    try:
+        texts = [{r.index: r.text for r in self._one_batch(sample, pixels, share)} for share in (True, False)]
+        self.flips = sum(texts[0][i] != texts[1][i] for i in texts[0]), len(texts[0])
+    except Unfit: pass       # the run itself finds the request that is refused; the next batch is measured
+    except (RuntimeError, MemoryError) as e:
+        if not out_of_memory(e): raise
+        short = True         # so is the request that needs too much
     self.counters.clear()
     self.counters.update(before)       # the check is no part of the run
     self.sharing.forget()
+    if short: _free_memory(self.model.device.type)
 
 HF._measure_flips = _measure_flips

@@ -8,7 +8,7 @@ __all__ = ['TEXTS', 'FIELDS', 'ROOM', 'Look', 'look', 'prompt_ids', 'encode', 'j
            'set_deltas', 'step', 'Beginning', 'type_ids', 'begin']
 
 # %% ../../nbs/41c_prefix.ipynb #b56b2eeb
-import copy, threading
+import copy
 from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
@@ -126,14 +126,16 @@ class Eyes:
     def __init__(self, model: Any, chat: Chat, counts: Counter, limit: int):
         self.model, self.chat, self.counts, self.shelf = model, chat, counts, Shelf(limit)
         self.coming: dict[str, Any] = {}     # looks that other threads are at, by digest
-        self._own = threading.local()
+        self._spare: list[Chat] = []         # processors of other threads that are not in use
 
     def _elsewhere(self, image: Image.Image) -> Look:
-        "As `look`, in another thread."
-        if not hasattr(self._own, "chat"):
-            self._own.chat = copy.copy(self.chat)
-            self._own.chat.processor = copy.deepcopy(self.chat.processor)
-        return look(self._own.chat, image)
+        "As `look`, in another thread, with a processor that no other thread has."
+        try: chat = self._spare.pop()
+        except IndexError:
+            chat = copy.copy(self.chat)
+            chat.processor = copy.deepcopy(self.chat.processor)
+        try: return look(chat, image)
+        finally: self._spare.append(chat)
 
     def ahead(self, pool: Any, pictures: Mapping[str, Image.Image]) -> None:
         "Have `pictures`, by digest, preprocessed in `pool`."
@@ -280,4 +282,6 @@ def begin(model: Any, chat: Chat, ids: Sequence[int], sights: Sequence[Sight], n
     _, cache = step(model, x, torch.ones_like(x), mm_encoder_outputs={"image": joined([s.features for s in sights])}, **more)
     counts["prefill_tokens"] += len(ids)
     counts["forwards"] += 1
+    for layer in cache.layers:     # it is copied before it is continued, so it needs no room of its own
+        layer.keys, layer.values, layer._buffers = layer.keys.contiguous().clone(), layer.values.contiguous().clone(), ()
     return Beginning(tuple(ids), cache, None if (d := deltas_of(model)) is None else d.clone())

@@ -41,6 +41,19 @@ def _confirm_features(model: Any, chat: Chat, asks: Sequence[Request]) -> None:
         ours = joined([encode(model, look(chat, im)) for im in images]).pooler_output
     if [tuple(x.shape) for x in both] != [tuple(x.shape) for x in ours]: raise Unfit("features of single pictures do not join to those of two")
 
+def _confirm_network(model: Any, chat: Chat, ask: Request) -> None:
+    "Raises `Unfit` unless the network says of features what it says of pixels: some read more of the encoder than is kept."
+    import torch
+    (picture,) = ask.pictures
+    own = chat.encode([ask], {id(picture): picture.pixels()}).to(model.device, dtype=model.dtype)
+    given = {k: v for k, v in own.items() if not k.startswith("pixel_")}
+    with torch.inference_mode():
+        features = encode(model, look(chat, picture.pixels()))
+        try: ours = model(**given, mm_encoder_outputs={"image": features}).logits[0, -1].float()
+        except REASONS as e: raise Unfit(f"features do not fit its network: {one_line(e)}") from None
+        theirs = model(**own).logits[0, -1].float()
+    if not torch.allclose(ours, theirs, rtol=.05, atol=.05): raise Unfit("its network does not say of features what it says of pixels")
+
 REASONS = (Unfit, AttributeError, KeyError, TypeError, ValueError, RuntimeError)   # how an architecture says that it is built otherwise
 
 @dataclass(frozen=True)
@@ -59,6 +72,7 @@ def allowed(model: Any, chat: Chat) -> Allowed:
     try:
         _confirm(chat, one)
         _confirm_features(model, chat, one)
+        for ask in one: _confirm_network(model, chat, ask)
     except REASONS as e: return Allowed("none", one_line(e))
     try: _confirm(chat, [Request((a, b, "Which is it?"))])
     except REASONS: several = False     # LLaVA-OneVision cuts a picture into tiles only where it is the only one
@@ -134,7 +148,7 @@ class Sharing:
         self.model, self.chat, self.counts = model, chat, Counter()
         if mode not in (*MODES, "auto"): raise ModelError(f"reuse {mode!r} is unknown: use auto, {', '.join(MODES)}")
         most = allowed(model, chat) if mode != "none" else Allowed("none", "it was switched off")
-        if mode != "auto" and MODES.index(mode) > MODES.index(most.mode): raise ModelError(f"reuse {mode!r} is not possible with this model: {most.why}")
+        if mode != "auto" and MODES.index(mode) > MODES.index(most.mode): raise ModelError(f"reuse {mode!r} is not possible with this model: {most.why}; use auto or {most.mode}")
         self.mode, self.why, self.several = most.mode if mode == "auto" else mode, most.why, most.several
         self.eyes, self.beginnings = Eyes(model, chat, self.counts, limits[0]), Shelf(limits[1])
         gray = Picture("", lambda: Image.new("RGB", (64, 48), "gray"))
