@@ -148,7 +148,8 @@ class Sharing:
         self.model, self.chat, self.counts = model, chat, Counter()
         if mode not in (*MODES, "auto"): raise ModelError(f"reuse {mode!r} is unknown: use auto, {', '.join(MODES)}")
         most = allowed(model, chat) if mode != "none" else Allowed("none", "it was switched off")
-        if mode != "auto" and MODES.index(mode) > MODES.index(most.mode): raise ModelError(f"reuse {mode!r} is not possible with this model: {most.why}; use auto or {most.mode}")
+        if mode != "auto" and MODES.index(mode) > MODES.index(most.mode):
+            raise ModelError(f"reuse {mode!r} is not possible with this model: {most.why}; use auto or {most.mode}")
         self.mode, self.why, self.several = most.mode if mode == "auto" else mode, most.why, most.several
         self.eyes, self.beginnings = Eyes(model, chat, self.counts, limits[0]), Shelf(limits[1])
         gray = Picture("", lambda: Image.new("RGB", (64, 48), "gray"))
