@@ -449,8 +449,9 @@ def test_inside_a_running_loop():
 
 def test_interrupt():
     code = f"""
-        import sys; sys.path[:0] = {[str(Path(__file__).parent)]!r}
+        import signal, sys; sys.path[:0] = {[str(Path(__file__).parent)]!r}
         from test_api import *
+        signal.signal(signal.SIGINT, signal.default_int_handler)       # a shell's background job ignores it
         with Faulty(lambda c: "hang" if c.number >= 3 else None) as server:
             try:
                 for r in api(server, timeout=60).generate(asks(200)): print("got", flush=True)

@@ -39,4 +39,4 @@ def test_scoring():
 def test_memory():
     text = printed("bench_memory.py", "--smoke")
     few, many = (values(text, f"scenes{'':10}{n:>9}") for n in (4, 8))
-    assert few[1] >= few[0] > 10 and len(few) == 6 and len(many) == 8
+    assert min(few[:3]) > 10 and abs(few[1] - few[0]) < 500 and len(few) == 6 and len(many) == 8

@@ -161,8 +161,9 @@ def test_a_wrong_key_ends_all_blocks_at_once():
 
 def test_an_interrupt_ends_all_blocks(tmp_path):
     code = f"""
-        import sys; sys.path[:0] = {[str(Path(__file__).parent)]!r}
+        import signal, sys; sys.path[:0] = {[str(Path(__file__).parent)]!r}
         from test_line import *
+        signal.signal(signal.SIGINT, signal.default_int_handler)       # a shell's background job ignores it
         with Faulty(lambda c: "hang" if c.number >= 30 else reply(talk(c.text))) as server:
             print("go", flush=True)
             try: unsaf.assess(api(server, timeout=60), pictures(40), store={str(tmp_path)!r}, block=2, progress=False)
@@ -170,7 +171,10 @@ def test_an_interrupt_ends_all_blocks(tmp_path):
     """
     p = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
     assert p.stdout.readline() == "go\n"
-    time.sleep(3)
+    with unsaf.Store(tmp_path) as store:
+        for _ in range(300):
+            if len(store) >= 30: break
+            time.sleep(.1)
     start = time.monotonic()
     p.send_signal(signal.SIGINT)
     assert p.communicate(timeout=30)[0] == "interrupted 0 30\n" and time.monotonic() - start < 15
