@@ -175,10 +175,10 @@ class Assessment:
         "Awareness with its reference lines and intervals; raises `UnsafError` where nothing could be counted."
         return score(self.table, self.lists, self.images)
 
-    def report(self, path: str | Path) -> Path:
-        "Write the page that shows scores, questions and replies."
+    def report(self, path: str | Path, probes: Any = None) -> Path:
+        "Write the page that shows scores, questions and replies, and the probes of `unsaf.probe_runs` where given."
         from unsaf.report import page
-        return page([self], path)
+        return page([self], path, probes=probes)
 
     @property
     def run_id(self) -> str:
