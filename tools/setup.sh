@@ -24,4 +24,4 @@ if ! .venv/bin/python -c 'import torch' >/dev/null 2>&1; then
     fi
 fi
 echo "installing unsaf and its tools ..."
-$pip -e '.[all,dev]'
+$pip -e '.[all,cluster,dev]'

@@ -1,0 +1,146 @@
+"On a cluster: the files are those of a run in series, also where a node is killed with tasks on it."
+import json, threading, time
+from pathlib import Path
+import pytest
+import toy_units as toy
+from toy_units import Toy
+from unsaf import reproduce as runner
+from unsaf.core import UnsafError
+from unsaf.paper.units import Unit, done, home, run_unit
+from unsaf.paper.workers import Task, Workers
+
+ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'unsaf[cluster]'")
+pytestmark = pytest.mark.slow
+
+
+def test_a_local_cluster_is_started_and_ended(tmp_path, monkeypatch):
+    "--ray local starts one and ends it."
+    from unsaf.paper.cluster import Cluster
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    with Cluster("local", [tmp_path]) as machine:
+        ended = runner.run_tasks([Task("x", "x", _touch(tmp_path/"there"))], machine)
+    assert not ended["x"].error and (tmp_path/"there").is_file() and not ray.is_initialized()
+
+
+def _touch(path):
+    from functools import partial
+    return partial(Path.touch, path)
+
+
+@pytest.fixture(scope="module")
+def head():
+    "A head without cores, and one node with a core that stays."
+    from ray.cluster_utils import Cluster
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent))        # workers import toy_units
+        made = Cluster(initialize_head=True, head_node_args=dict(num_cpus=0, num_gpus=0, include_dashboard=False), connect=False)
+        made.add_node(num_cpus=1, num_gpus=0, include_dashboard=False)
+        ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
+        yield made
+        ray.shutdown()
+        made.shutdown()
+
+
+@pytest.fixture
+def cluster(head):
+    "The head, and a second node with a core that a test may kill."
+    victim = head.add_node(num_cpus=1, num_gpus=0, include_dashboard=False)
+    head.wait_for_nodes()
+    yield head, victim
+    if victim in head.worker_nodes: head.remove_node(victim, allow_graceful=True)
+
+
+def job(tmp, name, units, book):
+    return runner.Job(name, book, dict(out=str(tmp/"out"), store=str(tmp/"store")), "testbed", tmp/"out", tmp/"store", tuple(units))
+
+
+def facts(tmp): return [json.loads((tmp/"store"/"started"/name).read_text()) for name in toy.started(tmp/"store")]
+
+
+def kill_when_busy(cluster, node, tmp, killed):
+    "Kill a node without grace as soon as a task has said that it runs there."
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        here = toy.started(tmp/"store")
+        if any(json.loads((tmp/"store"/"started"/name).read_text())["node"] == node.node_id for name in here):
+            cluster.remove_node(node, allow_graceful=False)
+            return killed.append(time.monotonic())
+        time.sleep(.05)
+
+
+def toys():
+    first = [Toy(f"u{i}", 10 ** i, how="slowly") for i in range(4)]
+    return [*first, Toy("last", 5, tuple(first))]
+
+
+def test_a_node_that_dies_changes_nothing(tmp_path, cluster):
+    from unsaf.paper.cluster import Cluster
+    units, (made, victim) = toys(), cluster
+    results = {}
+    for where in ("serial", "ray"):
+        tmp = tmp_path/where
+        tmp.mkdir()
+        jobs = [job(tmp, "sum", units, toy.adding(tmp, "sum", {u.key for u in units})), job(tmp, "one", units[:1], toy.adding(tmp, "one", {"u0"}))]
+        said, killed = [], []
+        if where == "ray":
+            watcher = threading.Thread(target=kill_when_busy, args=(made, victim, tmp, killed))
+            watcher.start()
+        with (Workers(1) if where == "serial" else Cluster(folders=[tmp/"store"])) as machine:
+            found = runner.reproduce(jobs, machine, run=toy.run, kept=toy.kept, say=said.append)
+        assert found.exit_code == 0, found.lines()
+        results[where] = {str(f.relative_to(tmp)): f.read_bytes() for part in ("out", "store/units") for f in sorted((tmp/part).rglob("*")) if f.is_file()}
+    watcher.join()
+    assert killed, "the node was never busy, so nothing was tried"
+    assert len(facts(tmp_path/"ray")) > len(units), "no task was on the node when it died"
+    assert results["ray"] == results["serial"] and b"1116" not in results["ray"]["out/one.csv"]
+    assert json.loads(results["ray"]["store/units/last/result.json"])["sum"] == 1116
+    assert results["ray"]["out/sum.csv"] == b"sum\n2227\n"
+
+
+def test_failures_and_devices_on_a_cluster(tmp_path, cluster):
+    from unsaf.paper.cluster import Cluster
+    units = [Toy("fine"), Toy("bad", how="fails"), Toy("dead", how="dies"), Toy("large", gpus=9)]
+    with Cluster(folders=[tmp_path/"store"], retries=1) as machine:
+        ended = runner.run_tasks(runner.tasks([job(tmp_path, "x", units, Path("x"))], toy.run, toy.kept)[:4], machine)
+    assert not ended["fine"].error and ended["bad"].error == "no weights for bad" and "9 GPUs and the largest node has 0" in ended["large"].error
+    assert "WorkerCrashedError" in ended["dead"].error
+    count = {key: sum(name.startswith(key) for name in toy.started(tmp_path/"store")) for key in ("bad", "dead")}
+    assert count == {"bad": 1, "dead": 2}, "a call that raises is not repeated, a worker that dies is, as often as was said"
+    assert {f["gpus"] for f in facts(tmp_path)} == {""} and {f["threads"] for f in facts(tmp_path)} == {"1"}
+
+
+def test_a_folder_that_a_node_cannot_see_is_refused(tmp_path, cluster, monkeypatch):
+    from unsaf.paper import cluster as room
+    assert len(room.check_nodes([tmp_path])) >= 3
+    monkeypatch.setattr(room, "write_file", lambda path, text: Path(f"/nowhere/{path.name}"))
+    with pytest.raises(UnsafError, match="does not see .* a disk that all nodes share"): room.check_nodes([tmp_path])
+
+
+def test_real_units_on_a_dying_cluster_equal_those_in_series(tmp_path, cluster):
+    "Two self-assessments of bundled models and a cross-examination; the node is killed while the second runs."
+    from unsaf.paper.cluster import Cluster
+    made, victim = cluster
+    small, large = (Unit("assess", m, "scenes", n=4, k=2, seed=9100) for m in ("tiny-s", "tiny-m"))
+    units = [small, large, Unit("reask", "tiny-m", "scenes", n=4, k=2, seed=9100, of=small)]
+    for unit in units: run_unit(unit, tmp_path/"serial", lambda line: None)
+    tasks = [Task(u.key, u.title, _call(u, tmp_path/"ray"), tuple(n.key for n in u.needs)) for u in units]
+    killed = []
+    threading.Thread(target=_kill_once_there, args=(made, victim, large, tmp_path/"ray", killed), daemon=True).start()
+    with Cluster(folders=[tmp_path/"ray"]) as machine: ended = runner.run_tasks(tasks, machine)
+    assert not [e.error for e in ended.values() if e.error] and killed == ["before it was finished"]
+    for unit in units:
+        for name in ("table.jsonl", "lists.jsonl", "failures.jsonl"):
+            assert (home(unit, tmp_path/"ray")/name).read_bytes() == (home(unit, tmp_path/"serial")/name).read_bytes(), (unit.title, name)
+
+
+def _call(unit, store):
+    from functools import partial
+    return partial(runner._run_unit, run_unit, unit, str(store))
+
+
+def _kill_once_there(cluster, node, unit, store, killed):
+    until = time.monotonic() + 120
+    while time.monotonic() < until and not home(unit, store).is_dir(): time.sleep(.02)
+    killed.append("too late" if done(unit, store) else "before it was finished")
+    cluster.remove_node(node, allow_graceful=False)

@@ -1,0 +1,319 @@
+"The runner: units once, then notebooks; failures named, nothing left running, nothing done twice."
+import json, os, signal, subprocess, sys, time
+from pathlib import Path
+from types import SimpleNamespace
+import psutil
+import pytest
+import toy_units as toy
+from toy_units import Toy
+from typer.testing import CliRunner
+from unsaf import cli_reproduce
+from unsaf import reproduce as runner
+from unsaf.core import UnsafError
+from unsaf.paper import estimates
+from unsaf.paper.units import Student, Unit
+from unsaf.paper.workers import Task, Workers
+
+A, B = Toy("a", 1), Toy("b", 20)
+C = Toy("c", 300, (A, B))
+
+
+def job(tmp, name, units, book=None, **parameters):
+    book = book or toy.adding(tmp, name, {u.key for u in units})
+    return runner.Job(name, book, dict(out=str(tmp/"out"), store=str(tmp/"store"), **parameters), "testbed", tmp/"out", tmp/"store", tuple(units))
+
+
+def go(jobs, workers=2, **options):
+    said = []
+    with Workers(workers, jobs[0].store/"log") as machine:
+        found = runner.reproduce(jobs, machine, run=toy.run, kept=toy.kept, say=said.append, **options)
+    return found, said
+
+
+def state(found): return {row.name: row.state for row in found.rows}
+
+
+def starts(tmp): return sorted(name.partition("-")[0] for name in toy.started(tmp/"store"))
+
+
+# ---------------------------------------------------------------- what is run, and what is not run again
+
+def test_units_run_once_then_notebooks_and_nothing_twice(tmp_path):
+    jobs = [job(tmp_path, "one", [A, C]), job(tmp_path, "two", [B, C], factor=2)]
+    found, said = go(jobs)
+    assert found.exit_code == 0 and starts(tmp_path) == ["a", "b", "c"]
+    assert (tmp_path/"out"/"one.csv").read_text() == "sum\n322\n"           # a 1, c 300 + 1 + 20
+    assert (tmp_path/"out"/"two.csv").read_text() == "sum\n682\n"           # twice b 20 and c 321
+    assert all(j.executed.is_file() for j in jobs) and any("[notebook 2/2] done" in line for line in said)
+    assert any("[unit 3/3] done" in line and line.endswith("toy c") for line in said)
+    before = [j.executed.stat().st_mtime_ns for j in jobs]
+
+    again, said = go(jobs)
+    assert state(again) == {"one": "kept", "two": "kept"} and again.exit_code == 0 and starts(tmp_path) == ["a", "b", "c"]
+    assert [j.executed.stat().st_mtime_ns for j in jobs] == before
+
+    (tmp_path/"out"/"two.csv").unlink()                                     # an output that is gone: this notebook alone
+    jobs[0] = job(tmp_path, "one", [A, C], jobs[0].book, factor=3)          # another parameter: this one too
+    third, _ = go([jobs[0], jobs[1]])
+    assert state(third) == {"one": "done", "two": "done"} and (tmp_path/"out"/"one.csv").read_text() == "sum\n966\n"
+    assert starts(tmp_path) == ["a", "b", "c"]                              # units stay kept
+
+    stamped = jobs[1].executed.stat().st_mtime_ns
+    forced, _ = go(jobs[1:], force=True)
+    assert state(forced) == {"two": "done"} and jobs[1].executed.stat().st_mtime_ns != stamped and starts(tmp_path) == ["a", "b", "c"]
+
+
+def test_a_changed_notebook_or_other_units_are_run_again(tmp_path):
+    one = job(tmp_path, "one", [A])
+    runner.stamp(one, 1.0)
+    one.executed.parent.mkdir(parents=True)
+    one.executed.write_text("{}")
+    assert runner.finished(one)
+    assert not runner.finished(job(tmp_path, "one", [A, B], one.book))
+    one.book.write_text(one.book.read_text() + " ")
+    assert not runner.finished(one)
+
+
+def test_what_is_printed_in_a_worker_goes_to_its_log(tmp_path, capfd):
+    loud = toy.book(tmp_path/"loud.ipynb", "print('from the kernel')")
+    go([job(tmp_path, "loud", [A], loud)])
+    assert "from the kernel" not in capfd.readouterr().out
+    assert list((tmp_path/"store"/"log").glob("worker-*.txt"))
+
+
+# ---------------------------------------------------------------- failures
+
+def test_a_failing_unit_fails_what_needs_it_and_nothing_else(tmp_path):
+    bad, worse, dead = Toy("bad", how="fails"), Toy("worse", how="breaks"), Toy("dead", how="dies")
+    after = Toy("after", needs=(bad,))
+    jobs = [job(tmp_path, "fine", [A]), job(tmp_path, "lost", [A, after]), job(tmp_path, "broken", [worse]), job(tmp_path, "gone", [dead])]
+    found, _ = go(jobs)
+    assert found.exit_code == 1
+    assert state(found) == {"toy a": "done", "toy bad": "failed", "toy worse": "failed", "toy dead": "failed", "toy after": "not run",
+                            "fine": "done", "lost": "not run", "broken": "not run", "gone": "not run"}
+    text = "\n".join(found.lines())
+    assert "failed: toy bad: no weights for bad" in text and "SIGKILL" in text and "not run: lost: it needs 'toy bad', which failed" in text
+    trace = next(r.where for r in found.rows if r.name == "toy worse")
+    assert "a fault of ours" in Path(trace).read_text() and trace in text
+    assert (tmp_path/"out"/"fine.csv").is_file() and not (tmp_path/"out"/"lost.csv").exists()
+    assert not jobs[1].stamp.exists()
+
+
+def test_failing_notebooks_keep_their_executed_copy(tmp_path):
+    broken = job(tmp_path, "broken", [], toy.book(tmp_path/"broken.ipynb", "x = 0", "1 / x"))
+    killed = job(tmp_path, "killed", [], toy.book(tmp_path/"killed.ipynb", "import os; os.kill(os.getpid(), 9)"))
+    fine = job(tmp_path, "fine", [])
+    found, _ = go([broken, killed, fine], workers=1)
+    assert state(found) == {"broken": "failed", "killed": "failed", "fine": "done"} and found.exit_code == 1
+    text = "\n".join(found.lines())
+    assert "ZeroDivisionError" in text and "DeadKernelError" in text and str(broken.executed) in text
+    assert "ZeroDivisionError" in broken.executed.read_text()
+    assert not broken.stamp.exists() and fine.stamp.exists()
+    broken.book.write_text(toy.book(tmp_path/"mended.ipynb", "x = 1", "1 / x").read_text())
+    found, _ = go([broken, fine])
+    assert state(found) == {"fine": "kept", "broken": "done"}
+
+
+def _gone(pid, seconds=15):
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE: return True
+        time.sleep(.1)
+    return False
+
+
+def _wait_for(path, seconds=30):
+    until = time.monotonic() + seconds
+    while not (path.is_file() and path.read_text()):
+        assert time.monotonic() < until, f"{path} did not come"
+        time.sleep(.05)
+    return path.read_text()
+
+
+SLEEPING = """import os, time
+from pathlib import Path
+Path(store).mkdir(exist_ok=True)
+Path(store, 'pid').write_text(f'{os.getpid()} {os.getppid()}')
+time.sleep(120)"""
+DRIVER = """import sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from unsaf import cli_reproduce, reproduce
+if __name__ == "__main__":
+    tmp = Path({tmp!r})
+    reproduce.jobs = lambda *a: [reproduce.Job("sleeps", tmp/"sleeps.ipynb", dict(store=str(tmp/"store")), "testbed", tmp/"out", tmp/"store")]
+    try: cli_reproduce._run(["sleeps"], "testbed", tmp/"out", tmp/"store", 1, None, {{}}, False)
+    except KeyboardInterrupt: sys.exit(130)
+"""
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "term"])
+def test_a_stopped_run_leaves_no_kernel_behind(tmp_path, ending):
+    toy.book(tmp_path/"sleeps.ipynb", SLEEPING)
+    (tmp_path/"driver.py").write_text(DRIVER.format(tests=str(Path(__file__).parent), tmp=str(tmp_path)))
+    run = subprocess.Popen([sys.executable, str(tmp_path/"driver.py")], start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                           preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+    try:
+        kernel, worker = map(int, _wait_for(tmp_path/"store"/"pid").split())
+        os.killpg(run.pid, ending) if ending == signal.SIGINT else run.send_signal(ending)
+        assert run.wait(15) == 130
+        assert _gone(kernel) and _gone(worker)
+    finally:
+        run.kill()
+
+
+def test_a_worker_that_is_killed_is_a_failure_and_its_kernel_ends(tmp_path):
+    sleeps = job(tmp_path, "sleeps", [], toy.book(tmp_path/"sleeps.ipynb", SLEEPING))
+    fine, pids = job(tmp_path, "fine", []), []
+
+    def say(line):
+        if not pids and (tmp_path/"store"/"pid").is_file():
+            pids.extend(map(int, (tmp_path/"store"/"pid").read_text().split()))
+            os.kill(pids[1], signal.SIGKILL)
+    with Workers(1) as machine: found = runner.reproduce([sleeps, fine], machine, run=toy.run, kept=toy.kept, say=say, minute=.2)
+    assert state(found) == {"sleeps": "failed", "fine": "done"} and "SIGKILL" in found.of("failed")[0].error
+    assert _gone(pids[0])
+
+
+# ---------------------------------------------------------------- threads and devices
+
+def _env(tmp): return {name.partition("-")[0]: json.loads((tmp/"store"/"started"/name).read_text()) for name in toy.started(tmp/"store")}
+
+
+def test_workers_share_the_cores_and_reuse_their_process(tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("unsaf.paper.workers.cores", lambda: 8)
+    with Workers(4) as machine: runner.reproduce([], machine)
+    assert machine.environment["OMP_NUM_THREADS"] == "2"
+    with Workers(1) as machine:
+        runner.run_tasks(runner.tasks([job(tmp_path, "x", [A, B])], toy.run, toy.kept)[:2], machine)
+    seen = _env(tmp_path)
+    assert seen["a"]["threads"] == "8" and seen["a"]["pid"] == seen["b"]["pid"] and seen["a"]["gpus"] == ""
+
+
+def test_each_task_sees_its_own_devices(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    units = [Toy("p", gpus=1, how="slowly"), Toy("q", gpus=1, how="slowly"), Toy("r", gpus=2), Toy("s"), Toy("t", gpus=3)]
+    with Workers(3) as machine:
+        ended = runner.run_tasks(runner.tasks([job(tmp_path, "x", units)], toy.run, toy.kept)[:5], machine)
+    seen = {name: facts["gpus"] for name, facts in _env(tmp_path).items()}
+    assert {seen["p"], seen["q"]} == {"4", "7"} and set(seen["r"].split(",")) == {"4", "7"} and seen["s"] == "" and "t" not in seen
+    assert ended["t"].error == "it asks for 3 GPUs and this machine has 2"
+
+
+def test_a_line_says_what_is_running(tmp_path):
+    said = []
+    with Workers(1) as machine:
+        runner.run_tasks(runner.tasks([job(tmp_path, "x", [Toy("slow", how="slowly")])], toy.run, toy.kept)[:1], machine, say=said.append, minute=.3)
+    assert any(line.startswith("still running: toy slow (") for line in said)
+
+
+def test_a_call_that_cannot_be_read_by_the_worker_is_a_failure(tmp_path):
+    (tmp_path/"passing_module.py").write_text("def f(): pass\n")
+    sys.path.insert(0, str(tmp_path))
+    import passing_module
+    sys.path.remove(str(tmp_path))
+    with Workers(1) as machine: ended = runner.run_tasks([Task("x", "x", passing_module.f), Task("y", "y", dict)], machine)
+    assert "ModuleNotFoundError" in ended["x"].error and not ended["y"].error
+
+
+# ---------------------------------------------------------------- the command
+
+@pytest.fixture
+def paper(tmp_path, monkeypatch):
+    "A paper of two notebooks in a folder, in place of the real one."
+    toy.adding(tmp_path, "table01_toy", {"a"})
+    toy.book(tmp_path/"audit_toy.ipynb", "from pathlib import Path\nPath(out, 'audit.csv').write_text('x')", parameters="profile = 'published'\nout = '.'")
+    asked = []
+
+    def open_study(name, profile="testbed", out=None, store="", **changes):
+        asked.append((name, profile, changes))
+        return SimpleNamespace(units=lambda: [A])
+    monkeypatch.setitem(sys.modules, "unsaf.paper.profiles",
+                        SimpleNamespace(NOTEBOOKS={"table01": "table01_toy", "audit": "audit_toy"}, open_study=open_study))
+    monkeypatch.setattr(runner, "notebook_path", lambda stem: tmp_path/f"{stem}.ipynb")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path/"figures"/"testbed").mkdir(parents=True)
+    return asked
+
+
+def cli(*words): return CliRunner().invoke(cli_reproduce.app, list(words), env={"COLUMNS": "200"})
+
+
+def test_parameters_go_to_the_notebooks_that_have_them(paper):
+    said = []
+    table, audit = runner.jobs(["table01", "audit"], parameters={"factor": 5}, say=said.append)
+    assert table.parameters == dict(out="figures/testbed", store="runs/reproduce", factor=5) and paper == [("table01", "testbed", {"factor": 5})]
+    assert audit.parameters == dict(out="figures/testbed") and not audit.units and said == ["-p factor does not concern audit"]
+
+
+@pytest.mark.parametrize("words,expected", [
+    (["table01", "-p", "facto", "2"], "close: factor"), (["table1"], "close: table01"), (["table01", "-p", "out", "x"], "option of its own"),
+    (["ledger"], "unsaf reproduce all"), (["ledger", "all"], "stands alone"), (["table01", "-p", "factor"], "give a name and a value"),
+    (["table01", "--ray", "127.0.0.1:9"], "no Ray cluster at 127.0.0.1:9")])
+def test_mistakes_end_in_one_line(paper, words, expected):
+    error = cli(*words).exception
+    assert isinstance(error, UnsafError) and expected in str(error) and "\n" not in str(error)
+
+
+def test_dry_run_runs_nothing(paper, tmp_path, monkeypatch):
+    unit = Unit("assess", "hf:llava-hf/llava-1.5-7b-hf", "coco:test2017", n=1000)
+    monkeypatch.setattr(sys.modules["unsaf.paper.profiles"], "open_study", lambda *a, **k: SimpleNamespace(units=lambda: [unit]))
+    found = cli("all", "--profile", "paper", "--dry-run")
+    assert found.exit_code == 0, found.exception
+    assert "hf:llava-hf/llava-1.5-7b-hf" in found.output and "12,000 calls" in found.output
+    assert "coco:test2017" in found.output and "ask no model: audit" in found.output
+    assert "0.6 GPU-hours" in found.output and "10% (assumed)" in found.output and not (tmp_path/"runs").exists()
+    assert "0.3 GPU-hours" in cli("all", "--dry-run", "--utilisation", "0.2").output
+
+
+def test_the_command_end_to_end(paper, tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "reproduce", _with_toys(runner.reproduce))
+    found = cli("all", "--workers", "2", "-p", "factor", "5")
+    assert found.exit_code == 0, found.output
+    assert (tmp_path/"figures"/"testbed"/"table01_toy.csv").read_text() == "sum\n5\n" and "notebooks: 2 done" in found.output
+    assert "notebooks: 2 kept" in cli("all", "-p", "factor=5").output
+
+
+def _with_toys(real): return lambda jobs, machine, force: real(jobs, machine, force, run=toy.run, kept=toy.kept)
+
+
+# ---------------------------------------------------------------- estimates
+
+def test_estimates_count_shared_units_once_and_never_guess():
+    llava, unknown, gpt = "hf:llava-hf/llava-1.5-7b-hf", "bridge:qwen-vl-chat", "api:gpt-4o"
+    own = [Unit("assess", m, "coco:test2017", n=10) for m in (llava, unknown, gpt)]
+    table = estimates.estimate({"x": own, "y": own[:1]})
+    assert table["first"].tolist() == [True, True, True, False]
+    text = "\n".join(estimates.lines(table))
+    assert "total, finished ones left out and shared ones once: 3 units; 360 calls; at least 0.0 GPU-hours" in text
+    assert "size unknown, so no hours: bridge:qwen-vl-chat" in text and "price unknown, so no dollars: api:gpt-4o" in text
+    assert estimates.hours(llava, 1e9) == pytest.approx(2 * 7e9 * 1e9 / (989.5e12 * .1) / 3600)
+    assert estimates.hours(llava, 1e9, estimates.Rates(peak=None)) is None
+    assert "hours are too" in "\n".join(estimates.Rates(peak=None).lines())
+    with pytest.raises(UnsafError, match="utilisation"): estimates.Rates(utilisation=0)
+
+
+def test_a_student_costs_its_teacher_and_its_training():
+    student = Student("hf:llava-hf/llava-1.5-7b-hf", "UnD-Joint", "api:gpt-4o", "coco:train2017", n=100, k=5, epochs=5)
+    rows = list(estimates.demands(Unit("student", student), prices={"gpt-4o": (1.0, 10.0)}))
+    assert [r["task"] for r in rows] == ["teach", "train"] and rows[0]["calls"] == 1200
+    assert rows[0]["dollars"] == pytest.approx(1200 * (1200 * 1 + 30 * 10) / 1e6)
+    assert rows[1]["gpu_hours"] == pytest.approx(2 * 2 * 7e9 * (5 * 2000 * 1230) / (989.5e12 * .1) / 3600)     # 5 epochs of 1,000 QA and 1,000 IQ records
+    pairs = Student("hf:llava-hf/llava-1.5-7b-hf", "DPO", "api:gpt-4o", n=100)
+    assert list(estimates.demands(Unit("student", pairs)))[1]["gpu_hours"] is None
+
+
+# ---------------------------------------------------------------- the ledger
+
+def test_the_ledger_is_printed_and_written_in_its_sections(tmp_path, monkeypatch):
+    from unsaf.paper import ledger
+    one = ledger.Entry("table04", "cell", "LLaVA-7B | COCO, OE", "0.61", "0.60", .55, .66, "0.005", "reproduced", "", "paper")
+    two = ledger.Entry("table04", "claim", "larger is better", "yes", "yes", None, None, "", "built in", "sizes were trained for longer", "testbed")
+    ledger.write([one, two], tmp_path/"figures"/"paper"/"ledger"/"table04.json")
+    monkeypatch.chdir(tmp_path)
+    found = cli("ledger", "--profile", "paper")
+    assert found.exit_code == 0 and "built in" in found.output and "figures/paper/ledger.md" in found.output
+    text = (tmp_path/"figures"/"paper"/"ledger.md").read_text()
+    assert text.index("## Cells") < text.index("1 reproduced") < text.index("## Claims") < text.index("1 built in") and "LLaVA-7B \\| COCO" in text
+    assert len((tmp_path/"figures"/"paper"/"ledger.csv").read_text().splitlines()) == 3
