@@ -294,14 +294,15 @@ def test_estimates_count_shared_units_once_and_never_guess():
     with pytest.raises(UnsafError, match="utilisation"): estimates.Rates(utilisation=0)
 
 
-def test_a_student_costs_its_teacher_and_its_training():
+def test_a_student_costs_its_training_and_its_teacher_once():
     student = Student("hf:llava-hf/llava-1.5-7b-hf", "UnD-Joint", "api:gpt-4o", "coco:train2017", n=100, k=5, epochs=5)
-    rows = list(estimates.demands(Unit("student", student), prices={"gpt-4o": (1.0, 10.0)}))
+    unit = Unit("student", student)
+    rows = [estimates.demand(u, prices={"gpt-4o": (1.0, 10.0)}) for u in estimates.with_needs([unit])]
     assert [r["task"] for r in rows] == ["teach", "train"] and rows[0]["calls"] == 1200
     assert rows[0]["dollars"] == pytest.approx(1200 * (1200 * 1 + 30 * 10) / 1e6)
     assert rows[1]["gpu_hours"] == pytest.approx(2 * 2 * 7e9 * (5 * 2000 * 1230) / (989.5e12 * .1) / 3600)     # 5 epochs of 1,000 QA and 1,000 IQ records
     pairs = Student("hf:llava-hf/llava-1.5-7b-hf", "DPO", "api:gpt-4o", n=100)
-    assert list(estimates.demands(Unit("student", pairs)))[1]["gpu_hours"] is None
+    assert estimates.demand(Unit("student", pairs))["gpu_hours"] is None
 
 
 # ---------------------------------------------------------------- the ledger

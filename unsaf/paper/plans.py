@@ -32,6 +32,7 @@ class Profile:
     seeds: tuple[int, ...] = (0,)        # choose the pictures; for students also training pictures, order and start
     exam: int = 0                        # first seed of the evaluation pictures
     train: Mapping[str, Any] = field(default_factory=dict)     # of `Student`: data, n, epochs, recipe
+    apart: tuple[tuple[str, int, int], ...] = ()               # (pictures, n, seed) of examinations, which training refuses
     cot: tuple[str, ...] = ()            # teachers whose answers are taught with their chain of thought (Section 5.2)
 
 # %% ../../nbs/85a_plans.ipynb #703aa7da
@@ -43,7 +44,8 @@ _BOTH, _TAUGHT = ("MC", "OE"), dict(teachers=TEACHERS, students=STUDENTS)
 
 _SUFFIXES = dict(models=("tiny-s", "tiny-m", "tiny-l", "tiny-student"), data=("plain",), settings=_BOTH, suffixes=("audacity", "timidity"))
 _TUNED = dict(pairs=(("tiny-m", "tiny-m-base", "tiny-m"),), data=("plain", "textured"), settings=("OE",))
-_POOL = dict(models=TINY, data=("plain",), settings=_BOTH, n=300, n_bench=600, sizes=(25, 50, 100, 200, 400, 600), draws=5)
+_POOL = dict(models=TINY, data=("plain",), settings=_BOTH, n=300)
+_CURVE = dict(_POOL, n_bench=800, sizes=(25, 50, 100, 200, 400), draws=5)
 
 TESTBED = Profile(
     "testbed", "testbed: tiny models in a drawn world; nothing here speaks of a real model", {name: name for name in TINY},
@@ -54,7 +56,7 @@ TESTBED = Profile(
         table04=dict(models=TINY, data=("plain", "textured", "cluttered"), settings=_BOTH),
         table05=_TUNED, fig04=_TUNED, table06=_SUFFIXES, fig05=_SUFFIXES,
         table07=dict(_TAUGHT, arms=UND, data=("cluttered", "sketch"), settings=("OE",)),
-        table08=dict(models=TINY, data=("plain",), settings=_BOTH, ratios=RATIOS, draws=100),
+        table08=dict(_POOL, ratios=RATIOS, draws=100),
         table09=dict(_TAUGHT, arms=UND, data=("plain",), settings=("OE",), bench_data=("textured",), bench_settings=("oe",), benchmarks="calibration"),
         table10=dict(_TAUGHT, arms=UND, bench_data=("textured", "sketch", "cluttered"), bench_settings=("oe", "oe", "mc"), benchmarks="accuracy", tie=.005),
         table11=dict(models=("tiny-s", "tiny-m", "tiny-l", "tiny-student"), data=("plain",), settings=_BOTH, paraphrases=(0, 1, 2, 3)),
@@ -62,12 +64,12 @@ TESTBED = Profile(
         table13=dict(_TAUGHT, arms=UND, data=("plain",), benchmarks="pope,chair"),
         fig01=dict(models=("tiny-m",), data=("plain",), settings=("OE",)),
         fig02=dict(models=TINY, data=("plain", "textured", "cluttered", "sketch", "easy"), settings=_BOTH, benchmarks="calibration,mr,cu"),
-        fig03=dict(_POOL, benchmarks="calibration,mr,cu"), fig08=dict(_POOL, benchmarks="calibration"),
+        fig03=dict(_CURVE, benchmarks="calibration,mr,cu"), fig08=dict(_CURVE, benchmarks="calibration,mr,cu"),
         fig06=dict(models=TINY, data=("plain", "textured"), settings=("OE",), benchmarks="accuracy"),
         fig07=dict(teachers=("tiny-l",), students=STUDENTS, arms=UND, data=("plain",), settings=("OE",)),
         fig09=dict(teachers=("tiny-m",), students=STUDENTS, arms=UND, data=("plain",), settings=("OE",)),
         fig10=dict(teachers=("tiny-s",), students=STUDENTS, arms=UND, data=("plain",), settings=("OE",))),
-    n=60, n_bench=200, exam=9100, train=dict(data="scenes:plain", n=100, epochs=5, recipe="tiny"))
+    n=100, n_bench=200, exam=9100, train=dict(data="scenes:plain", n=200, epochs=5, recipe="tiny"), apart=(("scenes:plain", 100, 9100),))
 
 # %% ../../nbs/85a_plans.ipynb #f6fe93d0
 def _address(name: str) -> str:
@@ -82,7 +84,8 @@ _T, _S = ("GPT-4o", "Moonshot-v1", "InternVL3-14B"), ("InternVL2-8B", "Qwen-VL-C
 _PAPER_TAUGHT = dict(teachers=_T, students=_S)
 _PE = dict(models=("LLaVA-7B", "LLaVA-13B", "Qwen-VL-7B", "Qwen-VL-Chat-7B", "InternVL2-8B", "InternVL3-8B", "MiniCPM-8B"), data=("COCO",), settings=_BOTH,
            suffixes=("audacity", "timidity"))
-_PAIRS = dict(pairs=(("Qwen-VL-7B", "Qwen-VL-7B", "Qwen-VL-Chat-7B"), ("InternVL3-8B", "InternVL3-8B-Pretrained", "InternVL3-8B")), data=("COCO", "ImageNet"), settings=("OE",))
+_PAIRS = dict(pairs=(("Qwen-VL-7B", "Qwen-VL-7B", "Qwen-VL-Chat-7B"), ("InternVL3-8B", "InternVL3-8B-Pretrained", "InternVL3-8B")),
+              data=("COCO", "ImageNet"), settings=("OE",))
 _CURVES = dict(models=_OPEN, data=("MMBench",), settings=_BOTH, n=1000, sizes=(100, 250, 500, 1000, 2000, 4000), draws=5)
 
 PAPER = Profile(
@@ -108,23 +111,26 @@ PAPER = Profile(
         fig02=dict(models=_OPEN, data=("MMBench", "VQAv2", "VizWiz", "TextVQA", "OKVQA"), settings=_BOTH, benchmarks="calibration,cu",
                    mr_data=("ConBench", "MMBench", "MME", "MMMU", "ScienceQA")),
         fig03=dict(_CURVES, benchmarks="calibration,mr", cu_data=("OKVQA",)), fig08=dict(_CURVES, benchmarks="calibration"),
-        fig06=dict(models=(*_OPEN, "InternVL3-8B", "InternVL3-14B", "LLaVA-13B", "Qwen2-VL-7B", "Qwen2.5-VL-Instruct-7B", "Qwen2.5-VL-Instruct-32B", "mPLUG-Owl-2B",
-                           "MiniCPM-3B", "GPT-4o", "Moonshot-v1", "GLM-4V-Plus"), data=("MMBench", "OKVQA"), settings=("OE",), benchmarks="accuracy"),
+        fig06=dict(models=tuple(name for name in _PRINTED if name != "Qwen-VL-7B"), data=("MMBench", "OKVQA"), settings=("OE",), benchmarks="accuracy"),
         fig07=dict(teachers=("GPT-4o",), students=_S, arms=UND, data=("COCO",), settings=("OE",)),
         fig09=dict(teachers=("Moonshot-v1",), students=_S, arms=UND, data=("COCO",), settings=("OE",)),
         fig10=dict(teachers=("InternVL3-14B",), students=_S, arms=UND, data=("COCO",), settings=("OE",))),
-    n=1000, n_bench=4000, seeds=(0, 1, 2), train=dict(data="coco:train2017", n=1000, epochs=5, recipe="common"), cot=("GPT-4o", "Moonshot-v1"))
+    n=1000, n_bench=4000, seeds=(0, 1, 2), train=dict(data="coco:train2017", n=1000, epochs=5, recipe="common"), cot=("GPT-4o", "Moonshot-v1"),
+    apart=tuple(("coco:test2017", 1000, seed) for seed in (0, 1, 2)))
 
 PROFILES = {p.name: p for p in (TESTBED, PAPER)}
 
 # %% ../../nbs/85a_plans.ipynb #e5758a1e
 Plan = dict[tuple, Unit]
 
+_HOW = ("layout", "template")      # of the prompts, where a notebook is to depart from the defaults of `unsaf.assess`
+
 def _load_name(p: Profile, model: str) -> str: return p.models.get(model, model)
 
 def _source(p: Profile, data: str) -> str: return p.data.get(data, data)
 
 def _assess(p: Profile, c: Mapping, model: Any, data: str, setting: str, seed: int, **options: Any) -> Unit:
+    options |= {name: c[name] for name in _HOW if c.get(name)}
     model = model if isinstance(model, Student) else _load_name(p, model)
     return Unit("assess", model, _source(p, data), setting.lower(), c["n"], c["k"], p.exam + seed, tuple(sorted(options.items())))
 
@@ -176,10 +182,10 @@ def measured(p: Profile, c: Mapping) -> Plan:
 def _student(p: Profile, c: Mapping, teacher: str, student: str, arm: str, seed: int) -> "str | Student":
     if arm == "Baseline": return student
     taught = arm.startswith("UnD")
-    apart = tuple((_source(p, d), c["n"], p.exam + s) for d in c.get("data", ()) for s in c["seeds"] if "images" not in c and d in p.data and not d.startswith(("POPE", "CHAIR")))
-    train = {**p.train, **{name: c[name] for name in ("epochs", "recipe") if name in c}, **({"n": c["n_train"]} if "n_train" in c else {})}
-    return Student(_load_name(p, student), arm, _load_name(p, teacher) if taught else "", k=c["k"], seed=seed, apart=apart,
-                   answers="cot" if taught and teacher in p.cot else "short", **train)
+    given = {name: c[name] for name in ("epochs", "recipe") if name in c} | ({"n": c["n_train"]} if "n_train" in c else {})
+    answers = c.get("answers") or ("cot" if teacher in p.cot else "short")
+    return Student(_load_name(p, student), arm, _load_name(p, teacher) if taught else "", k=c["k"], seed=seed, apart=p.apart,
+                   answers=answers if taught else "short", **{**p.train, **given})
 
 def taught(p: Profile, c: Mapping) -> Plan:
     "(teacher, student, arm, data, setting, seed) -> assessment; with `cross` also ('base' or 'teacher' pool, teacher, student, arm, ...)."
@@ -205,7 +211,7 @@ def _product(c: Mapping, data: Any, settings: Any) -> list[tuple]:
 def examined(p: Profile, c: Mapping) -> Plan:
     "('bench', teacher, student, arm, data, seed) -> benchmarks, each data set in its setting; and `taught` where there are settings."
     plan, settings = taught(p, c), dict(zip(c["bench_data"], c["bench_settings"]))
-    for t, s, arm, d, setting, seed in _product(c, c["bench_data"], [None]):
+    for t, s, arm, d, _, seed in _product(c, c["bench_data"], [None]):
         plan["bench", t, s, arm, d, seed] = _bench(p, c, _student(p, c, t, s, arm, seed), d, c["benchmarks"], settings[d], seed)
     return plan
 
@@ -220,15 +226,18 @@ def hallucinating(p: Profile, c: Mapping) -> Plan:
 
 # %% ../../nbs/85a_plans.ipynb #a42d25ed
 BUILDERS: dict[str, Callable[[Profile, Mapping], Plan]] = {
-    "table01": taught, "table02": hallucinating, "table03": lambda p, c: {}, "table04": grid, "table05": grid, "table06": suffixed, "table07": taught, "table08": grid,
+    "table01": taught, "table02": hallucinating, "table03": lambda p, c: {}, "table04": grid, "table05": grid, "table06": suffixed,
+    "table07": taught, "table08": grid,
     "table09": examined, "table10": examined, "table11": paraphrased, "table12": examined, "table13": hallucinating, "fig01": grid, "fig02": measured,
     "fig03": measured, "fig04": grid, "fig05": suffixed, "fig06": measured, "fig07": taught, "fig08": measured, "fig09": taught, "fig10": taught}
 
 def choices(p: Profile, name: str, **changes: Any) -> dict[str, Any]:
     "What notebook `name` chooses, with changes that are not None; raises `UnsafError` for one that it does not have."
     if name not in BUILDERS: raise UnsafError(f"notebook {name!r} is unknown: there are {', '.join(BUILDERS)}")
-    c = dict(n=p.n, n_bench=p.n_bench, k=p.k, seeds=p.seeds) | dict(p.choices[name])
-    more = ("n_train", "epochs", "recipe") if "students" in c else ()
+    own = p.choices[name]
+    sizes = dict(n=p.n, k=p.k) if "settings" in own else dict(k=p.k) if "students" in own else {}
+    c = sizes | (dict(n_bench=p.n_bench) if "benchmarks" in own else {}) | dict(seeds=p.seeds) | dict(own)
+    more = (*(("n_train", "epochs", "recipe", "answers") if "students" in c else ()), *(_HOW if "settings" in c or "pairs" in c else ()))
     odd = next((what for what, value in changes.items() if value is not None and what not in (*c, *more)), None)
     if odd: raise UnsafError(f"{name} has no choice {odd!r}: it has {', '.join(sorted((*c, *more)))}")
     return c | {what: tuple(value) if isinstance(value, list) else value for what, value in changes.items() if value is not None}
