@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['COLUMNS', 'AWARENESS', 'TRUTH', 'SHARES', 'ORACLE', 'MEASURES', 'ROW', 'CROSSED', 'GAINED', 'GAINS', 'CROSS_ROW',
            'GAIN_ROW', 'REPORTED', 'picture_counts', 'measures', 'counted', 'why_not', 'row', 'contrast', 'own_rows',
-           'cross_scores', 'cross_rows', 'gain_rows', 'bench_contrast', 'bench_rows']
+           'cross_scores', 'cross_rows', 'gain_rows', 'paired_cells', 'bench_contrast', 'bench_rows']
 
 # %% ../../nbs/72a_comparison.ipynb #44e279ab
 import json
@@ -251,17 +251,23 @@ def _items(bench: Bench, benchmark: str, part: str) -> pd.DataFrame:
     rows = rows[~rows["outcome"].isin(("failed", "refused") if benchmark == "chair" else ("failed",))]
     return rows.set_index(["part", "item"], drop=False).rename_axis([None, None])
 
-def bench_contrast(bench: Bench, base: Bench, benchmark: str, part: str, n: int = 10_000) -> tuple[dict[str, Comparison], str]:
-    "The differences from the base over the items that both have, by score, and a note where some are left out or nothing is left."
+def paired_cells(bench: Bench, base: Bench, benchmark: str, part: str) -> tuple[pd.DataFrame, pd.DataFrame, Callable | None, str]:
+    "Counts of each picture of both models over the items that both have, the scores as a function of their sums, and a note where something is left out."
     a, b = (_items(x, benchmark, part) for x in (bench, base))
     both = a.index.intersection(b.index)
-    if not len(both): return {}, "no item has a reply of both models"
+    if not len(both): return pd.DataFrame(), pd.DataFrame(), None, "no item has a reply of both models"
     left = len(a) + len(b) - 2 * len(both)
     (x, score), (y, _) = (_cells(benchmark, part, rows.loc[both], bench.plan.rules) for rows in (a, b))
     names = x.index.union(y.index)
-    if len(names) < 2: return {}, _ALONE
-    gaps = paired_permutation(*(cells.reindex(names, fill_value=0).to_numpy(float) for cells in (x, y)), score, n=n)
-    return gaps, f"the difference is over the {len(both)} items that failed for neither" if left else ""
+    note = f"the difference is over the {len(both)} items that failed for neither" if left else ""
+    return x.reindex(names, fill_value=0).astype(float), y.reindex(names, fill_value=0).astype(float), score, note
+
+def bench_contrast(bench: Bench, base: Bench, benchmark: str, part: str, n: int = 10_000) -> tuple[dict[str, Comparison], str]:
+    "The differences from the base over the items that both have, by score, and a note where some are left out or nothing is left."
+    x, y, score, note = paired_cells(bench, base, benchmark, part)
+    if score is None: return {}, note
+    if len(x) < 2: return {}, _ALONE
+    return paired_permutation(x.to_numpy(), y.to_numpy(), score, n=n), note
 
 # %% ../../nbs/72a_comparison.ipynb #489e079c
 def _named(benchmark: str, part: str, metric: str) -> str:

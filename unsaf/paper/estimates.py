@@ -46,9 +46,7 @@ class Rates:
 # %% ../../nbs/85b_estimates.ipynb #88a69bdc
 def known(name: str) -> "families.Known | None":
     "The row of the table of families that a name for `unsaf.load` leads to; None where there is none."
-    if name.startswith("bridge:"):     # an environment; some serve several checkpoints
-        rows = [row for row in families.KNOWN if row.route == "legacy" and row.bridge == name.removeprefix("bridge:")]
-        return rows[0] if len(rows) == 1 else None
+    if name.startswith("bridge:"): name = name.partition("@")[2] or name     # bridge:ENVIRONMENT@NAME: some environments serve several checkpoints
     bare = name.removeprefix("api:").partition("@http")[0]
     try: return families.find(bare)
     except UnsafError: return None

@@ -73,9 +73,9 @@ TESTBED = Profile(
 
 # %% ../../nbs/85a_plans.ipynb #f6fe93d0
 def _address(name: str) -> str:
-    "What `unsaf.load` takes for a name of the paper; `bridge:...` where an address has to be given."
+    "What `unsaf.load` takes for a name of the paper; `bridge:ENVIRONMENT@NAME` where an address has to be given."
     known = families.find(name)
-    return known.load or f"bridge:{known.bridge}"
+    return known.load or f"bridge:{known.bridge}@{name}"
 
 _OPEN = ("LLaVA-7B", "mPLUG-Owl-7B", "Qwen-VL-Chat-7B", "MiniCPM-8B", "InternVL2-8B")
 _PRINTED = (*_OPEN, "LLaVA-13B", "InternVL3-8B", "Qwen-VL-7B", "InternVL3-14B", "GPT-4o", "Moonshot-v1", "GLM-4V-Plus", "Qwen2-VL-7B", "Qwen2.5-VL-Instruct-7B",

@@ -238,11 +238,10 @@ def make_student(s: Student, store: "str | Path") -> dict:
 # %% ../../nbs/85_units.ipynb #cd95619e
 def _at_hand(name: str) -> Any:
     "The model, loaded; raises `UnsafError` for one that needs a server and has no address yet."
-    kind, _, environment = name.partition(":")
-    if kind != "bridge": return load(name)
-    served = ", ".join(row.name for row in families.KNOWN if row.route == "legacy" and row.bridge == environment)
-    raise UnsafError(f"{served or environment} needs an environment of its own and a server: start `unsaf bridge {environment}` (unsaf models tells how), "
-                     "then give its address, as in -p models '{\"NAME\": \"api:NAME@http://HOST:PORT/v1\"}'")
+    if not name.startswith("bridge:"): return load(name)
+    environment, _, who = name.removeprefix("bridge:").partition("@")
+    raise UnsafError(f"{who or environment} needs an environment of its own and a server: start `unsaf bridge {environment}` (unsaf models tells how), "
+                     f"then give its address, as in -p models '{{\"{who or environment}\": \"api:NAME@http://HOST:PORT/v1\"}}'")
 
 def model_of(unit: Unit, store: "str | Path") -> Any:
     "The model of a unit, loaded; a student with its adapter. Raises `UnsafError` where there is none."
