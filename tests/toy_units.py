@@ -13,6 +13,8 @@ class Toy:
     gpus: int = 0
     how: str = "well"          # well, fails, breaks, dies, slowly
     kind = "toy"
+    names = ()                 # nothing has to be at hand
+    data = ""
 
     @property
     def title(self): return f"toy {self.key}"

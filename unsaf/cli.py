@@ -10,7 +10,7 @@ import json, sys
 from pathlib import Path
 from typing import Annotated, Any, Optional
 import typer
-from . import __version__, cli_probes
+from . import __version__, cli_probes, cli_reproduce
 from .cli_distill import app as distill
 from .core import UnsafError, write_file
 
@@ -33,6 +33,7 @@ app = typer.Typer(cls=_Lines, no_args_is_help=True, add_completion=False, rich_m
                   pretty_exceptions_enable=False,
                   epilog="Start with:  unsaf demo")
 app.add_typer(distill, name="distill")
+cli_reproduce.add_to(app)
 
 def _version(asked: bool) -> None:
     if asked:

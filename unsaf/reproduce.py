@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from . import __version__
 from .core import UnsafError, fingerprint, to_json, write_file
+from .paper.at_hand import lacking
 from .paper.estimates import with_needs
 from .paper.notebooks import execute, parameters_of, unknown
 from .paper.units import done, run_unit
@@ -217,6 +218,13 @@ class _Progress:
                  + (f": {how.error}" if how.error else ""))
 
 # %% ../nbs/90_reproduce.ipynb #ffdd345e
+def _refused(job: Job, found: Run, kept: Callable) -> bool:
+    "Whether a model or data set of a notebook is not at hand; then none of its units is begun, and one line says why."
+    why = lacking(unit for unit in job.units if not kept(unit, job.store))
+    if not why: return False
+    found.rows.append(Line("notebook", job.name, "not run", error=why[0] + (f" (and {len(why) - 1} more are not at hand)" if len(why) > 1 else "")))
+    return True
+
 def reproduce(
     wanted: Sequence[Job],
     machine: Any,                              # Workers or Cluster
@@ -231,6 +239,8 @@ def reproduce(
     for job in wanted:
         if not force and finished(job): found.rows.append(Line("notebook", job.name, "kept", where=str(job.executed)))
         else: todo.append(job)
+    todo = [job for job in todo if not _refused(job, found, kept)]
+    if lost := found.of("not run"): say(f"not run, something is not at hand (see the end): {', '.join(r.name for r in lost)}")
     if old := found.of("kept"): say(f"kept, nothing has changed since: {', '.join(r.name for r in old)}")
     for job in todo: job.stamp.unlink(missing_ok=True)
     made = tasks(todo, run, kept)

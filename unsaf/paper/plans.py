@@ -42,7 +42,7 @@ UND, BASELINES = ("UnD-QA", "UnD-IQ", "UnD-Joint"), ("MM-UPD", "UNK-VQA (BY)", "
 RATIOS = (1 / 8, 1 / 6, 1 / 4, 1 / 2, 2 / 3, 2.0, 3.0, 8.0)      # Table 8 prints 0.12 to 8.00
 _BOTH, _TAUGHT = ("MC", "OE"), dict(teachers=TEACHERS, students=STUDENTS)
 
-_SUFFIXES = dict(models=("tiny-s", "tiny-m", "tiny-l", "tiny-student"), data=("plain",), settings=_BOTH, suffixes=("audacity", "timidity"))
+_SUFFIXES = dict(models=TINY, data=("plain",), settings=_BOTH, suffixes=("audacity", "timidity"))
 _TUNED = dict(pairs=(("tiny-m", "tiny-m-base", "tiny-m"),), data=("plain", "textured"), settings=("OE",))
 _POOL = dict(models=TINY, data=("plain",), settings=_BOTH, n=300)
 _CURVE = dict(_POOL, n_bench=800, sizes=(25, 50, 100, 200, 400), draws=5)
@@ -59,7 +59,7 @@ TESTBED = Profile(
         table08=dict(_POOL, ratios=RATIOS, draws=100),
         table09=dict(_TAUGHT, arms=UND, data=("plain",), settings=("OE",), bench_data=("textured",), bench_settings=("oe",), benchmarks="calibration"),
         table10=dict(_TAUGHT, arms=UND, bench_data=("textured", "sketch", "cluttered"), bench_settings=("oe", "oe", "mc"), benchmarks="accuracy", tie=.005),
-        table11=dict(models=("tiny-s", "tiny-m", "tiny-l", "tiny-student"), data=("plain",), settings=_BOTH, paraphrases=(0, 1, 2, 3)),
+        table11=dict(models=TINY, data=("plain",), settings=_BOTH, paraphrases=(0, 1, 2, 3)),
         table12=dict(_TAUGHT, arms=UND, bench_data=("textured", "sketch", "cluttered"), bench_settings=("oe", "oe", "mc"), benchmarks="accuracy"),
         table13=dict(_TAUGHT, arms=UND, data=("plain",), benchmarks="pope,chair"),
         fig01=dict(models=("tiny-m",), data=("plain",), settings=("OE",)),
@@ -182,6 +182,9 @@ def measured(p: Profile, c: Mapping) -> Plan:
 def _student(p: Profile, c: Mapping, teacher: str, student: str, arm: str, seed: int) -> "str | Student":
     if arm == "Baseline": return student
     taught = arm.startswith("UnD")
+    label = f"{student}, {arm}" + (f" by {teacher}" if taught else "")
+    for name in (f"{label}, seed {seed}", label):
+        if name in p.models: return name          # trained elsewhere: where it is served is among the addresses
     given = {name: c[name] for name in ("epochs", "recipe") if name in c} | ({"n": c["n_train"]} if "n_train" in c else {})
     answers = c.get("answers") or ("cot" if teacher in p.cot else "short")
     return Student(_load_name(p, student), arm, _load_name(p, teacher) if taught else "", k=c["k"], seed=seed, apart=p.apart,

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 from ..core import UnsafError, write_file
 from . import ledger
+from .at_hand import refuse
 from .plans import BUILDERS, PROFILES, Plan, Profile, choices
 from .published import beside
 from .units import Unit, done, run_unit
@@ -45,6 +46,7 @@ class Study:
 
     def run(self, say: Callable[[str], Any] = print) -> "Study":
         "Run what is not finished, read the rest; raises `UnsafError` where a model or a data set is not at hand."
+        refuse([unit for unit in self.units() if unit not in self.results and not done(unit, self.store)], self.name)
         for unit in self.units():
             if unit not in self.results: self.results[unit] = run_unit(unit, self.store, say)
         return self
@@ -114,18 +116,16 @@ def open_study(
     profile: str = "testbed",                      # or paper
     out: "str | Path | None" = None,               # figures/PROFILE where None
     store: "str | Path" = "runs/reproduce",
-    models: Any = None,                            # names, or {name: address}
-    data: Any = None,                              # names, or {name: address}
-    **changes: Any,                                # of the choices: n, n_bench, k, seeds, settings, students, arms, ...
+    addresses: "Mapping[str, str] | None" = None,  # name -> what `unsaf.load` or `unsaf.images` takes, instead of the profile's
+    **changes: Any,                                # of the choices: models, data, settings, n, n_bench, k, seeds, students, arms, ...
 ) -> Study:
     "A study, not yet run. Raises `UnsafError` for an unknown profile or notebook, or a change that the notebook does not have."
     if profile not in PROFILES: raise UnsafError(f"profile {profile!r} is unknown: use {' or '.join(PROFILES)}")
+    if not isinstance(addresses or {}, Mapping): raise UnsafError(f"addresses = {addresses!r}: give a dict, as in {{'Qwen-VL-Chat-7B': 'api:...'}}")
     p = PROFILES[profile]
-    p, models = _placed(p, "models", models)
-    p, data = _placed(p, "data", data)
-    changed = {**changes, **{what: value for what, value in (("models", models), ("data", data)) if value is not None}}
+    p = replace(p, models={**p.models, **(addresses or {})}, data={**p.data, **(addresses or {})})
     if name == "audit": return Study(name, p, {}, {}, Path(out or f"figures/{profile}"), Path(store))
-    c = choices(p, name, **{what: _listed(what, value) for what, value in changed.items()})
+    c = choices(p, name, **{what: _listed(what, value) for what, value in changes.items()})
     for what in ("n", "n_bench", "k", "draws"):
         if what in c and (isinstance(c[what], bool) or not isinstance(c[what], int) or c[what] < 1):
             raise UnsafError(f"{what} = {c[what]!r}: give a whole number, 1 or more")
@@ -140,8 +140,3 @@ def _listed(what: str, value: Any) -> Any:
     if what != "settings" or value is None: return value
     if odd := [s for s in value if str(s).upper() not in ("MC", "OE")]: raise UnsafError(f"setting {odd[0]!r} is unknown: use MC, OE or both")
     return tuple(str(s).upper() for s in value)
-
-def _placed(p: Profile, what: str, given: Any) -> tuple[Profile, Any]:
-    "The profile with addresses out of a dict, and what is chosen: a list as it is, nothing for a dict."
-    if not isinstance(given, Mapping): return p, given
-    return replace(p, **{what: {**getattr(p, what), **given}}), None

@@ -192,7 +192,7 @@ def _read_bench(folder: Path, unit: Unit) -> Bench:
 # %% ../../nbs/85_units.ipynb #1507fe48
 def _ask_teacher(unit: Unit, folder: Path) -> None:
     from unsaf.distill.data import teach
-    data = teach(_at_hand(unit.model), unit.data, unit.n, unit.k, unit.setting, dict(unit.options)["answers"], store=folder, seed=unit.seed, progress=False)
+    data = teach(load(unit.model), unit.data, unit.n, unit.k, unit.setting, dict(unit.options)["answers"], store=folder, seed=unit.seed, progress=False)
     data.save(folder, parquet=False)
     _write(folder, {}, dict(unit=unit.to_dict(), questions=len(data.iq), answers=len(data.qa), left_out=len(data.left_out), hash=data.hash))
 
@@ -207,7 +207,7 @@ def _lessons(s: Student, store: "str | Path", apart: list) -> Any:
 # %% ../../nbs/85_units.ipynb #a8d09593
 def _records(s: Student, store: "str | Path", apart: list) -> list:
     from unsaf.distill import curricula
-    template = _at_hand(s.base).template
+    template = load(s.base).template
     if s.arm.startswith("UnD"):
         data = _lessons(s, store, apart)
         strategy, _, k = s.arm.removeprefix("UnD-").lower().partition(" k=")
@@ -228,6 +228,9 @@ def make_student(s: Student, store: "str | Path") -> dict:
     "Train `s` from what its teacher's unit holds, or find it on the shelf store/adapters: {adapter, records}, or {why} where no record came of it."
     from unsaf.distill.adapters import adapter, annotate
     from unsaf.distill.recipes import recipe_of
+    if s.base.startswith(("api:", "bridge:")):
+        raise UnsafError(f"{s.label}: {s.base} is behind a server and cannot be trained from here: write its records with `unsaf distill export`, "
+                         "train it where its code runs, serve it, and give its address, as in -p addresses '{\"STUDENT, ARM by TEACHER\": \"api:NAME@http://HOST:PORT/v1\"}'")
     apart = [image_set(data, n=n, seed=seed) for data, n, seed in s.apart]
     records = _records(s, store, apart)
     if not records: return dict(adapter="", records=0, why=f"{s.label}: no record came of the teacher's data")
@@ -236,20 +239,13 @@ def make_student(s: Student, store: "str | Path") -> dict:
     return dict(adapter=path.name, records=len(records), why="")
 
 # %% ../../nbs/85_units.ipynb #cd95619e
-def _at_hand(name: str) -> Any:
-    "The model, loaded; raises `UnsafError` for one that needs a server and has no address yet."
-    if not name.startswith("bridge:"): return load(name)
-    environment, _, who = name.removeprefix("bridge:").partition("@")
-    raise UnsafError(f"{who or environment} needs an environment of its own and a server: start `unsaf bridge {environment}` (unsaf models tells how), "
-                     f"then give its address, as in -p models '{{\"{who or environment}\": \"api:NAME@http://HOST:PORT/v1\"}}'")
-
 def model_of(unit: Unit, store: "str | Path") -> Any:
     "The model of a unit, loaded; a student with its adapter. Raises `UnsafError` where there is none."
     options = dict(unit.options)
     if isinstance(unit.model, Student):
         made = _facts(home(Unit("student", unit.model), store))
         model = load(unit.model.base, adapter=Path(store)/"adapters"/made["adapter"])
-    else: model = _at_hand(unit.model)
+    else: model = load(unit.model)
     return intervene(model, options.get("intervention", "none"))
 
 @dataclass(frozen=True)
