@@ -7,7 +7,8 @@ import scipy.stats
 from unsaf.core import UnsafError
 from unsaf.metrics.calibration import brier, ece, ice, macro_ce, mce
 from unsaf.metrics.pressure import consistency, misleading_rate
-from unsaf.paper.studies import (CURVE, STATISTICS, curve, distribution, flat, footrules, matrix, rank_samples, ratios, rows_of, statistic, units, wilson)
+from unsaf.paper.statistics import STATISTICS, rows_of, statistic, units
+from unsaf.paper.studies import CURVE, curve, distribution, flat, footrules, matrix, rank_samples, ratios, wilson
 from unsaf.paper.units import Missing, Unit, run_unit
 
 RATIOS = (1 / 8, 1 / 6, 1 / 4, 1 / 2, 2 / 3, 2, 3, 8)

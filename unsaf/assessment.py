@@ -69,7 +69,8 @@ _version = lru_cache(64)(prompts.version)     # it is the same for all requests 
 def question_request(picture: Picture, answerable: bool, plan: Plan) -> Request:
     "UnQ-Gen: ask for `plan.k` questions of one class (paper, J.1)."
     options = dict(layout=plan.layout, paraphrase=plan.paraphrase)
-    return Request(prompts.gen_parts(picture, plan.setting, answerable, plan.k, **options), system=prompts.system_message(plan.template, "generate"),
+    asked = prompts.in_roles(prompts.gen_parts(picture, plan.setting, answerable, plan.k, **options), plan.template)
+    return Request(asked, system=prompts.system_message(plan.template, "generate"),
                    max_tokens=plan.question_tokens, temperature=plan.temperature, seed=_seed(plan, picture.digest, answerable),
                    template=_version("generate", plan.setting, answerable, template=plan.template, **options))
 
@@ -79,7 +80,7 @@ def answer_request(picture: Picture, question: Question, plan: Plan) -> Request:
     options = dict(layout=plan.layout, suffix=plan.suffix, paraphrase=plan.paraphrase, template=plan.template)
     letters = tuple("ABCD"[:len(question.options)])
     cot = plan.template == "gpt"
-    return Request(prompts.answer_parts(picture, question, **options), system=prompts.system_message(plan.template, "answer"),
+    return Request(prompts.in_roles(prompts.answer_parts(picture, question, **options), plan.template), system=prompts.system_message(plan.template, "answer"),
                    max_tokens=max(plan.answer_tokens, 512) if cot else plan.answer_tokens,
                    temperature=plan.temperature, seed=_seed(plan, picture.digest, question.text, question.options), decide=plan.answer_mode == "logit",
                    candidates=() if cot else (*letters, "unanswerable"),
@@ -253,7 +254,7 @@ def assess(
     store: Store | str | Path | None = None,   # a run folder; None keeps replies in memory only
     *, n: int | None = None,              # how many pictures, where `images` is a name
     seed: int = 0,                        # chooses the pictures; seeds sampling where temperature > 0
-    template: str = "auto",               # system message: auto, none, llava, qwen, gpt
+    template: str = "auto",               # system message: auto, none, llava, qwen, gpt; or llava-roles
     block: int = 32,                      # pictures that go through both stages together
     progress: bool | None = None,         # None: where somebody watches
     **options: Any,                       # further fields of `Plan`

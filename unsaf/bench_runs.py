@@ -37,6 +37,8 @@ class BenchPlan:
     k: int = 5                     # other wordings a question, for CU
     rule: str = "auto"             # of open answers; auto: vqa from four annotators on, else value
     rules: str = "strict"          # how yes and no are read
+    confidence: str = "normalised" # for calibration: normalised (over the options; by length for open answers) or raw (the product of the tokens)
+    right_from: float = .5         # for calibration: the credit from which an answer is right
     caption: str = "detail"        # which of the two prompts for a description
     answer_tokens: int = 64        # cap of an answer
     text_tokens: int = 512         # cap of a description, or of a list of wordings
@@ -49,6 +51,8 @@ class BenchPlan:
         _one_of("rule", self.rule, ("auto", *OPEN_RULES))
         _one_of("rules", self.rules, RULES)
         _one_of("caption", self.caption, ("detail", "short"))
+        _one_of("confidence", self.confidence, ("normalised", "raw"))
+        if not 0 < self.right_from <= 1: raise UnsafError(f"right_from = {self.right_from!r}: credits lie in 0 to 1; give a share above 0")
         counted = dict(k=self.k, answer_tokens=self.answer_tokens, text_tokens=self.text_tokens) | ({} if self.n is None else {"n": self.n})
         for name, value in counted.items():
             if isinstance(value, bool) or not isinstance(value, int) or value < 1: raise UnsafError(f"{name} = {value!r}: give a whole number, 1 or more")
@@ -195,14 +199,14 @@ def plain_request(sample: Sample, plan: BenchPlan) -> Request:
 
 _NO_CONFIDENCE = dict(confidence=None, raw=None, mass=None, no_confidence="")
 
-def confidence(sample: Sample, reply: Reply, answer: str | None) -> dict:
-    "Columns confidence, raw, mass and no_confidence of a reply that is an answer."
+def confidence(sample: Sample, reply: Reply, answer: str | None, kind: str = "normalised") -> dict:
+    "Columns confidence (of this kind), raw, mass and no_confidence of a reply that is an answer."
     try:
         if not sample.options:
             both = answer_confidence(reply)
-            return dict(confidence=both.length_normalised, raw=both.product, mass=None, no_confidence="")
+            return dict(confidence=both.product if kind == "raw" else both.length_normalised, raw=both.product, mass=None, no_confidence="")
         share = choice_confidence(reply, answer, LETTERS[:len(sample.options)])
-        return dict(confidence=share.renormalised, raw=share.raw, mass=share.mass, no_confidence="")
+        return dict(confidence=share.raw if kind == "raw" else share.renormalised, raw=share.raw, mass=share.mass, no_confidence="")
     except ModelError as e: return {**_NO_CONFIDENCE, "no_confidence": str(e)}
 
 # %% ../nbs/61a_bench_runs.ipynb #ad7a822e
@@ -227,9 +231,9 @@ def accuracy_items(run: Run, parts: Parts) -> pd.DataFrame:
             result = _credited(samples, replies, run.plan)
             for i, (s, r) in enumerate(zip(samples, replies)):
                 outcome, answer = read_answer(s, r)
-                sure = confidence(s, r, answer) if outcome is Outcome.ANSWERED and not offer else _NO_CONFIDENCE
+                sure = confidence(s, r, answer, run.plan.confidence) if outcome is Outcome.ANSWERED and not offer else _NO_CONFIDENCE
                 rows.append(item_row(part, i, s, r, outcome, answer, offered=offer, gold=json.dumps(s.answers, ensure_ascii=False),
-                                     rule=result.rule, credit=result.credits[i], **sure))
+                                     rule=result.rule, credit=result.credits[i], kind=run.plan.confidence, right_from=run.plan.right_from, **sure))
     return pd.DataFrame(rows)
 
 # %% ../nbs/61a_bench_runs.ipynb #c1564592

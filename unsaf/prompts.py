@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['GEN_MC_UNANSWERABLE', 'GEN_MC_ANSWERABLE', 'GEN_OE_UNANSWERABLE', 'GEN_OE_ANSWERABLE', 'ANSWER_MC', 'ANSWER_OE',
-           'FAMILY', 'SUFFIX', 'SYSTEM', 'PARAPHRASES', 'LAYOUTS', 'system_message', 'wording', 'gen_parts',
-           'answer_parts', 'version']
+           'FAMILY', 'SUFFIX', 'SYSTEM', 'ROLES', 'PARAPHRASES', 'LAYOUTS', 'system_message', 'in_roles', 'wording',
+           'gen_parts', 'answer_parts', 'version']
 
 # %% ../nbs/20_prompts.ipynb #ea1e0413
 import re
@@ -134,7 +134,8 @@ Output Format:
 unanswerable or [answer letter or short phrase]"""}
 
 # %% ../nbs/20_prompts.ipynb #ef249790
-SYSTEM = {"none": ""} | {name: text.split("\n")[1].removeprefix("<|im_start|> ") for name, text in FAMILY.items()}
+SYSTEM = {"none": "", "llava-roles": ""} | {name: text.split("\n")[1].removeprefix("<|im_start|> ") for name, text in FAMILY.items()}
+ROLES = {"llava-roles": (f"{SYSTEM['llava']}\nUSER: ", "\nASSISTANT:")}
 
 def _pick(what: str, value: object, allowed: "dict | tuple") -> None:
     if value not in allowed: raise UnsafError(f"{what} {value!r} is unknown: use one of {', '.join(map(str, allowed))}")
@@ -144,6 +145,13 @@ def system_message(template: str = "none", stage: str = "answer") -> str:
     _pick("template", template, SYSTEM)
     _pick("stage", stage, ("generate", "answer"))
     return SYSTEM["llava" if (template, stage) == ("gpt", "generate") else template]
+
+def in_roles(parts: tuple["str | Picture", ...], template: str) -> tuple["str | Picture", ...]:
+    "The user's turn with the roles of a template written around it, where it has such."
+    if template not in ROLES: return parts
+    head, tail = ROLES[template]
+    first = (head + parts[0], *parts[1:]) if isinstance(parts[0], str) else (head, *parts)
+    return (*first[:-1], first[-1] + tail) if isinstance(first[-1], str) else (*first, tail)
 
 # %% ../nbs/20_prompts.ipynb #d8eb5dbb
 _GEN = {("mc", False): GEN_MC_UNANSWERABLE, ("mc", True): GEN_MC_ANSWERABLE,
@@ -342,4 +350,5 @@ def version(stage: str, setting: "str | Setting", answerable: bool = True, *, la
     else:
         _pick("stage", stage, ("generate", "answer"))
         text = _answer_text(setting, suffix, paraphrase, template)
-    return fingerprint(_lay(text, layout), system_message(template, stage))[:12]
+    head, tail = ROLES.get(template, ("", ""))
+    return fingerprint(head + _lay(text, layout) + tail, system_message(template, stage))[:12]

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from ..assessment import Assessment
 from ..bench import Bench
-from ..bench_scores import RIGHT, spans
+from ..bench_scores import is_right, spans
 from ..core import Outcome
 from ..metrics.awareness import scorer
 from ..metrics.calibration import _bin_of
@@ -203,7 +203,7 @@ _BINS = 15
 def _calibration(rows: pd.DataFrame) -> np.ndarray:
     "For each item: confidence minus right in its bin, 1, and the squared gap; all 0 where there is no confident answer."
     has = ((rows["outcome"] == Outcome.ANSWERED) & rows["confidence"].notna()).to_numpy()
-    p, y = np.clip(rows["confidence"].astype(float).to_numpy()[has], 0, 1), (rows["credit"].astype(float).to_numpy()[has] >= RIGHT).astype(float)
+    p, y = np.clip(rows["confidence"].astype(float).to_numpy()[has], 0, 1), is_right(rows)[has].astype(float)
     out = np.zeros((len(rows), _BINS + 2))
     out[np.flatnonzero(has), _bin_of(p, np.arange(_BINS + 1) / _BINS, "right")] = p - y
     out[has, -2:] = np.stack([np.ones(len(p)), (p - y) ** 2], axis=1)

@@ -80,6 +80,9 @@ def distillation(study: Study, table: pd.DataFrame) -> list[Entry]:
            better("UnD-Joint raises UnF1 over the untuned student", "UnD-Joint", "Baseline"),
            unchanged(study, "UnD-QA offers little benefit: its UnF1 is no more than 0.02 above the untuned student's",
                      printed_gap(t, "UnD-QA", "Baseline", "UnF1"), versus("UnD-QA", "Baseline"), .02, -1)]
+    if "UnD-IQ k=1" in study.choices["arms"]:
+        out.append(direction(study, "(ours) UnD-IQ with the questions of a picture in one record is better than with one question a record", "not stated which",
+                             versus("UnD-IQ", "UnD-IQ k=1")))
     others = [name for name in ("MM-UPD", "UNK-VQA (BY)", "UNK-VQA (OE)") if name in study.choices["arms"]]
     return [*out, *(better(f"UnD-IQ outperforms {name} in UnF1", "UnD-IQ", name) for name in others), *_pools(study)]
 
@@ -219,8 +222,9 @@ def _printed_suffix(kind: "str | None", metric: str, setting: str) -> str:
 
 # %% ../../nbs/87_claims.ipynb #82f54b95
 def _largest(table: pd.DataFrame, keys: Sequence[str], metric: str) -> pd.Series:
-    "Largest less smallest value of a metric for each key."
-    return table[table["metric"] == metric].dropna(subset="value").groupby(list(keys), sort=False)["value"].agg(lambda v: v.max() - v.min())
+    "Largest less smallest value of a metric for each key that has two values or more."
+    found = table[table["metric"] == metric].dropna(subset="value").groupby(list(keys), sort=False)["value"]
+    return found.agg(lambda v: v.max() - v.min())[found.size() > 1]
 
 def ratio_invariance(study: Study, table: pd.DataFrame) -> list[Entry]:
     "Table 8: UnF1 does not move with the class ratio. On counts it must; on class rates it cannot."

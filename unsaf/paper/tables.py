@@ -81,7 +81,7 @@ def benched(runs: Sequence[Any], benchmark: str, part: str, metric: str, scale: 
     "value, low, high, n, images, seeds, why of one number of the benchmarks of all seeds; `scale`: 100 for percent."
     rows, lost = [], []
     for r in runs:
-        hit = None if isinstance(r, Missing) else r.table[(r.table["benchmark"] == benchmark) & (r.table["part"] == part) & (r.table["metric"] == metric)]
+        hit = None if isinstance(r, Missing) else _row(r.table, benchmark, part, metric)
         if hit is None or not len(hit) or np.isnan(hit["value"].iloc[0]): lost.append(_no_number(r, benchmark, part, metric))
         else: rows.append(hit.iloc[0])
     about = dict(n=int(sum(r["n"] for r in rows)), images=int(sum(r["images"] for r in rows)), seeds=len(rows), why="; ".join(dict.fromkeys(lost)))
@@ -92,6 +92,12 @@ def benched(runs: Sequence[Any], benchmark: str, part: str, metric: str, scale: 
         half = np.sqrt(sum((r["high"] - r["low"]) ** 2 for r in rows)) / 2 / len(rows)
         low, high = value - half, value + half
     return dict(value=value * scale, low=low * scale, high=high * scale, **about)
+
+def _row(table: pd.DataFrame, benchmark: str, part: str, metric: str) -> pd.DataFrame:
+    "The row of a number; the share of abstentions is read off the row of the accuracy."
+    known = "accuracy" if metric == "abstained" else metric
+    hit = table[(table["benchmark"] == benchmark) & (table["part"] == part) & (table["metric"] == known)]
+    return hit.assign(value=hit["abstained"] / hit["replies"], low=np.nan, high=np.nan) if metric == "abstained" else hit
 
 def _no_number(run: Any, benchmark: str, part: str, metric: str) -> str:
     if isinstance(run, Missing): return run.why
@@ -108,7 +114,9 @@ def _frame(rows: Sequence[Mapping], printed: Sequence[str]) -> pd.DataFrame:
 
 def main_table(study: Study) -> pd.DataFrame:
     "Table 4: model, dataset, setting."
-    return _frame([dict(model=m, dataset=d, setting=s, **row) for (m, d, s), runs in study.over().items() for row in scored(runs)], ("A", "T", "UnF1"))
+    equal = bool(study.choices.get("equal"))
+    rows = [dict(model=m, dataset=d, setting=s, **row) for (m, d, s), runs in study.over().items() for row in scored(runs, equal=equal)]
+    return _frame(rows, ("A", "T", "UnF1"))
 
 def tuning_table(study: Study) -> pd.DataFrame:
     "Table 5: a pair of one family, pretrained and instruction-tuned."
@@ -171,7 +179,8 @@ def student_table(study: Study) -> pd.DataFrame:
     rows = []
     for pool in ("", "base", "teacher", "own"):
         for (t, s, arm, d, setting), runs in study.over(pool).items():
-            rows += [dict(teacher=t, student=s, strategy=arm, dataset=d, setting=setting, pool=pool or "own", in_paper=not pool, **row) for row in scored(runs)]
+            rows += [dict(teacher=t, student=s, strategy=arm, dataset=d, setting=setting, pool=pool or "own", in_paper=not pool, **row)
+                     for row in scored(runs, equal=bool(study.choices.get("equal")))]
     return _frame(rows, ("UnF1",) if study.name == "table07" else ("A", "T", "UnF1"))
 
 def ece_table(study: Study) -> pd.DataFrame:
@@ -191,7 +200,8 @@ def accuracy_table(study: Study) -> pd.DataFrame:
     rows = [dict(teacher=t, student=s, strategy=arm, dataset=d, setting=settings[d].upper(), metric=name, unit="percent",
                  **benched(runs, "accuracy", part, metric, 100))
             for (t, s, arm, d), runs in study.over("bench").items()
-            for name, part, metric in (("accuracy", settings[d], "accuracy"), ("accuracy, abstention offered", f"{settings[d]}, offered", "accuracy"))]
+            for name, part, metric in (("accuracy", settings[d], "accuracy"), ("accuracy, abstention offered", f"{settings[d]}, offered", "accuracy"),
+                                       ("abstained", settings[d], "abstained"), ("abstained, abstention offered", f"{settings[d]}, offered", "abstained"))]
     return _frame(rows, ("accuracy",))
 
 def tally_table(study: Study) -> pd.DataFrame:

@@ -205,24 +205,28 @@ def _lessons(s: Student, store: "str | Path", apart: list) -> Any:
     return data
 
 # %% ../../nbs/85_units.ipynb #a8d09593
-def _records(s: Student, store: "str | Path", apart: list) -> list:
+def _records(s: Student, store: "str | Path", apart: list) -> tuple[list, str]:
+    "The records of a student, or none and why."
     from unsaf.distill import curricula
     template = load(s.base).template
     if s.arm.startswith("UnD"):
         data = _lessons(s, store, apart)
         strategy, _, k = s.arm.removeprefix("UnD-").lower().partition(" k=")
-        return curricula.curriculum(data, strategy, int(k or s.k), s.seed, template=template)
+        have = dict(iq=len(data.iq), qa=len(data.qa), joint=min(len(data.iq), len(data.qa)))[strategy]
+        kind = "question" if strategy == "iq" else "answer"
+        if not have: return [], f"{s.label}: no legible {kind} among what the teacher wrote ({len(data.left_out)} left out)"
+        return curricula.curriculum(data, strategy, int(k or s.k), s.seed, template=template), ""
     name, labels = s.arm.partition(" ")[0].lower(), "by" if "(BY)" in s.arm else "oe"
     many = s.n * 2 * s.k
     if s.data.startswith("scenes"):
         domain = s.data.partition(":")[2] or "plain"
-        return curricula.baseline_scenes(name, many, 2000 + s.seed, labels, domain, exclude=apart, template=template)
+        return curricula.baseline_scenes(name, many, 2000 + s.seed, labels, domain, exclude=apart, template=template), ""
     from unsaf.data.sources import folder_of
     from unsaf.data.benchmarks import BENCHMARKS
     folder = folder_of(BENCHMARKS[name])
-    if not folder: raise UnsafError(f"{s.arm}: no copy of {name} is at hand: put it into $UNSAF_DATA/{name}")
-    if name == "unk-vqa": return curricula.unk_vqa(folder, labels, n=many, seed=s.seed, exclude=apart, template=template)
-    return curricula.mm_upd(folder, n=many, seed=s.seed, exclude=apart)
+    if not folder: return [], f"{s.arm}: no copy of {name} is at hand: put it into $UNSAF_DATA/{name}"
+    if name == "unk-vqa": return curricula.unk_vqa(folder, labels, n=many, seed=s.seed, exclude=apart, template=template), ""
+    return curricula.mm_upd(folder, n=many, seed=s.seed, exclude=apart), ""
 
 def make_student(s: Student, store: "str | Path") -> dict:
     "Train `s` from what its teacher's unit holds, or find it on the shelf store/adapters: {adapter, records}, or {why} where no record came of it."
@@ -230,10 +234,11 @@ def make_student(s: Student, store: "str | Path") -> dict:
     from unsaf.distill.recipes import recipe_of
     if s.base.startswith(("api:", "bridge:")):
         raise UnsafError(f"{s.label}: {s.base} is behind a server and cannot be trained from here: write its records with `unsaf distill export`, "
-                         "train it where its code runs, serve it, and give its address, as in -p addresses '{\"STUDENT, ARM by TEACHER\": \"api:NAME@http://HOST:PORT/v1\"}'")
+                         "train it where its code runs, serve it, and give its address, as in -p addresses "
+                         "'{\"STUDENT, ARM by TEACHER\": \"api:NAME@http://HOST:PORT/v1\"}'")
     apart = [image_set(data, n=n, seed=seed) for data, n, seed in s.apart]
-    records = _records(s, store, apart)
-    if not records: return dict(adapter="", records=0, why=f"{s.label}: no record came of the teacher's data")
+    records, why = _records(s, store, apart)
+    if not records: return dict(adapter="", records=0, why=why or f"{s.label}: no record came of the data")
     path = adapter(s.base, records, replace(recipe_of(s.recipe), epochs=s.epochs, seed=s.seed), Path(store)/"adapters")
     annotate(path, arm=s.arm, teacher=s.teacher, records=len(records))
     return dict(adapter=path.name, records=len(records), why="")

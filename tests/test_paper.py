@@ -1,0 +1,211 @@
+"The paper's notebooks on the testbed, in small: all of them run, and what they leave is right, cell by cell."
+import json, subprocess, sys
+from pathlib import Path
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from unsaf.paper.ledger import BUILT_IN, NOT_RUN, read
+from unsaf.paper.profiles import NOTEBOOKS, open_study
+from unsaf.paper.published import keys_of
+from unsaf.paper.units import home
+
+root = Path(__file__).resolve().parent.parent
+SMALL = dict(models='["tiny-s", "tiny-m", "tiny-m-base"]', teachers='["tiny-m"]', students='["tiny-student"]', arms='["UnD-QA", "UnD-IQ", "UnD-Joint"]',
+             n=6, k=2, n_bench=10, n_train=8, epochs=4, sizes="[4, 8]", draws=5)
+GIVEN = dict(models=["tiny-s", "tiny-m", "tiny-m-base"], teachers=["tiny-m"], students=["tiny-student"], arms=["UnD-QA", "UnD-IQ", "UnD-Joint"],
+             n=6, k=2, n_bench=10, n_train=8, epochs=4, sizes=[4, 8], draws=5)
+
+
+def unsaf(*words, cwd): return subprocess.run([Path(sys.executable).parent/"unsaf", *words], cwd=cwd, capture_output=True, text=True, timeout=570)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    "All notebooks by the command, two at a time, from a folder of its own."
+    cwd = tmp_path_factory.mktemp("paper")
+    found = unsaf("reproduce", "all", "--workers", "2", *(w for name, value in SMALL.items() for w in ("-p", f"{name}={value}")), cwd=cwd)
+    assert found.returncode == 0, found.stdout[-3000:] + found.stderr[-3000:]
+    return cwd, found.stdout
+
+
+@pytest.fixture(scope="module")
+def out(run): return run[0]/"figures"/"testbed"
+
+
+def table(out, name): return pd.read_csv(out/f"{name}.csv", keep_default_na=False, na_values=["", "nan"])
+
+
+def study(run, name):
+    from unsaf.paper.plans import PROFILES, choices
+    known = choices(PROFILES["testbed"], name)
+    given = {what: value for what, value in GIVEN.items() if what in known or (what in ("n_train", "epochs") and "students" in known)}
+    return open_study(name, store=run[0]/"runs"/"reproduce", out=run[0]/"figures"/"testbed", **given)
+
+
+def replies(run, unit): return pd.read_json(home(unit, run[0]/"runs"/"reproduce")/"table.jsonl", lines=True)
+
+
+def test_every_notebook_runs_and_leaves_its_files(run, out):
+    assert f"notebooks: {len(NOTEBOOKS)} done" in run[1]
+    pictures = set(NOTEBOOKS) - {"table03", "audit"}
+    for name in NOTEBOOKS:
+        assert (out/"ledger"/f"{name}.json").is_file() and (name == "audit" or len(table(out, name)))
+        executed = nbformat.read(run[0]/"runs"/"reproduce"/"notebooks"/f"{name}.ipynb", 4)
+        assert len(executed.cells) <= 21 and not any(o.output_type == "error" for c in executed.cells for o in c.get("outputs", []))
+    for name in pictures: assert (out/f"{name}.png").stat().st_size > 5000 and (out/f"{name}.svg").stat().st_size > 5000
+
+
+def test_a_second_call_runs_nothing(run):
+    again = unsaf("reproduce", "all", *(w for name, value in SMALL.items() for w in ("-p", f"{name}={value}")), cwd=run[0])
+    assert again.returncode == 0 and f"notebooks: {len(NOTEBOOKS)} kept" in again.stdout and "unit" not in again.stdout.partition("notebooks:")[0]
+
+
+def test_tables_have_the_keys_of_the_published_ones(out):
+    for name in (n for n in NOTEBOOKS if n.startswith("table")):
+        assert set(keys_of(name)) <= set(table(out, name).columns), name
+
+
+def test_table04_is_what_the_replies_say(run, out):
+    "Audacity, timidity, UnF1 and J of every cell, counted anew from the kept rows."
+    found = table(out, "table04").set_index(["model", "dataset", "setting", "metric"])["value"]
+    for (m, d, s, seed), unit in study(run, "table04").plan.items():
+        cells = replies(run, unit)["cell"].value_counts()
+        ta, fa, tu, fu = (int(cells.get(c, 0)) for c in ("TA", "FA", "TU", "FU"))
+        expected = dict(UnF1=2 * ta / (2 * ta + fa + fu), J=ta / (ta + fu) - fa / (fa + tu), T=ta / (ta + fu), always_answer=2 * (ta + fu) / (2 * (ta + fu) + fa + tu))
+        if ta + fa: expected["A"] = ta / (ta + fa)
+        for metric, value in expected.items(): assert found[m, d, s, metric] == pytest.approx(value, abs=1e-9), (m, d, s, metric)
+    assert len(found) == 3 * 3 * 2 * 10
+
+
+def test_a_model_that_always_answers_is_its_own_reference_line(out):
+    "tiny-m-base never abstains: J is 0, UnF1 that of always answering, and at a ratio r it is 2r/(2r+1) by hand."
+    base = table(out, "table04").query("model == 'tiny-m-base'").pivot(index=["dataset", "setting"], columns="metric", values="value")
+    assert (base["J"] == 0).all() and np.allclose(base["UnF1"], base["always_answer"])
+    ratios = table(out, "table08").query("model == 'tiny-m-base'").pivot(index=["setting", "ratio_answerable_to_unanswerable"], columns="metric", values="value")
+    assert np.allclose(ratios["UnF1"], ratios["always_answer"]) and np.allclose(ratios["UnF1_class"], 2 / 3) and np.allclose(ratios["J"], 0)
+    r = ratios.index.get_level_values(1).to_numpy(float)
+    assert np.abs(ratios["UnF1"] - 2 * r / (2 * r + 1)).max() < .06                    # whole questions
+    assert ratios.loc["OE", "UnF1"].is_monotonic_increasing
+
+
+def test_rates_of_a_class_sum_to_one(out):
+    t = table(out, "table06").fillna({"suffix": ""}).pivot(index=["model", "setting", "suffix"], columns="metric", values="value")
+    assert np.allclose(t["TA"] + t["FU"], 1) and np.allclose(t["FA"] + t["TU"], 1)
+    shares = table(out, "fig07").groupby(["student", "arm", "answerable"])["value"].sum()
+    assert np.allclose(shares, 1) and len(shares) == 4 * 2
+
+
+def test_figure4_is_the_difference_of_table5(out):
+    t = table(out, "table05").pivot(index=["dataset", "metric"], columns="variant", values="value")
+    names = {"audacity": "A", "timidity": "T", "UnF1": "UnF1", "J": "J"}
+    for r in table(out, "fig04").itertuples():
+        cell = t.loc[r.dataset, names[r.metric]]
+        assert r.difference == pytest.approx(cell["instruction-tuned"] - cell["pretrained"])
+
+
+def test_tables_10_and_12_agree_with_the_graded_answers(run, out):
+    "Accuracy is the mean credit; wins, ties and losses are counted by hand with half a point."
+    t = table(out, "table12").query("metric == 'accuracy'").set_index(["student", "strategy", "dataset"])["value"]
+    for (_, teacher, student, arm, d, seed), unit in study(run, "table12").plan.items():
+        items = pd.read_json(home(unit, run[0]/"runs"/"reproduce")/"items-accuracy.jsonl", lines=True)
+        assert t[student, arm, d] == pytest.approx(100 * items[~items["offered"]]["credit"].mean())
+    counts = table(out, "table10").set_index(["strategy", "dataset", "metric"])["value"]
+    for arm in GIVEN["arms"]:
+        for d in ("textured", "sketch", "cluttered"):
+            gain = t["tiny-student", arm, d] - t["tiny-student", "Baseline", d]
+            assert tuple(counts[arm, d, m] for m in ("win", "tie", "loss")) == (gain > .5 + 1e-9, abs(gain) <= .5 + 1e-9, gain < -.5 - 1e-9)
+
+
+def test_a_student_is_trained_once_and_read_everywhere(run, out):
+    shelf = [p for p in (run[0]/"runs"/"reproduce"/"adapters").iterdir() if p.is_dir() and not p.name.startswith(".")]
+    assert len(shelf) == 3
+    a, b = (table(out, name).query("metric == 'UnF1'") for name in ("table01", "table09"))
+    own = a[a["pool"] == "own"].set_index(["student", "strategy"])["value"]
+    for r in b.itertuples(): assert own[r.student, r.strategy] == pytest.approx(r.value)
+
+
+def test_hallucination_of_the_untuned_student_is_one_number(out):
+    two, thirteen = (table(out, n).query("strategy == 'Baseline'").set_index("metric")["value"] for n in ("table02", "table13"))
+    assert two.equals(thirteen) and {"POPE_F1", "CHAIRi", "CHAIR_F1"} <= set(two.index)
+
+
+def test_paraphrase_0_is_the_original(out):
+    t = table(out, "table11").set_index(["model", "setting", "stage", "prompt", "metric"])["value"]
+    main = table(out, "table04").query("dataset == 'plain'").set_index(["model", "setting", "metric"])["value"]
+    for m in GIVEN["models"]:
+        for s in ("MC", "OE"): assert t[m, s, "both", "original", "UnF1"] == main[m, s, "UnF1"]
+    assert {"both", "writing", "answering"} == set(t.index.get_level_values("stage"))
+
+
+def test_figure2_and_3(out):
+    d = table(out, "fig02")
+    assert ((d["distance"].dropna() >= 0) & (d["distance"].dropna() <= d.loc[d["distance"].notna(), "max"])).all() and d["models"].max() == 3
+    assert set(d.query("metric == 'MR'")["setting"]) == {"MC"} and {"UnF1", "Brier", "ICE", "MacroCE", "ECE", "MCE", "CU", "MR"} == set(d["metric"])
+    c = table(out, "fig03")
+    assert set(c["n"]) == {4, 8} and set(c["by"]) == {"questions", "images"} and {"UnF1 (MC)", "UnF1 (OE)", "ECE", "MR", "CU"} == set(c["metric"])
+    lost = c[(c["by"] == "images") & (c["n"] > c["population"])]
+    assert len(lost) and lost["mean"].isna().all() and lost["why"].str.contains("above the population").all()      # 6 pictures, 8 wanted: a gap with its reason
+
+
+def test_figure6_has_the_sizes_of_the_cards(out):
+    from unsaf import tiny
+    for r in table(out, "fig06").itertuples(): assert r.parameters == pytest.approx(tiny.card(r.model)["parameters"] / 1e9)
+
+
+def test_the_ledger_keeps_its_three_kinds_apart(run, out):
+    entries = read(out/"ledger")
+    assert {e.kind for e in entries} == {"cell", "claim", "audit"}
+    assert {e.profile for e in entries if e.kind == "audit"} == {"published"} and {e.profile for e in entries if e.kind != "audit"} == {"testbed"}
+    assert {e.verdict for e in entries if e.kind == "cell"} == {NOT_RUN}                # the paper has never seen these models
+    for name in ("table05", "table06", "table11", "fig06"):
+        assert {e.verdict for e in entries if e.kind == "claim" and e.of == name} <= {BUILT_IN, NOT_RUN}, name
+    assert all(e.why for e in entries if e.verdict in (BUILT_IN, NOT_RUN))
+    shown = unsaf("reproduce", "ledger", cwd=run[0])
+    assert shown.returncode == 0 and "UnD-IQ outperforms UnD-QA in UnF1" in shown.stdout and (out/"ledger.csv").is_file() and (out/"ledger.md").is_file()
+
+
+# ---------------------------------------------------------------- notebooks as they are shipped
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_is_short_and_defines_nothing(name):
+    book = nbformat.read(root/"nbs"/"paper"/f"{NOTEBOOKS[name]}.ipynb", 4)
+    source = [c.source for c in book.cells if c.cell_type == "code"]
+    assert len(book.cells) <= 20 and not any(line.startswith(("def ", "class ", "async ")) for s in source for line in s.splitlines())
+    assert book.cells[0].cell_type == "markdown" and "**The claim.**" in book.cells[0].source and "**How long" in book.cells[0].source
+    assert [c.metadata.get("tags") for c in book.cells].count(["parameters"]) == 1
+    assert not any(c.get("outputs") for c in book.cells)
+
+
+def test_no_paper_model_at_hand_is_one_line(tmp_path):
+    found = unsaf("reproduce", "fig01", "table05", "--profile", "paper", cwd=tmp_path)
+    assert found.returncode == 1 and "notebooks: 2 not run" in found.stdout
+    lines = [line for line in found.stdout.splitlines() if line.startswith("not run: table05")]
+    assert len(lines) == 1 and "unsaf bridge qwen-vl" in lines[0] and "-p addresses" in lines[0]
+
+
+def test_a_unit_without_a_result_is_a_gap_with_its_reason(tmp_path):
+    "A student for whom no record was left: its cells are nan and say why; the others stand."
+    from unsaf.paper.tables import table_of
+    from unsaf.paper.units import Unit
+    s = open_study("table07", students=["tiny-student"], teachers=["tiny-s"], arms=["UnD-QA"], data=["sketch"], n=3, k=1, n_train=2, store=tmp_path, out=tmp_path)
+    taught = next(u for u in s.units() if not isinstance(u.model, str))
+    folder = home(Unit("student", taught.model), tmp_path)
+    folder.mkdir(parents=True)
+    (folder/"result.json").write_text(json.dumps(dict(adapter="", records=0, why="nothing to learn from", columns={})))
+    t = table_of(s.run(say=lambda line: None)).set_index(["strategy", "metric"])
+    assert np.isnan(t.loc[("UnD-QA", "UnF1"), "value"]) and t.loc[("UnD-QA", "UnF1"), "why"] == "nothing to learn from" and t.loc[("Baseline", "UnF1"), "value"] >= 0
+
+
+def test_seeds_are_averaged(tmp_path):
+    from unsaf.paper.tables import table_of
+    def unf1(*seeds):
+        s = open_study("table04", models=["tiny-s"], data=["plain"], settings="OE", n=4, k=2, seeds=list(seeds), store=tmp_path, out=tmp_path)
+        return table_of(s.run(say=lambda line: None)).set_index("metric").loc["UnF1"]
+    one, two, both = unf1(0), unf1(1), unf1(0, 1)
+    assert both["value"] == pytest.approx((one["value"] + two["value"]) / 2) and both["seeds"] == 2 and both["n"] == one["n"] + two["n"]
+
+
+def test_a_student_that_was_trained_elsewhere_takes_part_by_its_address():
+    s = open_study("table01", "paper", addresses={"InternVL2-8B, UnD-IQ by GPT-4o": "api:mine@http://127.0.0.1:9/v1"})
+    assert "api:mine@http://127.0.0.1:9/v1" in {u.model for u in s.units()}
