@@ -199,7 +199,7 @@ def test_where_pictures_come_from():
     assert {u.n for u in open_study("table04", "paper", data="ImageNet").units()} == {1000}
     assert {data for data, _, _ in PAPER.apart} == {"coco:test2017"} and {seed for _, _, seed in PAPER.apart} == set(PAPER.seeds)
     students = [u.model for u in open_study("table01", "paper").units() if isinstance(u.model, Student)]
-    assert students and all(s.apart == PAPER.apart and s.data.startswith("coco:train") for s in students)
+    assert students and all(s.apart == PAPER.apart and s.data == "coco:train2014" for s in students)      # disjoint from val2014 and from the tests
 
 
 def test_data_of_the_sample_size_study():
@@ -281,12 +281,26 @@ def test_students_are_taught_open_ended():
         assert PAPER.choices[name]["settings"] == TESTBED.choices[name]["settings"] == ("OE",)
     both = [u for u in open_study("table01", settings=["OE", "MC"]).units() if isinstance(u.model, Student)]
     assert {u.setting for u in both} == {"oe", "mc"} and {u.model.setting for u in both} == {"oe"}
+    assert {u.model.setting for u in open_study("table01", lessons="mc").units() if isinstance(u.model, Student)} == {"mc"}
+
+
+def test_a_student_of_chains_has_room_for_them():
+    "512 tokens for answers wherever it is examined by self-assessment; nobody else's are changed."
+    for unit in open_study("table01", "paper").units():
+        room = isinstance(unit.model, Student) and unit.model.answers == "cot"
+        assert dict(unit.options).get("answer_tokens") == (512 if room else None)
+
+
+def test_captions_of_500_pictures():
+    for name in ("table02", "table13"):
+        sizes = {u.data: u.n for u in open_study(name, "paper").units()}
+        assert sizes == {"pope": 4000, "chair": 500} and {u.n for u in open_study(name, "paper", n_chair=20).units() if u.data == "chair"} == {20}
 
 
 def test_records_of_one_question_or_of_a_list(store):
     made = {arm: Student("tiny-student", arm, "tiny-l", "scenes:plain", n=2, k=3) for arm in ("UnD-IQ", "UnD-IQ k=1", "UnD-Joint k=1")}
     run_unit(units._taught(made["UnD-IQ"]), store, quiet)
-    records = {arm: units._records(s, store, []) for arm, s in made.items()}
+    records = {arm: units._records(s, store, [])[0] for arm, s in made.items()}
     sizes = {arm: [r.info["k"] for r in some if r.kind == "iq"] for arm, some in records.items()}
     assert max(sizes["UnD-IQ"]) == 3 and set(sizes["UnD-IQ k=1"]) == set(sizes["UnD-Joint k=1"]) == {1}
     assert sum(sizes["UnD-IQ"]) == len(sizes["UnD-IQ k=1"]) == len(sizes["UnD-Joint k=1"])
@@ -311,6 +325,10 @@ def test_the_llava_template():
     plan, picture = Plan(Setting.OE, template="llava"), Picture("x", lambda: Image.new("RGB", (8, 8)))
     asked = question_request(picture, True, plan), answer_request(picture, Question("Why?", Setting.OE, True), plan)
     assert {r.system for r in asked} == {prompts.SYSTEM["llava"]} and prompts.SYSTEM["llava"] in prompts.FAMILY["llava"]
+    literal = Plan(Setting.OE, template="llava-roles")
+    written = question_request(picture, True, literal), answer_request(picture, Question("Why?", Setting.OE, True), literal)
+    for plain, r in zip(asked, written):
+        assert not r.system and r.text.startswith(prompts.SYSTEM["llava"] + "\nUSER: ") and r.text.endswith("\nASSISTANT:") and r.template != plain.template
 
 
 def test_a_template_and_a_layout_run_through(store):
@@ -345,7 +363,13 @@ def test_two_definitions_of_confidence_and_correctness(store):
         again = bench("tiny-s", "calibration", "scenes:textured", n=40, store=store/"two", progress=False, resamples=50, rule=rule)
         assert (again.calls["asked"], again.calls["cached"]) == (0, 80)
         assert set(again.items["calibration"].query("part == 'oe'")["rule"]) == {rule}
-    with pytest.raises(UnsafError, match="rule"): BenchPlan(rule="guess").check()
+    raw = bench("tiny-s", "calibration", "scenes:textured", n=40, store=store/"two", progress=False, resamples=50, confidence="raw", right_from=1.0)
+    assert (raw.calls["asked"], raw.calls["cached"]) == (0, 80) and "probability of the whole reply; right from credit 1" in raw.how["calibration, oe"]
+    strict = raw.items["calibration"].query("part == 'oe' and confidence.notna()")
+    assert raw.value("calibration", "oe", "ece") == pytest.approx(ece(strict["raw"].clip(0, 1), strict["credit"] >= 1))
+    assert STATISTICS["ECE"](rows_of(raw, "ECE", "oe")) == pytest.approx(raw.value("calibration", "oe", "ece"))
+    for wrong in (dict(rule="guess"), dict(confidence="sure"), dict(right_from=0.0)):
+        with pytest.raises(UnsafError, match=next(iter(wrong))): BenchPlan(**wrong).check()
 
 
 def test_accuracy_on_validation_splits_with_its_abstentions(store):

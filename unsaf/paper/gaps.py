@@ -68,7 +68,8 @@ _THE_SCORE = (
          "test tests/test_assess.py::test_each_outcome_has_its_place"),
     _gap(7, "H", "What becomes of short, broken or doubled lists of questions is not said, and it moves the class balance and with it UnF1.",
          "Only what can be read is asked. The share read of each class and UnF1 on class rates stand beside; `equal` scores as many questions of each class "
-         "in each image.", "parameter unsaf.paper.tables.scored: equal", "metric unsaf.metrics.awareness.Awareness.unf1_class",
+         "in each image.", "parameter table04: equal", "parameter table01: equal", "parameter unsaf.paper.tables.scored: equal",
+         "metric unsaf.metrics.awareness.Awareness.unf1_class",
          "test tests/test_readers.py::test_nothing_is_dropped", "test tests/test_gaps.py::test_equal_class_size_in_each_image",
          "test tests/test_gaps.py::test_unf1_never_stands_alone"),
 )
@@ -85,12 +86,13 @@ _TEACHING = (
          "test tests/test_training.py::test_every_recipe_says_where_it_is_from", "test tests/test_training.py::test_card"),
     _gap(10, "H", "1k images with ten questions are called 10k images, and whether a record holds one question or a list is open.",
          "Records are lists as the examination asks for them, k = 5; the arms `UnD-IQ k=1` and `UnD-Joint k=1` have one question each; how many questions "
-         "of a student could be read stands beside.", "parameter table01: arms", "parameter table01: k", "parameter unsaf.distill.curricula.curriculum: k",
+         "of a student could be read stands beside, and the ledger compares the two.", "claim table01: one question a record", "parameter table01: arms",
+         "parameter table01: k", "parameter unsaf.distill.curricula.curriculum: k",
          "audit: 5 + 5 questions each are 10k images", "test tests/test_teaching.py::test_the_paper_s_numbers_of_records",
          "test tests/test_gaps.py::test_records_of_one_question_or_of_a_list"),
     _gap(11, "H", "Whether Tables 1, 7 and 9 are multiple-choice or open-ended is not said.",
-         "Open-ended, since their baselines are Table 4's open-ended cells; `settings` adds an examination in MC, the lessons stay open-ended.",
-         "parameter table01: settings", "parameter table07: settings", "parameter table09: settings",
+         "Open-ended, since their baselines are Table 4's open-ended cells; `settings` adds an examination in MC, `lessons` teaches it.",
+         "parameter table01: settings", "parameter table01: lessons", "parameter table07: settings", "parameter table09: settings",
          "test tests/test_gaps.py::test_students_are_taught_open_ended"),
     _gap(12, "H", "Three seeds are averaged, though greedy decoding has nothing to draw.",
          "A seed chooses the images, and for a student the lessons, their order and its start; calls are greedy; a second run folder asks an API anew.",
@@ -99,7 +101,8 @@ _TEACHING = (
          "test tests/test_assess.py::test_a_sampled_run_draws_anew_for_each_request_and_greedy_ones_share_replies"),
     _gap(13, "H", "Whether UnD-QA teaches the whole chain of thought or the answer alone is not said, and teacher and form are confounded.",
          "Whole chains for GPT-4o and Moonshot-v1, short answers for InternVL3-14B, as Section 5.2 has it; `answers` gives all teachers one form. Both are "
-         "read at test time, as far as 64 tokens go.", "parameter table01: answers", "test tests/test_gaps.py::test_short_answers_for_teachers_that_reason",
+         "read at test time, and a student of chains has 512 tokens to end one.", "test tests/test_gaps.py::test_a_student_of_chains_has_room_for_them",
+         "parameter table01: answers", "test tests/test_gaps.py::test_short_answers_for_teachers_that_reason",
          "test tests/test_readers.py::test_chain_of_thought", "test tests/test_readers.py::test_an_unasked_chain_of_thought_is_read_as_one",
          "test tests/test_teaching.py::test_a_chain_of_thought_is_kept_whole_and_parsed"),
 )
@@ -119,8 +122,9 @@ _COMPARED = (
          "parameter fig02: n_bench", "parameter unsaf.data.benchmarks.benchmark: n", "test tests/test_gaps.py::test_sizes_of_the_paper"),
     _gap(17, "H", "Confidence is not defined, neither for a letter nor for free text, and neither is correctness of free text.",
          "The letter's share among the options and the length-normalised probability, with the bare ones kept beside; right from a soft accuracy of 0.5 on; "
-         "`rule` compares by VQA, value or exact words. Every reply is kept, so a second definition asks nothing.",
-         "parameter unsaf.bench_runs.BenchPlan: rule", "metric unsaf.metrics.calibration.ChoiceConfidence.raw",
+         "`rule`, `confidence` and `right_from` take others. Every reply is kept, so a second definition asks nothing.",
+         "parameter fig02: confidence", "parameter fig02: right_from", "parameter table09: rule", "parameter unsaf.bench_runs.BenchPlan: rule",
+         "metric unsaf.metrics.calibration.ChoiceConfidence.raw",
          "metric unsaf.metrics.calibration.AnswerConfidence.product", "test tests/test_gaps.py::test_two_definitions_of_confidence_and_correctness"),
     _gap(18, "H", "What Eq. 6 calls MacroCE is the plain mean error, not the mean over right and wrong answers of Si et al. (2022).",
          "Both, Eq. 6 as ICE and the original as MacroCE.", "metric unsaf.metrics.calibration.ice", "metric unsaf.metrics.calibration.macro_ce",
@@ -162,8 +166,8 @@ _SHOWN = (
     _gap(27, "M", "FU is said to fall for all timid models with their suffix, yet one rises from 0.33 to 0.37.",
          "The pattern is tested and assumed nowhere.", "claim table06: the suffix lowers FU of timid models", "audit: OE: timid models lose FU"),
     _gap(28, "M", "Templates are called family-specific, but Appendix J.3 gives LLaVA's to all but Qwen.",
-         "Each model's own chat template carries the system message that J.3 gives its family; `template` sends another, such as LLaVA's to Qwen; J.3's "
-         "USER and ASSISTANT as plain text take a chat template of one's own.", "parameter table04: template", "parameter table04: layout",
+         "Each model's own chat template carries the system message that J.3 gives its family; `template` sends another, such as LLaVA's to Qwen; "
+         "`llava-roles` writes message, USER and ASSISTANT as text, to the letter.", "parameter table04: template", "parameter table04: layout",
          "parameter unsaf.models.hf.HF: processor_kwargs", "test tests/test_gaps.py::test_the_llava_template",
          "test tests/test_prompts.py::test_system_messages", "test tests/test_hf.py::test_a_chat_template_of_ones_own"),
     _gap(29, "M", "The answer prompts end by asking for a letter or for one phrase, which pulls against abstaining and against free sentences.",
@@ -201,8 +205,9 @@ _TABLES = (
          "parameter table01: arms", "claim table01: UnD-IQ outperforms UNK-VQA (BY)", "test tests/test_ledger.py::test_every_published_cell_has_a_line",
          "test tests/test_gaps.py::test_no_score_is_not_zero"),
     _gap(37, "M", "What MM-UPD and UNK-VQA were trained on and how is not given; one run of MM-UPD has two audacities.",
-         "MM-UPD's set for instruction tuning and UNK-VQA's training split, from copies of their published files, with the recipe of all students. Of the "
-         "two audacities only 0.65 fits; both stay as printed.", "parameter table01: arms", "parameter table01: recipe",
+         "MM-UPD's set for instruction tuning and UNK-VQA's training split, from copies of their published files, with the recipe of all students; without a "
+         "copy the cells stay empty and say so. Of the two audacities only 0.65 fits; both stay as printed.", "parameter table01: arms",
+         "parameter table01: recipe",
          "metric unsaf.distill.curricula.mm_upd", "audit: printed alike under every teacher",
          "audit: MM-UPD, COCO-test: UnF1 is the harmonic mean of 0.60 and 0.77", "test tests/test_teaching.py::test_mm_upd_in_llava_s_format",
          "test tests/test_teaching.py::test_unk_vqa_in_its_published_layout"),
@@ -211,7 +216,8 @@ _TABLES = (
          "parameter unsaf.paper.profiles.open_study: addresses", "audit: the endpoint of GPT-4o", "test tests/test_api.py::test_identity",
          "test tests/test_gaps.py::test_gpt_4o_and_its_printed_endpoint"),
     _gap(39, "M", "How accuracy is computed, on which splits and with which prompts, is not said.",
-         "VQA soft accuracy on the validation splits, plain choice on MMBench's English dev split, short-answer prompts; abstentions are counted beside.",
+         "VQA soft accuracy on the validation splits, plain choice on MMBench's English dev split, short-answer prompts; Table 12 has the share of "
+         "abstentions beside.",
          "parameter unsaf.bench_runs.BenchPlan: rule", "parameter unsaf.data.choices.mmbench: passes", "parameter table12: bench_data",
          "test tests/test_accuracy.py::test_soft_accuracy_is_the_official_one",
          "test tests/test_gaps.py::test_accuracy_on_validation_splits_with_its_abstentions"),
@@ -222,8 +228,9 @@ _TABLES = (
          "They stay as printed and are named among the cells to doubt.", "metric unsaf.paper.published.provenance",
          "test tests/test_gaps.py::test_exchanged_cells_stay_as_printed"),
     _gap(42, "M", "The column CHAIR_i (F1) is the set F1 of Appendix G; split, prompt, length and number of captions are not given.",
-         "CHAIR_F1 is that set F1, in percent; val2014, the customary prompt, 512 tokens, `n_bench` images; POPE is the mean F1 of its three pollings.",
-         "parameter table13: n_bench", "parameter unsaf.bench_runs.BenchPlan: caption", "parameter unsaf.bench_runs.BenchPlan: text_tokens",
+         "CHAIR_F1 is that set F1, in percent; val2014, the customary prompt, 512 tokens, 500 images (`n_chair`); POPE is the mean F1 of its three pollings.",
+         "test tests/test_gaps.py::test_captions_of_500_pictures", "parameter unsaf.bench_runs.BenchPlan: caption",
+         "parameter unsaf.bench_runs.BenchPlan: text_tokens",
          "metric unsaf.metrics.chair.ChairScore.f1", "test tests/test_hallucination.py::test_mean_of_three_and_intervals",
          "test tests/test_hallucination.py::test_repeats_count_for_chair_i_but_not_for_the_sets",
          "test tests/test_bench_prompts.py::test_the_taken_over_sentences_are_the_published_ones"),
@@ -241,8 +248,8 @@ _SAID = (
          "claim table01: UnD-QA offers little benefit", "metric unsaf.paper.contrasts.awareness_gap", "audit: UnD-IQ improves UnF1 by 15 % on average",
          "audit: UnD-QA improves UnF1 by 2 % on average", "audit: 0.61 to 0.96 is a gain of 0.46"),
     _gap(45, "M", "Which COCO test images, and whether they overlap with POPE's and CHAIR's, is not said.",
-         "test2017, which needs no annotations and shares no picture with val2014. Lessons are on train2017 and never on a picture of a self-assessment; "
-         "but train2017 holds most of val2014, so they are not kept apart from POPE, CHAIR, VQAv2 and OK-VQA.", "parameter table04: data",
+         "test2017, which needs no annotations and shares no picture with val2014, where POPE, CHAIR, VQAv2 and OK-VQA take theirs. Lessons are on train2014, "
+         "since train2017 holds most of val2014, and never on a picture of a self-assessment.", "parameter table04: data",
          "test tests/test_gaps.py::test_where_pictures_come_from",
          "test tests/test_teaching.py::test_an_evaluation_picture_is_refused_before_anything_is_asked"),
     _gap(46, "M", "ImageNet's split and number of images are not given.",

@@ -254,7 +254,7 @@ def choices(p: Profile, name: str, **changes: Any) -> dict[str, Any]:
     odd = next((what for what, value in changes.items() if value is not None and what not in (*c, *more)), None)
     if odd: raise UnsafError(f"{name} has no choice {odd!r}: it has {', '.join(sorted((*c, *more)))}")
     c |= {what: tuple(value) if isinstance(value, list) else value for what, value in changes.items() if value is not None}
-    unknown = next((arm for arm in c.get("arms", ()) if arm not in ARMS), None)
+    unknown = next((arm for arm in c.get("arms") or () if arm not in ARMS), None)
     if unknown: raise UnsafError(f"{name} has no arm {unknown!r}: use some of {', '.join(ARMS)}")
     return c
 

@@ -142,7 +142,8 @@ def answers(study: Study) -> pd.DataFrame:
         about = dict(teacher=t, student=s, arm=arm, dataset=d, setting=setting)
         if not tables: rows.append(dict(about, answerable=True, outcome="neither", value=np.nan, low=np.nan, high=np.nan, count=0)); continue
         for r in distribution(pd.concat(tables)).to_dict("records"):
-            rows.append(dict(about, answerable=r["class"] == "answerable", outcome=r["outcome"], value=r["rate"], **{k: r[k] for k in ("low", "high", "count")}))
+            limits = {name: r[name] for name in ("low", "high", "count")}
+            rows.append(dict(about, answerable=r["class"] == "answerable", outcome=r["outcome"], value=r["rate"], **limits))
     return pd.DataFrame(rows)
 
 def example(study: Study) -> tuple[Any, pd.DataFrame]:
