@@ -2,7 +2,7 @@
 # make test   sets everything up and runs the tests
 PY = .venv/bin/python
 READY = .venv/.ready
-.PHONY: setup demo test test-slow testbed distill-demo check export readme lab clean
+.PHONY: setup demo test test-slow testbed distill-demo reproduce check export readme lab clean
 
 setup: $(READY)
 $(READY): settings.ini setup.py constraints.txt tools/setup.sh
@@ -24,6 +24,9 @@ testbed: $(READY)               # trains the smallest bundled model anew and com
 distill-demo: $(READY)          # teacher, student, four arms, three seeds: a study of distillation; resumable
 	mkdir -p runs/distillation
 	.venv/bin/papermill -k python3 --cwd . nbs/studies/distillation.ipynb runs/distillation/distillation.ipynb
+
+reproduce: $(READY)             # every table and figure of the paper on the testbed, and the ledger; resumable
+	.venv/bin/unsaf reproduce all --workers 2
 
 export: $(READY)                # notebooks -> unsaf/, notebooks cleaned, README from the index
 	$(PY) tools/sync.py

@@ -93,11 +93,11 @@ def reproduce(
 
 # %% ../nbs/90b_cli_reproduce.ipynb #6479036d
 def _run(names: list[str], profile: str, out: Path, store: Path, workers: int, ray: "str | None", parameters: dict, force: bool) -> None:
-    from unsaf.reproduce import jobs, reproduce as run
+    from unsaf.reproduce import jobs, ledger_lines, reproduce as run
     if threading.current_thread() is threading.main_thread(): signal.signal(signal.SIGTERM, _stop)
     wanted = jobs(names, profile, out, store, parameters)
     with _machine(workers, ray, store, out) as machine: found = run(wanted, machine, force)
-    print(*found.lines(), sep="\n")
+    print(*found.lines(), *ledger_lines(out, brief=True), sep="\n")
     raise typer.Exit(found.exit_code)
 
 def _ledger(out: Path) -> None:

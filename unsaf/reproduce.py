@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['notebook_names', 'notebook_path', 'Job', 'finished', 'stamp', 'jobs', 'tasks', 'run_tasks', 'Line', 'Run',
-           'reproduce', 'ledger_lines']
+           'reproduce', 'write_ledger', 'ledger_lines']
 
 # %% ../nbs/90_reproduce.ipynb #a38499c6
 """All tables and figures of the paper: units once, then each notebook in a process of its own."""
@@ -252,22 +252,39 @@ def reproduce(
 # %% ../nbs/90_reproduce.ipynb #0ce63a4c
 def _cell(value: Any) -> str: return "" if value is None or value != value else " ".join(str(value).split()).replace("|", "\\|")
 
+_TITLES = {"cell": "Cells", "claim": "Claims", "audit": "Audit of the printed numbers"}
+
 def _markdown(table: Any) -> str:
-    titles = {"cell": "Cells", "claim": "Claims", "audit": "Audit of the printed numbers"}
     text = ["# Ledger: published against measured"]
     for kind, rows in table.groupby("kind", sort=False):
         rows = rows.drop(columns="kind")
         sums = ", ".join(f"{n} {verdict}" for verdict, n in rows["verdict"].value_counts().items())
-        text += ["", f"## {titles.get(kind, kind)}", "", sums, "", "| " + " | ".join(rows.columns) + " |", "|" + "---|" * len(rows.columns)]
+        text += ["", f"## {_TITLES[kind]}", "", sums, "", "| " + " | ".join(rows.columns) + " |", "|" + "---|" * len(rows.columns)]
         text += ["| " + " | ".join(map(_cell, row)) + " |" for row in rows.itertuples(index=False)]
     return "\n".join(text) + "\n"
 
-def ledger_lines(out: "str | Path", width: int = 120) -> list[str]:
-    "The ledger of `out` as text; writes out/ledger.csv and out/ledger.md. Raises `UnsafError` where no notebook has left a line."
+def write_ledger(out: "str | Path") -> tuple[list, list[Path]]:
+    "Entries of all notebooks that have run, and the files written: out/ledger.csv, .md, .png and .svg; both empty where none has left a line."
     from unsaf.paper import ledger
+    from unsaf.paper.charts import ledger_figure
+    from unsaf.paper.figures import save
     folder = Path(out)/"ledger"
     entries = ledger.read(folder) if folder.is_dir() else []
-    if not entries: raise UnsafError(f"{folder}: no notebook has left a line there yet; run some first: unsaf reproduce all")
+    if not entries: return [], []
     table = ledger.table(entries)
-    paths = write_file(Path(out)/"ledger.csv", table.to_csv(index=False)), write_file(Path(out)/"ledger.md", _markdown(table))
-    return [*ledger.lines(entries, width), "", *(f"written: {p}" for p in paths)]
+    counts = table.groupby(["kind", "verdict"], sort=False).size().rename("n").reset_index()
+    counts["kind"] = counts["kind"].map(_TITLES)
+    note = f"profile {', '.join(dict.fromkeys(table['profile']))}; the three kinds are never mixed"
+    return entries, [write_file(Path(out)/"ledger.csv", table.to_csv(index=False)), write_file(Path(out)/"ledger.md", _markdown(table)),
+                     *save(ledger_figure(counts, note), out, "ledger")]
+
+def ledger_lines(out: "str | Path", width: int = 120, brief: bool = False) -> list[str]:
+    "The ledger of `out` as text, with `brief` its sums alone; writes it. Raises `UnsafError` where no notebook has left a line, unless brief."
+    from unsaf.paper import ledger
+    entries, paths = write_ledger(out)
+    if not entries and brief: return []
+    if not entries: raise UnsafError(f"{Path(out)/'ledger'}: no notebook has left a line there yet; run some first: unsaf reproduce all")
+    if not brief: return [*ledger.lines(entries, width), "", *(f"written: {p}" for p in paths)]
+    sums = ledger.table(entries).groupby("kind", sort=False)["verdict"].value_counts()
+    return [*(f"ledger, {_TITLES[kind].lower()}: " + ", ".join(f"{n} {v}" for v, n in sums[kind].items()) for kind in sums.index.unique(0)),
+            f"written: {paths[1]}; unsaf reproduce ledger prints every line"]

@@ -82,7 +82,7 @@ def scale_figure(found: pd.DataFrame, note: str = "") -> Drawing:
         ax.grid(color=GRID, lw=.7)
         ax.margins(.15)
     for share in (1, .25):
-        if np.isfinite(largest): axes[0].scatter([], [], s=700 * share, fc="#c4cad1", ec=INK, label=_size(largest * share))
+        if np.isfinite(largest): axes[0].scatter([], [], s=450 * share, fc="#c4cad1", ec=INK, label=_size(largest * share))
     return finish(figure, "", note, axes)
 
 def _size(billions: float) -> str: return f"{billions:.3g} B parameters" if billions >= .1 else f"{billions * 1000:.2g} M parameters"
@@ -91,7 +91,7 @@ def _bubble(ax: Any, r: Any, largest: float) -> None:
     if np.isfinite(r.accuracy_low): ax.plot([r.accuracy_low, r.accuracy_high], [r.unf1] * 2, color=INK, lw=.8, zorder=2)
     if np.isfinite(r.unf1_low): ax.plot([r.accuracy] * 2, [r.unf1_low, r.unf1_high], color=INK, lw=.8, zorder=2)
     known = np.isfinite(r.parameters)
-    ax.scatter([r.accuracy], [r.unf1], s=700 * r.parameters / largest if known else 30, fc="#c4cad1" if known else "white", ec=INK, alpha=.85, zorder=3,
+    ax.scatter([r.accuracy], [r.unf1], s=450 * r.parameters / largest if known else 30, fc="#c4cad1" if known else "white", ec=INK, alpha=.85, zorder=3,
                marker="o" if known else "x")
 
 def _names(ax: Any, rows: pd.DataFrame) -> None:

@@ -46,9 +46,9 @@ def finish(figure: Drawing, title: str, note: str, axes: Sequence[Any] = (), col
     return figure
 
 def panels(n: int, each: tuple[float, float], columns: int = 4, **shared: Any) -> tuple[Drawing, list]:
-    "A figure with `n` panels of a size, at most so many in a row, and its axes."
-    across = min(n, columns)
-    down = -(-n // across)
+    "A figure with `n` panels of a size, at most so many in a row and the rows alike, and its axes."
+    down = -(-n // columns)
+    across = -(-n // down)
     figure = Drawing(figsize=(max(4.6, each[0] * across + .6), each[1] * down + .7), layout="constrained")
     axes = figure.subplots(down, across, squeeze=False, **shared).ravel()
     for ax in axes[n:]: ax.set_visible(False)
@@ -83,12 +83,13 @@ def cells_figure(
     reference_label: str = "always answering",
     note: str = "",
     title: str = "",
+    share: bool = False,            # one scale for all panels
 ) -> Drawing:
     "Values of a table: a line a row, a panel a column, a mark a group."
     need(found, "row", "column", "group", "value", "low", "high", "reference")
     rows, columns, groups = (order(found, c) for c in ("row", "column", "group"))
     step = .8 / max(len(groups), 1)
-    figure, axes = panels(len(columns), (3.1, max(1.3, .17 * len(rows) * max(len(groups), 1.8) + .5)), 3, sharey=True)
+    figure, axes = panels(len(columns), (3.1, max(1.3, .17 * len(rows) * max(len(groups), 1.8) + .5)), 3, sharey=True, sharex=share)
     for ax, column in zip(axes, columns):
         for r in found[found["column"] == column].itertuples():
             g = groups.index(r.group)
@@ -200,7 +201,7 @@ def curve_figure(found: pd.DataFrame, y: str = "cv", note: str = "") -> Drawing:
             if len(some): ax.plot(some["n"], some[y], ls=DASHES[m % len(DASHES)], marker=mark, mfc=face, mec=INK, color=INK, lw=1.1, ms=4.5, label=model)
         zero = found[(found["metric"] == metric) & (found[y] == 0)].groupby("model").size()
         lost = found[(found["metric"] == metric) & found[y].isna()].groupby("model").size()
-        told = [f"{len(some)} models with {what}" for some, what in ((zero, "values of 0"), (lost, "gaps")) if len(some)]
+        told = [f"{len(some)} model{'s' * (len(some) != 1)} with {what}" for some, what in ((zero, "values of 0"), (lost, "gaps")) if len(some)]
         if told: ax.text(.98, .98, "\n".join(told), transform=ax.transAxes, ha="right", va="top", fontsize=6.5, color=SOFT)
         ax.set_title(metric, fontsize=9.5, parse_math=False)
         ax.grid(color=GRID, lw=.7)

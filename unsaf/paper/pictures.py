@@ -30,7 +30,7 @@ def _dots(table: pd.DataFrame, metrics: "str | list[str]", row: Callable, column
     return out.reset_index(drop=True)
 
 def _plot(found: pd.DataFrame, study: Study, x_label: str) -> Any:
-    return figures.cells_figure(found, x_label=x_label, reference_label="always answering these questions", note=study.profile.note)
+    return figures.cells_figure(found, x_label=x_label, reference_label="always answering these questions", note=study.profile.note, share=x_label == "UnF1")
 
 def _strategy(r: Any) -> str: return f"{r['student']}, {r['strategy']}"
 def _teacher(r: Any) -> str: return r["teacher"] or "no teacher"
