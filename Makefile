@@ -13,7 +13,7 @@ demo: $(READY)
 	.venv/bin/unsaf demo
 
 test: $(READY)
-	$(PY) -m pytest -q -m "not slow" tests
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n 2 --dist loadfile -m "not slow" tests
 
 test-slow: $(READY)
 	$(PY) -m pytest -q -m slow tests

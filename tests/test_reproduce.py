@@ -272,7 +272,9 @@ def test_the_command_end_to_end(paper, tmp_path, monkeypatch):
     found = cli("all", "--workers", "2", "-p", "factor", "5")
     assert found.exit_code == 0, found.output
     assert (tmp_path/"figures"/"testbed"/"table01_toy.csv").read_text() == "sum\n5\n" and "notebooks: 2 done" in found.output
-    assert "notebooks: 2 kept" in cli("all", "-p", "factor=5").output
+    assert "notebooks: 2 kept" in cli("all", "-p", "factor=5", "--notebooks").output
+    kept = (tmp_path/"figures"/"testbed"/"notebooks"/"table01_toy.ipynb").read_text()
+    assert "papermill" not in kept and str(tmp_path) not in kept and '"outputs"' in kept
 
 
 def _with_toys(real): return lambda jobs, machine, force: real(jobs, machine, force, run=toy.run, kept=toy.kept)

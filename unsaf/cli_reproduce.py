@@ -77,6 +77,7 @@ def reproduce(
     parameter: Annotated[Optional[list[str]], typer.Option("-p", "--parameter", metavar="NAME VALUE", help="of the notebooks; repeatable")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print checkpoints, data sets, calls, GPUs, hours; run and fetch nothing")] = False,
     force: Annotated[bool, typer.Option("--force", help="run finished notebooks again; units are kept")] = False,
+    notebooks_too: Annotated[bool, typer.Option("--notebooks", help="put the executed notebooks beside the pictures")] = False,
     utilisation: Annotated[float, typer.Option(help="of --dry-run: share of the GPU's peak that is reached, an assumption")] = 0.1,
     price: Annotated[Optional[list[str]], typer.Option(metavar="MODEL=PROMPT,OUTPUT", help="of --dry-run: dollars a million tokens")] = None,
 ) -> None:
@@ -89,14 +90,16 @@ def reproduce(
     from unsaf.reproduce import notebook_names
     names, parameters = notebook_names(notebooks, NOTEBOOKS), read_parameters(parameter)
     if dry_run: return _dry(names, profile, store, parameters, utilisation, price)
-    _run(names, profile, target, store, workers, ray, parameters, force)
+    _run(names, profile, target, store, workers, ray, parameters, force, notebooks_too)
 
 # %% ../nbs/90b_cli_reproduce.ipynb #6479036d
-def _run(names: list[str], profile: str, out: Path, store: Path, workers: int, ray: "str | None", parameters: dict, force: bool) -> None:
-    from unsaf.reproduce import jobs, ledger_lines, reproduce as run
+def _run(names: list[str], profile: str, out: Path, store: Path, workers: int, ray: "str | None", parameters: dict, force: bool,
+         notebooks_too: bool) -> None:
+    from unsaf.reproduce import jobs, keep_notebooks, ledger_lines, reproduce as run
     if threading.current_thread() is threading.main_thread(): signal.signal(signal.SIGTERM, _stop)
     wanted = jobs(names, profile, out, store, parameters)
     with _machine(workers, ray, store, out) as machine: found = run(wanted, machine, force)
+    if notebooks_too: keep_notebooks(wanted)
     print(*found.lines(), *ledger_lines(out, brief=True), sep="\n")
     raise typer.Exit(found.exit_code)
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['notebook_names', 'notebook_path', 'Job', 'finished', 'stamp', 'jobs', 'tasks', 'run_tasks', 'Line', 'Run',
-           'reproduce', 'write_ledger', 'ledger_lines']
+           'reproduce', 'keep_notebooks', 'write_ledger', 'ledger_lines']
 
 # %% ../nbs/90_reproduce.ipynb #a38499c6
 """All tables and figures of the paper: units once, then each notebook in a process of its own."""
@@ -248,6 +248,18 @@ def reproduce(
     if todo: say(f"{len(todo)} notebook{'s' * (len(todo) != 1)} to run; {units} unit{'s' * (units != 1)} of theirs to run first")
     run_tasks(made, machine, _Progress(todo, made, found, say), say, minute)
     return found
+
+# %% ../nbs/90_reproduce.ipynb #c924cd94
+def keep_notebooks(wanted: Iterable[Job]) -> list[Path]:
+    "Copy executed notebooks to OUT/notebooks, cleaned of papermill's notes; returns the paths."
+    paths = []
+    for job in wanted:
+        if not job.executed.is_file(): continue
+        book = json.loads(job.executed.read_text(encoding="utf-8"))
+        for part in (book, *book["cells"]): part["metadata"].pop("papermill", None)
+        for cell in book["cells"]: cell["metadata"].pop("execution", None)
+        paths.append(write_file(job.out/"notebooks"/job.book.name, json.dumps(book, indent=1, ensure_ascii=False) + "\n"))
+    return paths
 
 # %% ../nbs/90_reproduce.ipynb #0ce63a4c
 def _cell(value: Any) -> str: return "" if value is None or value != value else " ".join(str(value).split()).replace("|", "\\|")

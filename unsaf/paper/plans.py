@@ -195,9 +195,10 @@ def _student(p: Profile, c: Mapping, teacher: str, student: str, arm: str, seed:
     for name in (f"{label}, seed {seed}", label):
         if name in p.models: return name          # trained elsewhere: where it is served is among the addresses
     given = {own: c[name] for name, own in (("epochs", "epochs"), ("recipe", "recipe"), ("n_train", "n"), ("lessons", "setting")) if name in c}
-    answers = c.get("answers") or ("cot" if teacher in p.cot else "short")
-    return Student(_load_name(p, student), arm, _load_name(p, teacher) if taught else "", k=c["k"], seed=seed, apart=p.apart,
-                   answers=answers if taught else "short", **{**p.train, **given})
+    answers, train = c.get("answers") or ("cot" if teacher in p.cot else "short"), {**p.train, **given}
+    apart = tuple((_source(p, d), n, first) for d, n, first in p.apart)
+    return Student(_load_name(p, student), arm, _load_name(p, teacher) if taught else "", k=c["k"], seed=seed, apart=apart,
+                   answers=answers if taught else "short", **{**train, "data": _source(p, train["data"])})
 
 def taught(p: Profile, c: Mapping) -> Plan:
     "(teacher, student, arm, data, setting, seed) -> assessment; with `cross` also ('base' or 'teacher' pool, teacher, student, arm, ...)."
