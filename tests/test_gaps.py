@@ -18,6 +18,7 @@ from unsaf.metrics.awareness import Awareness, awareness
 from unsaf.metrics.calibration import ece
 from unsaf.models import families
 from unsaf.paper import series, units
+from unsaf.paper.jointly import levelled
 from unsaf.paper.gaps import GAPS, Gap, broken, check, held, lines, table
 from unsaf.paper.plans import PAPER, PROFILES, TESTBED
 from unsaf.paper.profiles import open_study
@@ -130,7 +131,7 @@ def test_equal_class_size_in_each_image(small):
     rows = [("a", True, "TA")] * 3 + [("a", False, "TU")] + [("b", True, "FU")] * 2 + [("c", True, "TA"), ("c", False, "FA"), ("c", False, "TU")]
     run = replace(small.over()["tiny-s", "plain", "OE"][0], images=list("abc"))
     run.table = pd.DataFrame(rows, columns=["image_id", "answerable", "cell"])
-    plain, equal = ({r["metric"]: r["value"] for r in scored([run], equal=e)} for e in (False, True))
+    plain, equal = ({r["metric"]: r["value"] for r in scored([r])} for r in (run, levelled(run)))
     assert plain["T"] == 4 / 6 and equal["T"] == 1 and equal["always_answer"] == pytest.approx(2 / 3)
     assert plain["UnF1"] != plain["UnF1_class"] and equal["UnF1"] == pytest.approx(equal["UnF1_class"])
 
@@ -206,7 +207,7 @@ def test_data_of_the_sample_size_study():
     c = open_study("fig03", "paper").choices
     assert (c["data"], c["cu_data"], c["settings"]) == (("MMBench",), ("OKVQA",), ("MC", "OE"))
     asked = {(key[0], dict(u.options)["benchmarks"], u.data, u.setting) for key, u in open_study("fig03", "paper").plan.items() if u.kind == "bench"}
-    assert asked == {("bench", "calibration,mr", "mmbench", "both"), ("cu", "cu", "ok-vqa", "both")}
+    assert asked == {("bench", "calibration,mr", "mmbench", "mc"), ("cu", "cu", "ok-vqa", "both")}
 
 
 def test_mr_takes_questions_with_options():
@@ -288,13 +289,17 @@ def test_a_student_of_chains_has_room_for_them():
     "512 tokens for answers wherever it is examined by self-assessment; nobody else's are changed."
     for unit in open_study("table01", "paper").units():
         room = isinstance(unit.model, Student) and unit.model.answers == "cot"
-        assert dict(unit.options).get("answer_tokens") == (512 if room else None)
+        assert unit.kind == "student" or dict(unit.options).get("answer_tokens") == (512 if room else None)
+    label = "InternVL2-8B, UnD-QA by GPT-4o"                  # trained and served elsewhere
+    for name in ("table01", "table12", "table13"):
+        served = [u for u in open_study(name, "paper", addresses={label: "api:mine@http://127.0.0.1:9/v1"}).units() if u.model == "api:mine@http://127.0.0.1:9/v1"]
+        assert served and all(dict(u.options)["answer_tokens"] == 512 for u in served)
 
 
 def test_captions_of_500_pictures():
     for name in ("table02", "table13"):
         sizes = {u.data: u.n for u in open_study(name, "paper").units()}
-        assert sizes == {"pope": 4000, "chair": 500} and {u.n for u in open_study(name, "paper", n_chair=20).units() if u.data == "chair"} == {20}
+        assert sizes == {"pope": 9000, "chair": 500} and {u.n for u in open_study(name, "paper", n_chair=20).units() if u.data == "chair"} == {20}
 
 
 def test_records_of_one_question_or_of_a_list(store):

@@ -219,10 +219,11 @@ def test_a_student_that_was_trained_elsewhere_takes_part_by_its_address():
 
 STAND_INS = {"LLaVA-7B": "tiny-s", "Qwen-VL-Chat-7B": "tiny-m", "Qwen-VL-7B": "tiny-m-base", "InternVL2-8B": "tiny-student", "InternVL3-8B": "tiny-m",
              "InternVL3-8B-Pretrained": "tiny-m-base", "GPT-4o": "tiny-m", "COCO": "scenes:plain", "ImageNet": "scenes:sketch", "MMBench": "scenes:textured",
-             "OKVQA": "scenes:cluttered", "coco:train2014": "scenes:plain", "coco:test2017": "scenes:plain", "VQAv2": "scenes:textured", "VizWiz": "scenes:sketch",
+             "OKVQA": "scenes:cluttered", "coco:train2014": "scenes:plain", "coco:test2017": "scenes:plain", "VQAv2": "scenes:textured",
+             "VizWiz": "scenes:sketch", "TextVQA": "scenes:easy",
              "POPE (COCO)": "scenes:plain", "CHAIR (MSCOCO)": "scenes:plain"}
 PAPER = {
-    "table04": (dict(models=["LLaVA-7B", "InternVL2-8B", "InternVL3-8B"]), 2 * 3 * 2 * 3),              # two of them are printed: 3 sources, 2 settings, A T UnF1
+    "table04": (dict(models=["LLaVA-7B", "InternVL2-8B", "InternVL3-8B"]), 2 * 3 * 2 * 3),     # two are printed: 3 sources, 2 settings, A T UnF1
     "table05": ({}, 2 * 2 * 2 * 3), "table06": (dict(models=["LLaVA-7B", "Qwen-VL-Chat-7B"]), 2 * 2 * 2 * 5),
     "table08": (dict(models=["LLaVA-7B"], n=12), 8 * 2), "table11": (dict(models=["LLaVA-7B"]), 4 * 2),
     "table09": (dict(teachers=["GPT-4o"], students=["InternVL2-8B"], arms=["UnD-QA"], answers="short"), 2 * 2),
@@ -242,7 +243,7 @@ def test_the_profile_paper_joins_the_printed_cells(name, paper_store):
     from unsaf.paper.tables import table_of
     given, expected = PAPER[name]
     known = choices(PROFILES["paper"], name)
-    small = dict(n=4, k=2, seeds=[0], n_bench=6, n_chair=5, n_train=8, epochs=4, recipe="tiny")
+    small = dict(n=4, k=2, seeds=[0], n_bench=6, n_pope=6, n_chair=5, n_train=8, epochs=4, recipe="tiny")
     small = {k: v for k, v in small.items() if k in known or (k in ("n_train", "epochs", "recipe") and "students" in known)}
     s = open_study(name, "paper", addresses=STAND_INS, store=paper_store, out=paper_store, **(small | given)).run(say=lambda line: None)
     cells = [e for e in entries_of(s, table_of(s)) if e.kind == "cell"]

@@ -59,7 +59,7 @@ class Job:
     units: tuple[Any, ...] = ()
 
     @property
-    def executed(self) -> Path: return self.store/"notebooks"/f"{self.name}.ipynb"
+    def executed(self) -> Path: return self.store/"notebooks"/self.profile/f"{self.name}.ipynb"
 
     @property
     def stamp(self) -> Path: return self.store/"done"/self.profile/f"{self.name}.json"
@@ -161,7 +161,7 @@ def run_tasks(
             waiting.remove(task)
             if why: close(task, Ended(why))
             else: machine.start(task); running[task.name] = time.monotonic()
-        news = machine.wait(minute)
+        news = machine.wait(minute) if running else []
         for task, how in news: del running[task.name]; close(task, how)
         if running and not news: say("still running: " + ", ".join(f"{titles[n]} ({time.monotonic() - since:.0f} s)" for n, since in running.items()))
     return ended
@@ -225,6 +225,14 @@ def _refused(job: Job, found: Run, kept: Callable) -> bool:
     found.rows.append(Line("notebook", job.name, "not run", error=why[0] + (f" (and {len(why) - 1} more are not at hand)" if len(why) > 1 else "")))
     return True
 
+def _without(job: Job, found: Run) -> None:
+    "In the place of the ledger lines of a notebook that was not run or failed: one that says so, lest old ones stand as new."
+    from unsaf.paper.ledger import NOT_RUN, PROFILES, Entry, write
+    bad = next((r for r in found.of("failed", "not run") if r.name == job.name), None)
+    if bad is None or job.profile not in PROFILES: return
+    line = Entry(job.name, "claim", "all lines of this notebook", "", "", None, None, "", NOT_RUN, f"{bad.state}: {bad.error}", job.profile)
+    write([line], job.out/"ledger"/f"{job.name}.json")
+
 def reproduce(
     wanted: Sequence[Job],
     machine: Any,                              # Workers or Cluster
@@ -243,10 +251,12 @@ def reproduce(
     if lost := found.of("not run"): say(f"not run, something is not at hand (see the end): {', '.join(r.name for r in lost)}")
     if old := found.of("kept"): say(f"kept, nothing has changed since: {', '.join(r.name for r in old)}")
     for job in todo: job.stamp.unlink(missing_ok=True)
+    for job in wanted: _without(job, found)
     made = tasks(todo, run, kept)
     units = len(made) - len(todo)
     if todo: say(f"{len(todo)} notebook{'s' * (len(todo) != 1)} to run; {units} unit{'s' * (units != 1)} of theirs to run first")
     run_tasks(made, machine, _Progress(todo, made, found, say), say, minute)
+    for job in todo: _without(job, found)
     return found
 
 # %% ../nbs/90_reproduce.ipynb #c924cd94

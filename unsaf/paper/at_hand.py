@@ -74,10 +74,17 @@ def _model(name: str) -> str: return model_lacks(name)
 @lru_cache(maxsize=None)
 def _data(source: str) -> str: return data_lacks(source)
 
+def _untrainable(unit: Any) -> str:
+    "Why a student cannot be trained here; empty for anything else."
+    if getattr(unit, "kind", "") != "student" or not unit.model.base.startswith(("api:", "bridge:")): return ""
+    return (f"{unit.model.base} is behind a server, so its students cannot be trained from here: write the records with `unsaf distill export`, train where "
+            "its code runs, serve the result, and give its address, as in -p addresses '{\"STUDENT, ARM by TEACHER\": \"api:NAME@http://HOST:PORT/v1\"}'")
+
 def lacking(units: Iterable[Any]) -> list[str]:
     "What the units (and what they need) lack, a line each thing, in order; asked once a process."
     found: dict[str, None] = {}
     def look(unit: Any) -> None:
+        if why := _untrainable(unit): found[why] = None; return         # before its teacher is looked for, or paid
         for other in unit.needs: look(other)
         for why in (*map(_model, unit.names), _data(unit.data) if unit.data else ""):
             if why: found[why] = None

@@ -68,7 +68,7 @@ _THE_SCORE = (
          "test tests/test_assess.py::test_each_outcome_has_its_place"),
     _gap(7, "H", "What becomes of short, broken or doubled lists of questions is not said, and it moves the class balance and with it UnF1.",
          "Only what can be read is asked. The share read of each class and UnF1 on class rates stand beside; `equal` scores as many questions of each class "
-         "in each image.", "parameter table04: equal", "parameter table01: equal", "parameter unsaf.paper.tables.scored: equal",
+         "in each image.", "parameter table04: equal", "parameter table01: equal", "metric unsaf.paper.jointly.equal_classes",
          "metric unsaf.metrics.awareness.Awareness.unf1_class",
          "test tests/test_readers.py::test_nothing_is_dropped", "test tests/test_gaps.py::test_equal_class_size_in_each_image",
          "test tests/test_gaps.py::test_unf1_never_stands_alone"),
@@ -240,8 +240,8 @@ _TABLES = (
 _SAID = (
     _gap(43, "M", "Consistently lower hallucination is 20 of 27 cells, consistently better than DoLa and CoVe 21 of 36.",
          "Each claim is a mean difference with an interval, with how many cells point its way and how many beyond chance.",
-         "metric unsaf.paper.contrasts.Gap.words", "claim table13: UnD-IQ lowers hallucination: CHAIR_i",
-         "claim table02: UnD-IQ is better than DoLa in CHAIR_i", "audit: all three variants lower hallucination",
+         "metric unsaf.paper.contrasts.Gap.words", "claim table13: UnD-IQ consistently lowers hallucination: CHAIR_i",
+         "claim table02: UnD-IQ is consistently better than DoLa in CHAIR_i", "audit: all three variants lower hallucination",
          "audit: UnD-IQ and UnD-Joint are superior to DoLa and CoVe"),
     _gap(44, "M", "Gains of 15, 12 to 17 and 2 percent are points, the last one a loss; 0.46 is not the difference that the text says.",
          "Differences are in points, for each cell and together, with intervals.", "claim table01: UnD-IQ raises UnF1 over the untuned student",

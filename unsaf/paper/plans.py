@@ -88,7 +88,7 @@ _PE = dict(models=("LLaVA-7B", "LLaVA-13B", "Qwen-VL-7B", "Qwen-VL-Chat-7B", "In
            suffixes=("audacity", "timidity"))
 _PAIRS = dict(pairs=(("Qwen-VL-7B", "Qwen-VL-7B", "Qwen-VL-Chat-7B"), ("InternVL3-8B", "InternVL3-8B-Pretrained", "InternVL3-8B")),
               data=("COCO", "ImageNet"), settings=("OE",))
-_CURVES = dict(models=_OPEN, data=("MMBench",), settings=_BOTH, n=1000, sizes=(100, 250, 500, 1000, 2000, 4000), draws=5)
+_CURVES = dict(models=_OPEN, data=("MMBench",), settings=_BOTH, seeds=(0,), bench_settings=("mc",), n=1000, sizes=(100, 250, 500, 1000, 2000, 4000), draws=5)
 
 PAPER = Profile(
     "paper", "the paper's checkpoints, data sets and sizes", {**{name: _address(name) for name in _PRINTED},
@@ -97,7 +97,7 @@ PAPER = Profile(
      "ConBench": "conbench", "MME": "mme", "MMMU": "mmmu", "ScienceQA": "scienceqa", "POPE (COCO)": "pope", "CHAIR (MSCOCO)": "chair"}, dict(
         table01=dict(_PAPER_TAUGHT, arms=UND + ("UnD-IQ k=1",) + BASELINES, data=("COCO",), settings=("OE",), cross=True),
         table02=dict(teachers=("InternVL3-14B",), students=_S, arms=UND, data=("POPE (COCO)", "CHAIR (MSCOCO)"), benchmarks="pope,chair",
-                     interventions=("dola", "cove"), n_chair=500),
+                     interventions=("dola", "cove"), n_pope=9000, n_chair=500),
         table03={},
         table04=dict(models=(*_OPEN, "InternVL3-8B", "GPT-4o", "Moonshot-v1", "GLM-4V-Plus"), data=("COCO", "ImageNet", "MMBench"), settings=_BOTH),
         table05=_PAIRS, fig04=_PAIRS, table06=_PE, fig05=_PE,
@@ -108,11 +108,13 @@ PAPER = Profile(
         table10=dict(_PAPER_TAUGHT, arms=UND, bench_data=("VizWiz", "OKVQA", "MMBench"), bench_settings=("oe", "oe", "mc"), benchmarks="accuracy", tie=.005),
         table11=dict(models=("LLaVA-7B", "Qwen-VL-Chat-7B", "Moonshot-v1", "GPT-4o"), data=("COCO",), settings=_BOTH, paraphrases=(0, 1, 2, 3)),
         table12=dict(_PAPER_TAUGHT, arms=UND, bench_data=("VizWiz", "OKVQA", "MMBench"), bench_settings=("oe", "oe", "mc"), benchmarks="accuracy"),
-        table13=dict(_PAPER_TAUGHT, arms=UND, data=("POPE (COCO)", "CHAIR (MSCOCO)"), benchmarks="pope,chair", n_chair=500),
+        table13=dict(_PAPER_TAUGHT, arms=UND, data=("POPE (COCO)", "CHAIR (MSCOCO)"), benchmarks="pope,chair", n_pope=9000,
+                     n_chair=500),
         fig01=dict(models=("LLaVA-7B",), data=("COCO",), settings=("OE",)),
-        fig02=dict(models=_OPEN, data=("MMBench", "VQAv2", "VizWiz", "TextVQA", "OKVQA"), settings=_BOTH, benchmarks="calibration,cu",
+        fig02=dict(models=_OPEN, data=("MMBench", "VQAv2", "VizWiz", "TextVQA", "OKVQA"), settings=_BOTH, benchmarks="calibration,cu", seeds=(0,),
+                   bench_settings=("mc", "oe", "oe", "oe", "oe"),
                    mr_data=("ConBench", "MMBench", "MME", "MMMU", "ScienceQA")),
-        fig03=dict(_CURVES, benchmarks="calibration,mr", cu_data=("OKVQA",)), fig08=dict(_CURVES, benchmarks="calibration"),
+        fig03=dict(_CURVES, benchmarks="calibration,mr", cu_data=("OKVQA",)), fig08=dict(_CURVES, benchmarks="calibration,mr"),
         fig06=dict(models=tuple(name for name in _PRINTED if name != "Qwen-VL-7B"), data=("MMBench", "OKVQA"), settings=("OE",), benchmarks="accuracy"),
         fig07=dict(teachers=("GPT-4o",), students=_S, arms=UND, data=("COCO",), settings=("OE",)),
         fig09=dict(teachers=("Moonshot-v1",), students=_S, arms=UND, data=("COCO",), settings=("OE",)),
@@ -128,16 +130,18 @@ Plan = dict[tuple, Unit]
 _HOW = ("layout", "template")      # of the prompts, where a notebook is to depart from the defaults of `unsaf.assess`
 _GRADED = ("rule", "confidence", "right_from")      # of a benchmark: when an open answer is right, and how sure a model was
 
-def _room(model: Any) -> dict[str, Any]:
-    "A student that was taught chains of thought needs room to end them."
-    return dict(answer_tokens=512) if isinstance(model, Student) and model.answers == "cot" else {}
+def _answers(p: Profile, c: Mapping, teacher: str) -> str: return c.get("answers") or ("cot" if teacher in p.cot else "short")
+
+def _room(p: Profile, c: Mapping, teacher: str, arm: str) -> dict[str, Any]:
+    "A student that was taught chains of thought needs room to end them, wherever it is served."
+    return dict(answer_tokens=512) if arm.startswith("UnD") and _answers(p, c, teacher) == "cot" else {}
 
 def _load_name(p: Profile, model: str) -> str: return p.models.get(model, model)
 
 def _source(p: Profile, data: str) -> str: return p.data.get(data, data)
 
 def _assess(p: Profile, c: Mapping, model: Any, data: str, setting: str, seed: int, **options: Any) -> Unit:
-    options |= {name: c[name] for name in _HOW if c.get(name)} | _room(model)
+    options |= {name: c[name] for name in _HOW if c.get(name)}
     model = model if isinstance(model, Student) else _load_name(p, model)
     return Unit("assess", model, _source(p, data), setting.lower(), c["n"], c["k"], p.exam + seed, tuple(sorted(options.items())))
 
@@ -167,22 +171,22 @@ def paraphrased(p: Profile, c: Mapping) -> Plan:
 
 def _again(of: Unit, model: Any = None, **options: Any) -> Unit:
     "The questions of a unit, put again: to another model, or in other words."
-    return Unit("reask", of.model if model is None else model, of.data, of.setting, of.n, of.k, of.seed, tuple(sorted((options | _room(model)).items())), of)
+    return Unit("reask", of.model if model is None else model, of.data, of.setting, of.n, of.k, of.seed, tuple(sorted(options.items())), of)
 
 # %% ../../nbs/85a_plans.ipynb #35d3dd9c
 def _bench(p: Profile, c: Mapping, model: Any, data: str, benchmarks: str, setting: str, seed: int, **options: Any) -> Unit:
     model, source = model if isinstance(model, Student) else _load_name(p, model), _source(p, data)
     if "cu" in benchmarks.split(",") and source.startswith("scenes"): options["rephraser"] = "world"
     options |= {name: c[name] for name in _GRADED if c.get(name)}
-    many = c["n_chair"] if benchmarks == "chair" and "n_chair" in c else c["n_bench"]
+    many = c.get(f"n_{benchmarks}", c["n_bench"])       # n_pope, n_chair
     return Unit("bench", model, source, setting, many, 5, p.exam + seed, tuple(sorted({**options, "benchmarks": benchmarks}.items())))
 
 def measured(p: Profile, c: Mapping) -> Plan:
     "The grid, and ('bench', model, data, seed) -> benchmarks; MR and CU on data sets of their own where the choices name some."
-    plan = grid(p, c)
+    plan, settings = grid(p, c), dict(zip(c["data"], c.get("bench_settings", ())))
     for seed in c["seeds"]:
         for m in c["models"]:
-            for d in c["data"]: plan["bench", m, d, seed] = _bench(p, c, m, d, c["benchmarks"], "both", seed)
+            for d in c["data"]: plan["bench", m, d, seed] = _bench(p, c, m, d, c["benchmarks"], settings.get(d, "both"), seed)
             for d in c.get("mr_data", ()): plan["mr", m, d, seed] = _bench(p, c, m, d, "mr", "mc", seed)
             for d in c.get("cu_data", ()): plan["cu", m, d, seed] = _bench(p, c, m, d, "cu", "both", seed)
     return plan
@@ -195,20 +199,22 @@ def _student(p: Profile, c: Mapping, teacher: str, student: str, arm: str, seed:
     for name in (f"{label}, seed {seed}", label):
         if name in p.models: return name          # trained elsewhere: where it is served is among the addresses
     given = {own: c[name] for name, own in (("epochs", "epochs"), ("recipe", "recipe"), ("n_train", "n"), ("lessons", "setting")) if name in c}
-    answers, train = c.get("answers") or ("cot" if teacher in p.cot else "short"), {**p.train, **given}
+    train = {**p.train, **given}
     apart = tuple((_source(p, d), n, first) for d, n, first in p.apart)
     return Student(_load_name(p, student), arm, _load_name(p, teacher) if taught else "", k=c["k"], seed=seed, apart=apart,
-                   answers=answers if taught else "short", **{**train, "data": _source(p, train["data"])})
+                   answers=_answers(p, c, teacher) if taught else "short", **{**train, "data": _source(p, train["data"])})
 
 def taught(p: Profile, c: Mapping) -> Plan:
     "(teacher, student, arm, data, setting, seed) -> assessment; with `cross` also ('base' or 'teacher' pool, teacher, student, arm, ...)."
     plan: Plan = {}
     for t, s, arm, d, setting, seed in _product(c, c.get("data", ()), c.get("settings", ())):
-        plan[t, s, arm, d, setting, seed] = _assess(p, c, _student(p, c, t, s, arm, seed), d, setting, seed)
+        room = _room(p, c, t, arm)
+        plan[t, s, arm, d, setting, seed] = _assess(p, c, _student(p, c, t, s, arm, seed), d, setting, seed, **room)
         if not c.get("cross") or not (arm.startswith("UnD") or arm == "Baseline"): continue
         pools = {"base": _assess(p, c, s, d, setting, seed), "teacher": _assess(p, c, t, d, setting, seed)}
         for pool, of in pools.items():
-            plan[pool, t, s, arm, d, setting, seed] = of if pool == "base" and arm == "Baseline" else _again(of, _load_or_student(p, c, t, s, arm, seed))
+            plan[pool, t, s, arm, d, setting, seed] = of if pool == "base" and arm == "Baseline" else \
+                _again(of, _load_or_student(p, c, t, s, arm, seed), **room)
         plan["own", t, t, "teacher", d, setting, seed] = pools["teacher"]
     return plan
 
@@ -225,7 +231,7 @@ def examined(p: Profile, c: Mapping) -> Plan:
     "('bench', teacher, student, arm, data, seed) -> benchmarks, each data set in its setting; and `taught` where there are settings."
     plan, settings = taught(p, c), dict(zip(c["bench_data"], c["bench_settings"]))
     for t, s, arm, d, _, seed in _product(c, c["bench_data"], [None]):
-        plan["bench", t, s, arm, d, seed] = _bench(p, c, _student(p, c, t, s, arm, seed), d, c["benchmarks"], settings[d], seed)
+        plan["bench", t, s, arm, d, seed] = _bench(p, c, _student(p, c, t, s, arm, seed), d, c["benchmarks"], settings[d], seed, **_room(p, c, t, arm))
     return plan
 
 def hallucinating(p: Profile, c: Mapping) -> Plan:
@@ -234,7 +240,7 @@ def hallucinating(p: Profile, c: Mapping) -> Plan:
     for t, s, arm, d, _, seed in _product(dict(c, arms=(*c.get("interventions", ()), *c["arms"])), c["data"], [None]):
         own = {"POPE (COCO)": "pope", "CHAIR (MSCOCO)": "chair"}.get(d, c["benchmarks"])
         if arm in c.get("interventions", ()): plan["bench", t, s, arm, d, seed] = _bench(p, c, s, d, own, "both", seed, intervention=arm)
-        else: plan["bench", t, s, arm, d, seed] = _bench(p, c, _student(p, c, t, s, arm, seed), d, own, "both", seed)
+        else: plan["bench", t, s, arm, d, seed] = _bench(p, c, _student(p, c, t, s, arm, seed), d, own, "both", seed, **_room(p, c, t, arm))
     return plan
 
 # %% ../../nbs/85a_plans.ipynb #a42d25ed
@@ -251,7 +257,7 @@ def choices(p: Profile, name: str, **changes: Any) -> dict[str, Any]:
     sizes = dict(n=p.n, k=p.k) if "settings" in own else dict(k=p.k) if "students" in own else {}
     c = sizes | (dict(n_bench=p.n_bench) if "benchmarks" in own else {}) | dict(seeds=p.seeds) | dict(own)
     more = (*(("n_train", "epochs", "recipe", "answers", "lessons") if "students" in c else ()), *((*_HOW, "equal") if "settings" in c else ()),
-            *(_GRADED if "benchmarks" in c else ()))
+            *(_GRADED if {"accuracy", "calibration"} & set(c.get("benchmarks", "").split(",")) else ()))
     odd = next((what for what, value in changes.items() if value is not None and what not in (*c, *more)), None)
     if odd: raise UnsafError(f"{name} has no choice {odd!r}: it has {', '.join(sorted((*c, *more)))}")
     c |= {what: tuple(value) if isinstance(value, list) else value for what, value in changes.items() if value is not None}

@@ -17,7 +17,7 @@ from .contrasts import awareness_gap
 from .profiles import Study
 from .statistics import STATISTICS, rows_of
 from .studies import curve, distribution, footrules, rank_samples
-from .tables import benched, disposition, scored
+from .tables import benched, dispositions, scored
 from .units import Missing
 
 # %% ../../nbs/86e_series.ipynb #bfb8d05e
@@ -26,7 +26,7 @@ def _together(runs: Iterable[Any], name: str, setting: str) -> pd.DataFrame:
     parts, images = [], []
     for seed, run in enumerate(runs):
         if isinstance(run, Missing): continue
-        if isinstance(run, Bench) and not _has(run, name): continue
+        if isinstance(run, Bench) and not _has(run, name, setting): continue
         rows = rows_of(run, name, setting)
         images += [f"{seed}/{i}" for i in rows.attrs["images"]]
         parts.append(rows.assign(**{column: f"{seed}/" + rows[column].astype(str) for column in ("image_id", "item") if column in rows}))
@@ -34,9 +34,11 @@ def _together(runs: Iterable[Any], name: str, setting: str) -> pd.DataFrame:
     found.attrs = dict(images=images)
     return found
 
-def _has(run: Bench, name: str) -> bool:
+def _has(run: Bench, name: str, setting: str) -> bool:
+    "Whether a run has replies for a statistic in this setting; MR's parts are kinds of misleading lines."
     wanted = STATISTICS[name].benchmark
-    return wanted in run.items or (wanted == "calibration" and "accuracy" in run.items)
+    items = run.items.get(wanted, run.items.get("accuracy") if wanted == "calibration" else None)
+    return items is not None and (name == "MR" or (items["part"] == setting.lower()).any())
 
 _ALL = ("UnF1", "Brier", "MacroCE", "ICE", "ECE", "MCE", "CU")
 METRICS: dict[str, tuple[str, ...]] = {"MC": (*_ALL, "MR"), "OE": _ALL}      # MR speaks for a letter
@@ -50,24 +52,28 @@ def _runs(study: Study, name: str, setting: str) -> dict[tuple[str, str], list]:
 # %% ../../nbs/86e_series.ipynb #edf7eac1
 def distances(study: Study, resamples: int = 200) -> pd.DataFrame:
     "metric, setting, a, b, distance, low, high, models, max, chance, undefined, resamples: a row a pair of data sets."
-    parts = []
+    parts, given = [], dict(zip(study.choices["data"], study.choices.get("bench_settings", ())))
     for setting in study.choices["settings"]:
-        for name in METRICS[setting]:
-            found = _ranked(study, name, setting, resamples)
+        names = METRICS[setting] if not given else ("UnF1",)
+        for name in names:
+            found = _ranked(study, name, {}, setting, resamples)
             if found is not None: parts.append(found.assign(metric=name, setting=setting))
+    for name in METRICS["MC"][1:] if given else ():            # the paper's: each data set in the setting that it has
+        found = _ranked(study, name, given, "MC", resamples)
+        if found is not None: parts.append(found.assign(metric=name, setting="MC" if name == "MR" else "own"))
     if not parts: raise UnsafError(f"{study.name}: no metric can be ranked on two data sets")
     return pd.concat(parts, ignore_index=True)
 
-def _ranked(study: Study, name: str, setting: str, resamples: int) -> "pd.DataFrame | None":
-    "The distances of one metric; None where fewer than two data sets have it."
+def _ranked(study: Study, name: str, own: dict, setting: str, resamples: int) -> "pd.DataFrame | None":
+    "The distances of one metric, each data set in its `own` setting or else in `setting`; None where fewer than two data sets have it."
     rows: dict[str, dict[str, pd.DataFrame]] = {}
     for (m, d), runs in _runs(study, name, setting).items():
-        found = _together(runs, name, setting)
-        if len(found): rows.setdefault(d, {})[m] = found
+        rows.setdefault(d, {})[m] = _together(runs, name, own.get(d, setting))
+    rows = {d: models for d, models in rows.items() if any(map(len, models.values()))}
     if len(rows) < 2: return None
     s = STATISTICS[name]
-    scores = pd.DataFrame([dict(dataset=d, model=m, value=s(found)) for d, models in rows.items() for m, found in models.items()])
-    samples = {d: rank_samples(models, name, resamples, [0, i]) for i, (d, models) in enumerate(rows.items())}
+    scores = pd.DataFrame([dict(dataset=d, model=m, value=s(found) if len(found) else np.nan) for d, models in rows.items() for m, found in models.items()])
+    samples = {d: rank_samples({m: found for m, found in models.items() if len(found)}, name, resamples, [0, i]) for i, (d, models) in enumerate(rows.items())}
     return footrules(scores, s.higher_is_better, samples)
 
 # %% ../../nbs/86e_series.ipynb #c7b10df4
@@ -106,8 +112,8 @@ def differences(study: Study) -> pd.DataFrame:
 
 def before_after(study: Study) -> pd.DataFrame:
     "Figure 5: model, disposition, setting, prompt, metric, value, low, high."
-    group = {m: disposition(study, m) for m in study.choices["models"]}
-    return pd.DataFrame([dict(model=m, disposition=group[m], dataset=d, setting=s, prompt=suffix or "none", **row)
+    group, several = dispositions(study), len(study.choices["data"]) > 1
+    return pd.DataFrame([dict(model=f"{m}, {d}" if several else m, disposition=group[m], dataset=d, setting=s, prompt=suffix or "none", **row)
                          for (m, suffix, d, s), runs in study.over().items() for row in scored(runs, ("FU", "FA", "UnF1", "always_answer"))])
 
 def parameters_of(address: str) -> float:

@@ -232,10 +232,6 @@ def make_student(s: Student, store: "str | Path") -> dict:
     "Train `s` from what its teacher's unit holds, or find it on the shelf store/adapters: {adapter, records}, or {why} where no record came of it."
     from unsaf.distill.adapters import adapter, annotate
     from unsaf.distill.recipes import recipe_of
-    if s.base.startswith(("api:", "bridge:")):
-        raise UnsafError(f"{s.label}: {s.base} is behind a server and cannot be trained from here: write its records with `unsaf distill export`, "
-                         "train it where its code runs, serve it, and give its address, as in -p addresses "
-                         "'{\"STUDENT, ARM by TEACHER\": \"api:NAME@http://HOST:PORT/v1\"}'")
     apart = [image_set(data, n=n, seed=seed) for data, n, seed in s.apart]
     records, why = _records(s, store, apart)
     if not records: return dict(adapter="", records=0, why=why or f"{s.label}: no record came of the data")
