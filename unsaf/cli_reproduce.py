@@ -94,7 +94,7 @@ def reproduce(
 
 # %% ../nbs/90b_cli_reproduce.ipynb #6479036d
 def _run(names: list[str], profile: str, out: Path, store: Path, workers: int, ray: "str | None", parameters: dict, force: bool,
-         notebooks_too: bool) -> None:
+         notebooks_too: bool = False) -> None:
     from unsaf.reproduce import jobs, keep_notebooks, ledger_lines, reproduce as run
     if threading.current_thread() is threading.main_thread(): signal.signal(signal.SIGTERM, _stop)
     wanted = jobs(names, profile, out, store, parameters)
