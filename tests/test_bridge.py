@@ -141,6 +141,7 @@ def old(tmp_path, monkeypatch):
     "A family whose pins are two small wheels, and pip without any index."
     (tmp_path / "wheels").mkdir()
     for name in ("torch", "transformers"): wheel(tmp_path / "wheels", name, "'a stub'")
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")        # a machine may cap versions
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
     entry = bridge.Legacy("old", ("a/b",), ("transformers==9.9", "torch==9.9"), (HERE,), "here@now")

@@ -79,7 +79,7 @@ BREAKS = [(dict(draft=LOST), Ending.NO_DRAFT, 1), (dict(draft=REFUSED), Ending.N
           (dict(revise="\n"), Ending.NO_REVISION, 5), ({}, Ending.REVISED, 5)]
 
 
-@pytest.mark.parametrize(("lines", "ending", "calls"), BREAKS, ids=str)
+@pytest.mark.parametrize(("lines", "ending", "calls"), BREAKS, ids=[f"{'+'.join(lines) or 'nothing'}-{i}" for i, (lines, _, _) in enumerate(BREAKS)])
 def test_what_breaks_leaves_the_draft(lines, ending, calls):
     actor = Actor(**lines)
     cove = Cove(actor, checks=2)

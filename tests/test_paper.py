@@ -51,7 +51,7 @@ def test_every_notebook_runs_and_leaves_its_files(run, out):
     pictures = set(NOTEBOOKS) - {"table03", "audit"}
     for name in NOTEBOOKS:
         assert (out/"ledger"/f"{name}.json").is_file() and (name == "audit" or len(table(out, name)))
-        executed = nbformat.read(run[0]/"runs"/"reproduce"/"notebooks"/f"{name}.ipynb", 4)
+        executed = nbformat.read(run[0]/"runs"/"reproduce"/"notebooks"/"testbed"/f"{name}.ipynb", 4)
         assert len(executed.cells) <= 21 and not any(o.output_type == "error" for c in executed.cells for o in c.get("outputs", []))
     for name in pictures: assert (out/f"{name}.png").stat().st_size > 5000 and (out/f"{name}.svg").stat().st_size > 5000
 
@@ -184,6 +184,8 @@ def test_no_paper_model_at_hand_is_one_line(tmp_path):
     assert found.returncode == 1 and "notebooks: 2 not run" in found.stdout
     lines = [line for line in found.stdout.splitlines() if line.startswith("not run: table05")]
     assert len(lines) == 1 and "unsaf bridge qwen-vl" in lines[0] and "-p addresses" in lines[0]
+    told = read(tmp_path/"figures"/"paper"/"ledger")
+    assert [(e.of, e.verdict) for e in told] == [("fig01", NOT_RUN), ("table05", NOT_RUN)] and all("not run: " in e.why for e in told)
 
 
 def test_a_unit_without_a_result_is_a_gap_with_its_reason(tmp_path):

@@ -175,6 +175,14 @@ def test_a_worker_that_is_killed_is_a_failure_and_its_kernel_ends(tmp_path):
     assert _gone(pids[0])
 
 
+def test_a_run_in_which_nothing_can_start_ends_at_once():
+    began = time.monotonic()
+    with Workers(1) as machine:
+        ended = runner.run_tasks([Task("a", "a", dict, gpus=99), Task("b", "b", dict, ("a",))], machine, minute=30)
+    assert "99 GPUs" in ended["a"].error and "was not run" in ended["b"].error or "failed" in ended["b"].error
+    assert time.monotonic() - began < 15
+
+
 # ---------------------------------------------------------------- threads and devices
 
 def _env(tmp): return {name.partition("-")[0]: json.loads((tmp/"store"/"started"/name).read_text()) for name in toy.started(tmp/"store")}

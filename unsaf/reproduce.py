@@ -272,7 +272,9 @@ def keep_notebooks(wanted: Iterable[Job]) -> list[Path]:
     return paths
 
 # %% ../nbs/90_reproduce.ipynb #0ce63a4c
-def _cell(value: Any) -> str: return "" if value is None or value != value else " ".join(str(value).split()).replace("|", "\\|")
+def _cell(value: Any) -> str:
+    if value is None or value != value: return ""
+    return f"{value:.4g}" if isinstance(value, float) else " ".join(str(value).split()).replace("|", "\\|")
 
 _TITLES = {"cell": "Cells", "claim": "Claims", "audit": "Audit of the printed numbers"}
 

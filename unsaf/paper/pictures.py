@@ -20,7 +20,7 @@ def _dots(table: pd.DataFrame, metrics: "str | list[str]", row: Callable, column
     wanted = [metrics] if isinstance(metrics, str) else metrics
     some = table[table["metric"].isin(wanted)]
     names = {name: some.apply(f, axis=1) for name, f in (("row", row), ("column", column), ("group", group))}
-    out = pd.DataFrame(dict(names, value=some["value"], low=some["low"], high=some["high"]), index=some.index).assign(reference=float("nan"))
+    out = pd.DataFrame(dict(names, **{c: some[c] for c in ("value", "low", "high", "why") if c in some}), index=some.index).assign(reference=float("nan"))
     always = table[table["metric"] == "always_answer"].assign(metric="UnF1")      # it stands at UnF1's place
     if lines and len(always):
         place = lambda r: (row(r), column(r), group(r))

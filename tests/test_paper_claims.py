@@ -1,0 +1,113 @@
+"Verdicts: what is joint is drawn jointly, what is undefined is not judged, and 'consistently' means every cell."
+from types import SimpleNamespace
+import numpy as np
+import pandas as pd
+import pytest
+from unsaf.paper import rules
+from unsaf.paper.contrasts import Gap, awareness_gap
+from unsaf.paper.jointly import jointly, levelled, limits
+from unsaf.paper.ledger import BUILT_IN, FAILED, NOT_RUN, REPRODUCED
+from unsaf.paper.plans import PAPER, TESTBED
+from unsaf.paper.profiles import open_study
+from unsaf.paper.tables import spread, table_of, tendencies
+from unsaf.paper.units import Missing
+
+STUDY = {p.name: SimpleNamespace(name="table01", profile=p) for p in (TESTBED, PAPER)}
+
+
+def run(name, cells, prefix="p"):
+    "An assessment whose picture i has these cells."
+    rows = [dict(image_id=f"{prefix}{i}", cell=c, answerable=c in ("TA", "FU")) for i, own in enumerate(cells) for c in own]
+    return SimpleNamespace(model=name, images=[f"{prefix}{i}" for i in range(len(cells))], table=pd.DataFrame(rows, columns=["image_id", "cell", "answerable"]))
+
+
+def noisy(name, p, seed=0, n=60, prefix="p"):
+    rng = np.random.default_rng(seed)
+    return run(name, [["TA" if rng.random() < p else "FU", "TU" if rng.random() < p else "FA"] for _ in range(n)], prefix)
+
+
+def test_the_same_pictures_twice_are_no_more_than_once():
+    "Two seeds that chose the same pictures do not narrow an interval by the root of two; disjoint ones do."
+    a, b = noisy("a", .9), noisy("b", .6, 1)
+    once, twice = awareness_gap([([a], [b])], "youden_j"), awareness_gap([([a, a], [b, b])], "youden_j")
+    assert twice.difference == pytest.approx(once.difference) and twice.high - twice.low == pytest.approx(once.high - once.low, rel=.05)
+    other = awareness_gap([([a, noisy("a", .9, 2, prefix="q")], [b, noisy("b", .6, 3, prefix="q")])], "youden_j")
+    assert (other.high - other.low) / (once.high - once.low) == pytest.approx(2 ** -.5, rel=.25)
+    assert len(once.cells) == len(twice.cells) == len(other.cells) == 1                      # seeds are no cells
+
+
+def test_an_interval_against_the_plain_bootstrap():
+    a, b = noisy("a", .9), noisy("b", .6, 1)
+    gap, rng = awareness_gap([([a], [b])], "youden_j"), np.random.default_rng(0)
+    cells = ["TA", "FA", "TU", "FU"]
+    counts = {r.model: pd.crosstab(r.table["image_id"], r.table["cell"]).reindex(r.images, columns=cells, fill_value=0).to_numpy() for r in (a, b)}
+    def j(r, drawn):
+        ta, fa, tu, fu = counts[r.model][drawn].sum(0)
+        return ta / (ta + fu) - fa / (fa + tu)
+    brute = [j(a, d) - j(b, d) for d in (rng.integers(0, 60, 60) for _ in range(1000))]
+    assert gap.difference == pytest.approx(j(a, np.arange(60)) - j(b, np.arange(60)))
+    assert np.allclose([gap.low, gap.high], np.quantile(brute, [.025, .975]), atol=.04)
+
+
+def test_an_undefined_cell_is_left_out_and_told_and_alone_it_is_not_judged():
+    fine, none = noisy("fine", .9), run("writes no answerable one", [["FA", "TU"]] * 10)
+    gap = awareness_gap([([fine], [noisy("weak", .6, 1)]), ([none], [none])], "timidity")
+    assert len(gap.cells) == 1 and np.isfinite(gap.difference) and any("undefined" in why for why in gap.lost)
+    alone = awareness_gap([([none], [none])], "timidity")
+    for entry in (rules.direction(STUDY["paper"], "c", "s", alone), rules.unchanged(STUDY["paper"], "c", "s", alone, .1)):
+        assert entry.verdict == NOT_RUN and "undefined" in entry.why
+
+
+def test_missing_results_are_told():
+    gap = awareness_gap([([Missing("no lesson")], [noisy("a", .5)])])
+    assert not gap.cells and rules.direction(STUDY["paper"], "c", "s", gap).why == "no lesson"
+
+
+def test_consistently_means_no_cell_the_other_way():
+    gap = Gap(.1, .05, .15, ((.3, .2, .4), (-.1, -.15, -.05)))
+    assert rules.direction(STUDY["paper"], "c", "s", gap).verdict == REPRODUCED
+    assert rules.direction(STUDY["paper"], "c", "s", gap, every=True).verdict == FAILED
+    assert rules.direction(STUDY["paper"], "c", "s", gap, -1).verdict == FAILED
+    calm = Gap(0., -.01, .01, ((.2, .1, .3), (-.2, -.3, -.1)))                              # opposite changes cancel in the mean
+    assert rules.unchanged(STUDY["paper"], "c", "s", calm, .03).verdict == REPRODUCED
+    assert rules.unchanged(STUDY["paper"], "c", "s", calm, .03, every=True).verdict == FAILED
+
+
+@pytest.mark.parametrize("low,high,sign,verdict", [(.01, .2, 1, REPRODUCED), (-.01, .2, 1, FAILED), (-.2, -.01, -1, REPRODUCED), (-.2, .01, -1, FAILED)])
+def test_a_direction_needs_its_whole_interval(low, high, sign, verdict):
+    entry = rules.direction(STUDY["paper"], "c", "s", Gap((low + high) / 2, low, high, (((low + high) / 2, low, high),)), sign)
+    assert entry.verdict == verdict and ("undecided" in entry.why) == (low < 0 < high)
+
+
+def test_built_in_says_which_way_it_came_out():
+    for low, word in ((.01, "came out as claimed"), (-.2, "came out otherwise")):
+        gap = Gap(low + .05, low, low + .1, ((low + .05, low, low + .1),))
+        here, there = (rules.direction(STUDY[p], "c", "s", gap, built="abstention") for p in ("testbed", "paper"))
+        assert here.verdict == BUILT_IN and word in here.why and there.verdict in (REPRODUCED, FAILED)
+    assert rules.line(STUDY["paper"], "c", "s", "m", 0, 0, True, built="definition").verdict == BUILT_IN
+
+
+def test_no_accuracy_no_tally():
+    study = open_study("table10", "paper")
+    study.results.update({unit: Missing("nobody served it") for unit in study.units()})
+    table = table_of(study)
+    assert table["value"].isna().all() and table["why"].str.contains("have no accuracy").all()
+    assert {e.verdict for e in study.cells(table)} == {NOT_RUN}
+
+
+def test_tendencies():
+    assert tendencies({"a": (.9, .1), "b": (.5, .3), "c": (.4, .35), "d": (np.nan, .1)}) == {"a": "audacious", "b": "timid", "c": "timid", "d": "unknown"}
+    assert tendencies({"a": (.9, .1)}) == {"a": "audacious"} and tendencies({"a": (.1, .9)}) == {"a": "timid"}
+
+
+def test_one_picture_has_no_interval_and_a_mostly_undefined_score_none():
+    value = spread(["unf1"], [(["p"], np.array([[3, 1, 2, 1]]))])["unf1"]
+    assert value[0] == pytest.approx(.75) and np.isnan(value[1:]).all()
+    assert np.isnan(limits(np.array([.5] * 90 + [np.nan] * 10))).all() and not np.isnan(limits(np.array([.5] * 97 + [np.nan] * 3))).any()
+    ones = np.ones((4, 2))
+    values, samples = jointly([("abcd", ones, lambda s: s[:, 0]), ("cdef", 2 * ones, lambda s: np.stack([s[:, 0], s[:, 1]], 1))])
+    assert values.tolist() == [4, 8, 8] and samples.shape == (2000, 3)
+
+
+def test_levelled_leaves_other_results_as_they_are():
+    assert levelled(Missing("x")) == Missing("x")
