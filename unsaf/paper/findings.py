@@ -200,7 +200,7 @@ def scale(study: Study, table: pd.DataFrame) -> list[Entry]:
                               ("parameters", "size", "larger models do better, no value printed")):
             some, claim = table[table["dataset"] == d].dropna(subset=[x, "unf1"]), f"models of a larger {word} have a higher UnF1 ({d})"
             if len(some) < 3: out.append(nothing(study, claim, said, f"{len(some)} models have both")); continue
-            if some[x].nunique() < 2 or some["unf1"].nunique() < 2: out.append(nothing(study, claim, said, f"{word} or UnF1 is the same for all models")); continue
+            if min(some[x].nunique(), some["unf1"].nunique()) < 2: out.append(nothing(study, claim, said, f"{word} or UnF1 is the same for all")); continue
             r = float(spearmanr(some[x], some["unf1"]).statistic)
             out.append(line(study, claim, said, f"rank correlation {r:+.2f} over {len(some)} models", np.nan, np.nan, r > 0, "",
                             "point values: correlation above 0", "sizes"))
