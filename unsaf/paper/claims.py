@@ -34,6 +34,7 @@ def _arms(study: Study, arm: str, other: str, tag: str = "", students: Sequence[
     return [(runs, found[key[:2] + (other,) + key[3:]]) for key, runs in found.items()
             if key[2] == arm and key[:2] + (other,) + key[3:] in found and (not students or key[1] in students)]
 
+# %% ../../nbs/87_claims.ipynb #6eec143d
 def distillation(study: Study, table: pd.DataFrame) -> list[Entry]:
     "Table 1: questions teach more than answers."
     out, others = [], [name for name in ("MM-UPD", "UNK-VQA (BY)", "UNK-VQA (OE)") if name in study.choices["arms"]]
@@ -52,6 +53,7 @@ def distillation(study: Study, table: pd.DataFrame) -> list[Entry]:
                                  "not stated which", gap("UnD-IQ", "UnD-IQ k=1"), 1, built))
     return [*out, *_places(study, table), *_teachers(study), *_pools(study)]
 
+# %% ../../nbs/87_claims.ipynb #5202ae13
 def _places(study: Study, table: pd.DataFrame) -> list[Entry]:
     "UnD-Joint often ranks first or second."
     def firsts(rows: pd.DataFrame) -> tuple[int, int]:
@@ -83,6 +85,7 @@ def _pools(study: Study) -> list[Entry]:
                 out.append(direction(study, f"(ours) {arm} raises J on {whose} questions, where writing plays no part{more}", "not tested", gap, 1, built))
     return out
 
+# %% ../../nbs/87_claims.ipynb #3634b4bf
 def generalisation(study: Study, table: pd.DataFrame) -> list[Entry]:
     "Table 7: the gain transfers to other pictures."
     out = []
@@ -161,6 +164,7 @@ def less_hallucination(study: Study, table: pd.DataFrame) -> list[Entry]:
             out.append(direction(study, f"{arm} consistently lowers hallucination: {title}", said, gap, sign, every=True))
     return out
 
+# %% ../../nbs/87_claims.ipynb #241fe1dd
 def accuracy_kept(study: Study, table: pd.DataFrame) -> list[Entry]:
     "Tables 10 and 12: accuracy is preserved."
     settings, out = dict(zip(study.choices["bench_data"], study.choices["bench_settings"])), []

@@ -61,6 +61,9 @@ def _printed_suffix(kind: "str | None", metric: str, setting: str) -> str:
     d = w["Prompt Engineering"] - w["Baseline"]
     return f"{d.mean():+.3f}; above 0 for {(d > 0).sum()} of {len(d)} models"
 
+# %% ../../nbs/86g_findings.ipynb #2924800a
+#| export
+
 # %% ../../nbs/86g_findings.ipynb #198d9669
 def _largest(table: pd.DataFrame, keys: Sequence[str], metric: str) -> pd.Series:
     "Largest less smallest value of a metric for each key that has two values or more."
@@ -155,6 +158,7 @@ def rank_stability(study: Study, table: pd.DataFrame) -> list[Entry]:
 _PRINTED_DISTANCE = {"Brier": "0 to 8, mean 4.2", "MacroCE": "mostly below 4, mean near 2", "ICE": "(printed as MacroCE, Eq. 6) mostly below 4, mean near 2",
                      "ECE": "up to 12, mean 9", "MCE": "up to 12, mean 9", "MR": "6 to 12", "CU": "2 to 10"}
 
+# %% ../../nbs/86g_findings.ipynb #f5dd623b
 def sample_size(study: Study, table: pd.DataFrame) -> list[Entry]:
     "Figure 3: the coefficient of variation of UnF1 is small and falls; that of ECE is one to two orders of magnitude above, CU and MR lie between."
     some = table[(table["by"] == "questions") & table["cv"].notna() & (table["n"] < table["population"])]
