@@ -1,25 +1,34 @@
 # make demo   sets everything up and runs the two-stage self-assessment on the bundled model
 # make test   sets everything up and runs the tests
 PY = .venv/bin/python
+DEMO = .venv/.demo
 READY = .venv/.ready
+INSTALLED = settings.ini setup.py constraints.txt tools/setup.sh
+NO_BYTECODE := $(PYTHONDONTWRITEBYTECODE)
+unexport PYTHONDONTWRITEBYTECODE       # nothing is compiled when it is installed, so what is imported has to be, once
+.NOTPARALLEL:
 .PHONY: setup demo test test-slow testbed distill-demo reproduce check export readme lab clean
 
 setup: $(READY)
-$(READY): settings.ini setup.py constraints.txt tools/setup.sh
-	sh tools/setup.sh
-	touch $(READY)
+$(READY): $(INSTALLED)
+	NO_BYTECODE=$(NO_BYTECODE) sh tools/setup.sh
+	touch $(DEMO) $(READY)
 
-demo: $(READY)
+$(DEMO): $(INSTALLED)           # a small part of it
+	sh tools/setup.sh demo
+	touch $(DEMO)
+
+demo: $(DEMO)
 	.venv/bin/unsaf demo
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n 2 --dist loadfile -m "not slow" tests
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n 2 --dist loadfile --max-worker-restart 0 -m "not slow" tests
 
 test-slow: $(READY)
 	$(PY) -m pytest -q -m slow tests
 
 testbed: $(READY)               # trains the smallest bundled model anew and compares it with its card; minutes
-	$(PY) -m unsaf.testbed
+	$(PY) -m unsaf.world.testbed
 
 distill-demo: $(READY)          # teacher, student, four arms, three seeds: a study of distillation; resumable
 	mkdir -p runs/distillation

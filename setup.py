@@ -21,9 +21,9 @@ setuptools.setup(
     name=cfg['lib_name'], version=cfg['version'], description=cfg['description'],
     author=cfg['author'], author_email=cfg['author_email'], keywords=cfg['keywords'],
     license='Apache-2.0', license_files=['LICENSE'], python_requires='>=' + cfg['min_python'],
-    # the paper's notebooks are shipped from where they stand, without copies
+    # the notebooks of the paper's studies are shipped from where they stand, without copies
     packages=[*setuptools.find_packages(include=[cfg['lib_path'], cfg['lib_path'] + '.*']), 'unsaf.paper_notebooks'],
-    package_dir={'unsaf.paper_notebooks': 'nbs/paper'},
+    package_dir={'unsaf.paper_notebooks': 'nbs/80_paper/studies'},
     package_data={cfg['lib_path']: words('package_data'), 'unsaf.paper_notebooks': ['*.ipynb']},
     install_requires=words('requirements'), extras_require=extras,
     classifiers=['Development Status :: 3 - Alpha', 'Intended Audience :: Science/Research',

@@ -4,7 +4,7 @@
 
 A server in a process of its own speaks the protocol, holds `cap` calls at once, lets further ones queue, and takes a fixed time for each (or one
 spread by what the call says, the same for every arm). On the very same calls, in turn: two bare load generators with prepared bodies (httpx2, a client
-for each of its workers, and plain asyncio streams: the least that Python can do); `Api` alone; `Api` in `Kept` with a store on disk; `unsaf.assess`.
+for each of its workers, and plain asyncio streams: the least that Python can do); `Api` alone; `Api` in `Cached` with a store on disk; `unsaf.assess`.
 "busy" is the share of the server's places that was taken from the first call to the last, "full after" when all of them were taken first. `Api` starts
 at as many calls as the server has places, but for one row where it has to find them. Ratios are of pairs in one round; medians over rounds.
 """
@@ -16,9 +16,10 @@ import numpy as np
 from PIL import Image
 import unsaf
 from unsaf.core import Picture, Reply, Sample
-from unsaf.models.api import Api
-from unsaf.models.base import Kept, Scripted
-from unsaf.models.wire import body_of, data_uri
+from unsaf.models.served.api import Api
+from unsaf.models.cache import Cached
+from unsaf.models.base import Scripted
+from unsaf.models.served.messages import body_of, data_uri
 
 LISTS = {word: "\n".join(f"{i}. Question: {word} thing number {i}?" for i in range(1, 6)) for word in ("What is", "Who owns")}
 
@@ -189,7 +190,7 @@ def api(server, asked, calls, start=None):
 
 def kept(server, asked, calls):
     with tempfile.TemporaryDirectory() as folder, unsaf.Store(folder) as store:
-        assert sum(r.finish == "stop" for r in Kept(ours(server, calls), store).generate(asked)) == len(asked)
+        assert sum(r.finish == "stop" for r in Cached(ours(server, calls), store).generate(asked)) == len(asked)
 
 
 def assess(server, samples, calls):
@@ -229,7 +230,7 @@ def scenario(ms: float, cap: int, spread: float, size: int, n: int, n_rounds: in
     samples = pictures(n, size)
     asked = requests_of(samples)
     with Remote(ms, cap, spread) as server:
-        bodies = [body_of(ours(server, cap)._fields(r), [data_uri(p) for p in r.pictures]) for r in asked]
+        bodies = [body_of(ours(server, cap).fields.wanted(r), [data_uri(p) for p in r.pictures]) for r in asked]
         print(f"\n{len(asked)} calls of {statistics.mean(map(len, bodies)) / 1000:.0f} kB, {cap} places, {ms:g} ms"
               f"{f' +- {spread:.0%}' if spread else ''} a call: at most {cap / ms * 1000:.0f} calls/s; load {os.getloadavg()[0]:.1f}")
         print(HEAD)
@@ -238,7 +239,7 @@ def scenario(ms: float, cap: int, spread: float, size: int, n: int, n_rounds: in
                         "bare: asyncio streams": lambda: bare_streams(server, bodies, cap),
                         "Api": lambda: api(server, asked, cap),
                         f"Api, starting at {max(2, cap // 8)}": lambda: api(server, asked, cap, max(2, cap // 8)),
-                        "Kept(Api), store on disk": lambda: kept(server, asked, cap),
+                        "Cached(Api), store on disk": lambda: kept(server, asked, cap),
                         "assess, store on disk": lambda: assess(server, samples, cap)}, n_rounds)
 
 
@@ -269,10 +270,10 @@ def instant(n: int, n_rounds: int) -> None:
     def in_store(do):
         with tempfile.TemporaryDirectory() as folder: do(folder)
     def keep(folder):
-        with unsaf.Store(folder) as store: list(Kept(Instant(), store).generate(asked))
+        with unsaf.Store(folder) as store: list(Cached(Instant(), store).generate(asked))
     arms = {"the model alone": lambda: list(Instant().generate(asked)),
-            "Kept, store in memory": lambda: list(Kept(Instant(), unsaf.Store()).generate(asked)),
-            "Kept, store on disk": lambda: in_store(keep),
+            "Cached, store in memory": lambda: list(Cached(Instant(), unsaf.Store()).generate(asked)),
+            "Cached, store on disk": lambda: in_store(keep),
             "assess, store in memory": lambda: unsaf.assess(Instant(), samples, "oe", progress=False, block=256),
             "assess, store on disk": lambda: in_store(lambda folder: unsaf.assess(Instant(), samples, "oe", store=folder, progress=False, block=256))}
     took = {name: [] for name in arms}

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 import unsaf
 from unsaf.core import Picture, Reply, Sample
-from unsaf.prompts import GEN_OE_ANSWERABLE
+from unsaf.prompts.templates import GEN_OE_ANSWERABLE
 
 
 class Quiet:

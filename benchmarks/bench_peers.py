@@ -44,8 +44,9 @@ def arms(n: int, domain: str) -> dict[str, tuple[str, list[str]]]:
 def make_folder(folder: Path, model: str, domain: str, pictures: int, seed: int = 0) -> list[dict]:
     "Checkpoint, pictures and questions for the arms: six polls a picture, two of each strategy; returns the questions."
     import shutil
-    from unsaf import load, tasks, tiny
-    from unsaf.bench_prompts import yes_no_parts
+    from unsaf import load
+    from unsaf.world import tasks, tiny
+    from unsaf.prompts.benchmarks import yes_no_parts
     from unsaf.core import Request
     (folder / "images").mkdir(parents=True)
     shutil.copytree(tiny.path(model), folder / "checkpoint")

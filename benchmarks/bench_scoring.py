@@ -2,7 +2,7 @@
 
     python benchmarks/bench_scoring.py [--quick]
 
-First a whole table as `assess` returns it, through `unsaf.scores.score`: counts, 10,000 bootstrap resamples of the pictures for ten scores, 1,000 for
+First a whole table as `assess` returns it, by `unsaf.scores.score`: counts, 10,000 bootstrap resamples of the pictures for ten scores, 1,000 for
 AUROC, bounds and yields. Then the resampling alone, with "naive" for comparison: draw picture numbers, add up their rows. Each row is a process of its
 own; "MiB" is what its peak of resident memory grew by while it worked, beyond what the table or the counts take themselves.
 """
@@ -10,8 +10,8 @@ import argparse, os, resource, subprocess, sys, time
 import numpy as np
 import pandas as pd
 from unsaf.metrics.awareness import scorer
-from unsaf.metrics.stability import cluster_bootstrap, paired_permutation
-from unsaf.scores import score
+from unsaf.metrics.resampling import cluster_bootstrap, paired_permutation
+from unsaf.assessment.scores import score
 
 FIVE = scorer("unf1", "unf1_class", "youden_j", "mcc", "d_prime")
 

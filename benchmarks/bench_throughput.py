@@ -18,13 +18,12 @@ import numpy as np
 import torch
 import transformers
 from PIL import Image
-from unsaf import tiny
-from unsaf.assessment import Plan, answer_request, question_request
+from unsaf.world import tiny
+from unsaf.assessment.run import Plan, answer_request, question_request
 from unsaf.core import Picture, Question, Setting
 from unsaf.models.base import collect
-from unsaf.models.choosing import shelf_limits
+from unsaf.models.sharing import cache_limits, Sharing
 from unsaf.models.hf import HF
-from unsaf.models.sharing import Sharing
 sys.path.insert(0, str(Path(__file__).parent))
 from sized import MODELS, save  # noqa: E402
 
@@ -79,7 +78,7 @@ def arms(folder, device: str, dtype: str, budget: int | None):
     def model(reuse="auto", **more):
         "The same weights with another setting: five copies would not leave a card the memory that its budgets count on."
         hf = copy.copy(base)
-        hf.sharing = Sharing(base.model, base.chat, reuse, shelf_limits(base.model))
+        hf.sharing = Sharing(base.model, base.chat, reuse, cache_limits(base.model))
         hf.counters, hf.identity = hf.sharing.counts, base.identity | {"reuse": hf.sharing.mode}
         vars(hf).update(more)
         return hf

@@ -1,9 +1,15 @@
 import os
 import pytest
+from hypothesis import settings
 
 os.environ["CI"] = "true"                  # no progress bars
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+# the same examples in every run, so that a green suite stays green; HYPOTHESIS=search draws new ones
+settings.register_profile("repeatable", derandomize=True, database=None, deadline=None, max_examples=50)
+settings.register_profile("search", deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS", "repeatable"))
 
 
 @pytest.fixture(scope="session")

@@ -30,6 +30,7 @@ class Call:
     at: float               # monotonic seconds
     nth: int = 0            # how often this very text was asked before
     open: int = 0           # calls being answered at this moment, this one included
+    path: str = ""
 
     @property
     def text(self) -> str:
@@ -84,10 +85,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         server = self.server.faulty
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        call = server.arrived(body, {k.lower(): v for k, v in self.headers.items()})
+        call = server.arrived(body, {k.lower(): v for k, v in self.headers.items()}, self.path)
         try:
             if server.stopping.is_set(): return self.break_off("reset")
-            if self.path != "/v1/chat/completions": return self.send(error(404, f"no such path {self.path}"))
+            if self.path.partition("?")[0] not in server.paths: return self.send(error(404, f"no such path {self.path}"))
             what = "429" if server.capacity and call.open > server.capacity else server.plan(call)
             if what in RAW: return self.break_off(what)
             answer = FAULTS[what]() if isinstance(what, str) else what or reply(call.text.splitlines()[-1])
@@ -97,8 +98,9 @@ class _Handler(BaseHTTPRequestHandler):
         finally: server.left()
 
     def send(self, answer):
-        data = (answer.body if isinstance(answer.body, str) else json.dumps(answer.body)).encode()
-        self.send_response(answer.status)
+        text = answer.body if isinstance(answer.body, (str, bytes)) else json.dumps(answer.body)
+        data = text if isinstance(text, bytes) else text.encode()
+        (self.send_response_only if "date" in answer.headers else self.send_response)(answer.status)
         kind = "text/html" if data.startswith(b"<") else "application/json"
         headers = {"content-type": kind, "content-length": str(len(data)), **answer.headers}
         for name, value in headers.items(): self.send_header(name, value)
@@ -124,16 +126,16 @@ class _Server(ThreadingHTTPServer):
 
 
 class Faulty:
-    def __init__(self, plan=lambda call: None, capacity=0, delay=0.0):
-        self.plan, self.capacity, self.delay = plan, capacity, delay
+    def __init__(self, plan=lambda call: None, capacity=0, delay=0.0, paths=("/v1/chat/completions",)):
+        self.plan, self.capacity, self.delay, self.paths = plan, capacity, delay, paths
         self.calls, self.seen, self.open, self.peak = [], {}, 0, 0
         self.lock, self.stopping = threading.Lock(), threading.Event()
 
-    def arrived(self, body, headers):
+    def arrived(self, body, headers, path):
         with self.lock:
             self.open += 1
             self.peak = max(self.peak, self.open)
-            call = Call(len(self.calls), body, headers, time.monotonic(), open=self.open)
+            call = Call(len(self.calls), body, headers, time.monotonic(), open=self.open, path=path)
             call.nth = self.seen.get(call.text, 0)
             self.seen[call.text] = call.nth + 1
             self.calls.append(call)

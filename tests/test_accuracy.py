@@ -6,14 +6,14 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
 from unsaf.core import Outcome, Reply
-from unsaf.metrics import accuracy as room
+from unsaf.metrics.text import short_answers as room
 from unsaf.metrics.accuracy import (OPEN_RULES, Accuracy, by_group, choice_accuracy, exact_match, lettered, normalise, open_accuracy,
                                     read_choice, value_match, vqa_accuracy)
 from unsaf.metrics.pressure import by_image, share
-from unsaf.metrics.stability import cluster_bootstrap
+from unsaf.metrics.resampling import cluster_bootstrap
 from unsaf.metrics.suites import (COGNITION, PERCEPTION, circular, circular_accuracy, mme, mmmu, mmmu_open, mmmu_subject,
                                   scienceqa_groups)
-from unsaf.readers import read_answer
+from unsaf.prompts.readers import read_answer
 
 # ---- the official VQA script. The right-hand sides were obtained by running vqaEval.py of GT-Vision-Lab/VQA (commit a013f00)
 # unchanged under Python 2.7.18, each annotator with an answer_id as in the files of VQA v2.
@@ -66,13 +66,12 @@ SCORED = [  # (annotators, the scores that are not 0); every other prediction of
     (["Dog"] * 10, {"Dog": 1})]
 
 
-@pytest.mark.parametrize("text", NORMALISED)
-def test_normalisation_is_the_official_one(text): assert normalise(text) == NORMALISED[text]
+def test_normalisation_is_the_official_one(): assert {text: normalise(text) for text in NORMALISED} == NORMALISED
 
 
-@pytest.mark.parametrize("answers,scores", SCORED, ids=range(len(SCORED)))
-def test_soft_accuracy_is_the_official_one(answers, scores):
-    for p in PREDICTIONS: assert vqa_accuracy(p, answers) == pytest.approx(scores.get(p, 0), abs=1e-9), p
+def test_soft_accuracy_is_the_official_one():
+    for answers, scores in SCORED:
+        for p in PREDICTIONS: assert vqa_accuracy(p, answers) == pytest.approx(scores.get(p, 0), abs=1e-9), (p, answers)
 
 
 # ---- the same rules a second time: character by character and annotator by annotator, in exact fractions
@@ -120,21 +119,20 @@ PIECES = ["dog", "Dog", "the", "a", "two", "none", "10", "1,000", "3.5", "dont",
 written = st.lists(st.sampled_from(PIECES), max_size=7).map("".join) | st.text(max_size=12).filter(lambda t: not set(t) & set("İΣ"))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(written)
 def test_normalisation_a_second_time(text): assert normalise(text) == spelled(text.replace("\n", " ").replace("\t", " ").strip())
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(written, min_size=1, max_size=3), st.integers(1, 12), st.randoms(use_true_random=False))
 def test_soft_accuracy_a_second_time(pool, n, rng):
     answers = [rng.choice(pool) for _ in range(n)]
     for p in {*pool, *answers}: assert vqa_accuracy(p, answers) == pytest.approx(soft(p, answers), abs=1e-12)
 
 
-@pytest.mark.parametrize("n", range(1, 12))
-def test_leave_one_out_by_hand(n):
-    for m in range(n + 1):
+def test_leave_one_out_by_hand():
+    for n, m in [(of, right) for of in range(1, 12) for right in range(of + 1)]:
         answers = ["dog"] * m + [f"cat {i}" for i in range(n - m)]
         expected = np.mean([min(1, (m - (i < m)) / 3) for i in range(n)])
         assert vqa_accuracy("dog", answers) == pytest.approx(expected)
@@ -148,8 +146,7 @@ MENDED = {"Yes": "yes", "red,blue, green": "red blue green", "10/12, 1,000": "10
           "it’s": "it's", "x" + "." * 40 + "y": "xy", "none": "0", "The dog.": "dog", "3.5": "3.5", "half-full -yes": "half full yes"}
 
 
-@pytest.mark.parametrize("text", MENDED)
-def test_mended_normalisation(text): assert normalise(text, official=False) == MENDED[text]
+def test_mended_normalisation(): assert {text: normalise(text, official=False) for text in MENDED} == MENDED
 
 
 def test_the_mended_rule_differs_where_it_says_so():
@@ -164,7 +161,7 @@ def test_the_mended_rule_differs_where_it_says_so():
         assert vqa_accuracy("dog", answers) == vqa_accuracy("dog", answers, official=False)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(written, min_size=1, max_size=10), written)
 def test_mended_scores_stay_in_range_and_normalisation_settles(answers, p):
     assert 0 <= vqa_accuracy(p, answers, official=False) <= 1 and 0 <= vqa_accuracy(p, answers) <= 1
@@ -205,8 +202,7 @@ READ = {
     "It could be a cat rather than something else": None, "the cat-like thing": None}
 
 
-@pytest.mark.parametrize("reply", READ)
-def test_choices(reply): assert read_choice(reply, ANIMALS) == READ[reply]
+def test_choices(): assert {reply: read_choice(reply, ANIMALS) for reply in READ} == READ
 
 
 def test_choices_of_other_sizes():
@@ -227,7 +223,7 @@ def test_choices_of_other_sizes():
     assert read_choice("It is (a+b).", lettered(["(a+b)", "a*b"])) == "A"            # what would be a pattern is a text
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.sampled_from(["A", "b", "C", "D", "E", "(A)", "B.", "cat", "a dog", "Vitamin C", "is", "not", "or", "the answer is", "because",
                                  "\nReason:", "I", "unanswerable", "horse", ",", ".", "yes", "2"]), max_size=6).map(" ".join) | st.text(max_size=30))
 def test_choices_and_the_reader_of_assessment_agree(text):
@@ -240,7 +236,7 @@ def test_choices_and_the_reader_of_assessment_agree(text):
     if theirs is not None and mine is None: assert any(c in text for c in "EFGH") or "I" in text
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.sampled_from(["cat", "dog", "red", "blue car", "7", "yes"]), min_size=2, max_size=6, unique=True), st.data())
 def test_every_option_can_be_chosen_by_letter_and_by_text(texts, data):
     options = lettered(texts)
@@ -368,7 +364,7 @@ def test_mme_is_the_official_one():
     assert m.tasks["color"].score == pytest.approx(112.5) and m.tasks["OCR"].score == pytest.approx(100) and m.total == pytest.approx(212.5)
     assert m.tasks["color"].accuracy.unreadable == 2 and np.isnan(m.perception) and np.isnan(m.cognition)
     strict = mme(*zip(*MME_ROWS), official=False)
-    assert strict.tasks["color"].accuracy.right == 4 and strict.tasks["OCR"].accuracy.right == 2
+    assert strict.tasks["color"].accuracy.right == 4 and strict.tasks["OCR"].accuracy.right == 3
 
 
 def test_mme_by_brute_force():
@@ -404,9 +400,8 @@ MMMU_OPEN = [
     ("42", ["41", "42"], True), ("forty-two", ["42", "forty"], True), ("2.675", "2.67", True), ("1.005", "1.0", True)]
 
 
-@pytest.mark.parametrize("reply,gold,verdict", MMMU_OPEN)
-def test_mmmu_open_is_the_official_one(reply, gold, verdict):
-    assert mmmu_open(reply, [gold] if isinstance(gold, str) else gold) is verdict
+def test_mmmu_open_is_the_official_one():
+    assert [(reply, gold, mmmu_open(reply, [gold] if isinstance(gold, str) else gold)) for reply, gold, _ in MMMU_OPEN] == MMMU_OPEN
 
 
 def test_mmmu_mixes_both_kinds_and_never_guesses():

@@ -1,12 +1,16 @@
 "The pipeline on scripted models: every outcome in its place, nothing lost, and the table recomputed by a second, independent count."
 import gc, json, math, weakref
+from dataclasses import replace
+from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 import unsaf
 from unsaf.core import ImageError, Picture, Reply, Sample, UnsafError
-from unsaf.models.base import Replay, Scripted
+from unsaf.models.base import Scripted
+from unsaf.models.cache import Replay
+from unsaf.assessment.saved import as_saved, saved_runs
 
 def writing(request) -> bool:
     return request.max_tokens > 100
@@ -134,9 +138,9 @@ def test_no_more_pictures_live_than_a_block_holds():
                 gc.collect()
                 most[0] = max(most[0], alive[0])
                 yield Reply(oe(r) if writing(r) else "yes", index=i)
-    samples = [Sample(Picture(f"p{i}", read)) for i in range(24)]
+    samples = [Sample(Picture(f"p{i}", read)) for i in range(16)]
     r = unsaf.assess(Watching(oe), samples, k=1, block=4)
-    assert len(r.images) == 24 and 4 <= most[0] <= 8     # a block, and at most the one before it
+    assert len(r.images) == 16 and 4 <= most[0] <= 8     # a block, and at most the one before it
 
 
 def test_a_sampled_run_draws_anew_for_each_request_and_greedy_ones_share_replies():
@@ -189,7 +193,7 @@ def test_a_replay_stores_nothing_twice(tmp_path):
 def test_what_no_file_can_hold_is_replaced(tmp_path):
     r = unsaf.assess(Scripted(lambda q: oe(q) if writing(q) else "yes \ud83d"), pictures(2), store=tmp_path)
     r.save(tmp_path)
-    assert set(r.table.reply) == {"yes ?"}
+    assert set(r.table.reply) == {"yes \ufffd"}
 
 
 def test_a_reply_to_no_request_is_an_error_and_is_not_stored():
@@ -221,3 +225,145 @@ def test_one_picture_has_a_score_but_no_interval():
     r = unsaf.assess(Scripted(oe), pictures(1))
     assert 0 < r.scores.unf1 < 1 and math.isnan(r.scores.intervals["unf1"].low)
     assert "undefined" in r.scores.sentence and str(r.scores)
+
+
+# ---- models that think aloud
+
+def keeps(request) -> str:
+    "The reply of a model that keeps every announcement, in both settings."
+    easy = "can be answered" in request.text
+    if not writing(request): return ("B" if "A. red" in request.text else "blue") if "What" in request.text else "unanswerable"
+    options = "\nA. red\nB. blue\nC. green\nD. black" if "options" in request.text else ""
+    return "\n".join(f"{i}. Question: {'What' if easy else 'Why'} is number {i}?{options}" for i in (1, 2))
+
+
+THOUGHTS = ["<think>\n{}\n</think>\n\n{{}}", "{}\n</think>\n{{}}", "◁think▷{}◁/think▷{{}}", "<reasoning>{}</reasoning><answer>{{}}</answer>"]
+
+
+@pytest.mark.parametrize("setting", ["oe", "mc"])
+def test_a_thinking_model_that_keeps_every_announcement_has_unf1_1(setting, tmp_path):
+    for form in THOUGHTS:
+        musing = form.format("Unanswerable? Could be A or D.\n1. Question: What is it not?\nIt cannot be seen. Wait.")
+        r = unsaf.assess(Scripted(lambda q: musing.format(keeps(q))), pictures(3), setting, k=2)
+        assert r.scores.unf1 == r.scores.youden_j == 1 and len(r.table) == 12 and r.scores.soft == r.scores.awareness, form
+        assert r.table.reply.str.contains("Wait").all() and set(r.table.reading) == set(r.lists.reading) == {"thought removed"}, form
+    line = "thought was taken off 6 of 6 lists and 12 of 12 replies"
+    page = r.report(tmp_path / "page.html").read_text()
+    assert line in str(r.scores) and line in page and line in r._repr_html_() and page.count("<summary>thought removed</summary>") == 12
+    assert r.as_dict()["scores"]["yields"]["answerable"]["replies with a thought taken off"] == 6
+    again = r.save(tmp_path) and as_saved(saved_runs(tmp_path)[0])
+    assert str(again.scores) == str(r.scores)
+    for column in ("reading", "reply"): assert again.table[column].tolist() == r.table[column].tolist()
+
+
+def test_a_plain_model_has_no_line_about_thoughts(tmp_path):
+    r = unsaf.assess(Scripted(keeps), pictures(2), k=2)
+    page = r.report(tmp_path / "page.html").read_text()
+    assert set(r.table.reading) == {""} and "thought" not in str(r.scores) + page and r.scores.yields.loc["lists cut in their thought"].sum() == 0
+
+
+def test_thoughts_that_were_cut_say_what_to_raise(tmp_path):
+    def model(request):
+        if writing(request): return Reply("<think>1. Question: What",
+                                          finish="length") if request.pictures[0].pixels().getpixel((0, 0))[0] == 1 else keeps(request)
+        return Reply("<think>unanswerable? B?", finish="length") if "number 2" in request.text else keeps(request)
+    r = unsaf.assess(Scripted(model), pictures(4), k=2)
+    lists, answers = "2 of 8 lists (25%) were cut in the model's thought and say nothing: raise --question-tokens", "6 of 12 replies (50%)"
+    page = r.report(tmp_path / "page.html").read_text().replace("&#39;", "'")
+    for text in (str(r.scores), page): assert lists in text and answers in text and "raise --answer-tokens" in text
+    assert r.table.cell.isna().sum() == 6 and set(r.table[r.table.cell.isna()].outcome) == {"unreadable"} and "(nothing but a thought)" in page
+    with pytest.raises(UnsafError, match=r"nothing could be scored.*4 of 4 lists \(100%\) were cut .*raise --question-tokens"):
+        unsaf.assess(Scripted(lambda q: Reply("<think>hm", finish="length")), pictures(2)).scores
+    with pytest.raises(UnsafError, match=r"8 of 8 replies \(100%\) were cut .*raise --answer-tokens"):
+        unsaf.assess(Scripted(lambda q: keeps(q) if writing(q) else "<think>hm"), pictures(2), k=2).scores
+
+
+def test_nothing_counted_says_the_error_itself():
+    with pytest.raises(UnsafError, match=r"most often \(4 times\): the key ran out"):
+        unsaf.assess(Scripted(lambda q: Reply("", finish="failed", error="the key ran out")), pictures(2), max_failures=1).scores
+    with pytest.raises(UnsafError, match="one reply is 'I would rather not.'") as e: unsaf.assess(Scripted(lambda r: "I would rather not."), pictures(2)).scores
+    assert "column" not in str(e.value)
+
+
+def test_tokens_of_reasoning_are_counted():
+    class Thinker(Scripted):
+        def generate(self, requests): return (replace(reply, reasoning_tokens=100) for reply in super().generate(requests))
+    r = unsaf.assess(Thinker(keeps), pictures(2), k=2)
+    assert set(r.table.reasoning_tokens) == set(r.lists.reasoning_tokens) == {100} and "1,200 tokens of reasoning" in str(r.scores)
+
+
+# ---- what is written, and the page
+
+def test_replies_of_any_kind_survive_the_files(tmp_path):
+    replies = iter(["B\rbecause", '=HYPERLINK("http://x","y")', "a\x00b", "None", "\x1b]0;gone\x07", "\u2028", "' =1", "NA"] * 3)
+    r = unsaf.assess(Scripted(lambda q: oe(q) if writing(q) else next(replies)), pictures(2), k=5)
+    r.save(tmp_path)
+    run, = saved_runs(tmp_path)
+    first = as_saved(run)
+    assert first.table.reply.tolist() == r.table.reply.tolist() and first.scores.frame().equals(r.scores.frame())
+    for file in tmp_path.glob("*.parquet"): file.unlink()
+    alone = as_saved(run)
+    pd.testing.assert_frame_equal(alone.table, first.table)
+    pd.testing.assert_frame_equal(alone.lists, first.lists)
+    assert "\n'=HYPERLINK" not in (tmp_path / "table-oe.csv").read_text() and ',"\'=HYPERLINK' in (tmp_path / "table-oe.csv").read_text()
+
+
+def test_runs_of_before_are_read(tmp_path):
+    r = unsaf.assess(Scripted(oe), pictures(2), k=5)
+    r.save(tmp_path)
+    for name in ("table-oe", "lists-oe"):
+        (tmp_path / f"{name}.parquet").unlink()
+        old = pd.read_csv(tmp_path / f"{name}.csv", dtype=str, keep_default_na=False).drop(columns=["reading", "reasoning_tokens"])
+        old.to_csv(tmp_path / f"{name}.csv", index=False)
+    run, = saved_runs(tmp_path)
+    back = as_saved(run)
+    assert set(back.table.reading) == {""} and back.table.reasoning_tokens.isna().all() and back.scores.frame().equals(r.scores.frame())
+    assert back.report(tmp_path / "page.html").read_text().count("<article") == 2
+    torn = (tmp_path / "table-oe.csv").read_text().replace("because", "be\rcause", 1)      # as Python 3.11.0 to 3.11.8 wrote it
+    (tmp_path / "table-oe.csv").write_bytes(torn.encode())
+    with pytest.raises(UnsafError, match=r"table-oe.csv.* run again with that store"): as_saved(run)
+
+
+MARKUP = ["<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "</pre></details><script>alert(1)</script>", '"><svg onload=alert(1)>',
+          "'><b onclick=alert(1)>",
+          "<iframe src=javascript:alert(1)>", "--><script>alert(1)</script><!--", "]]><script>alert(1)</script>", "{{ 7*7 }}{% raw %}",
+          "<a href='javascript:alert(1)'>x</a>",
+          "&lt;script&gt;alert(1)&lt;/script&gt;", "<style>*{display:none}</style>", "<meta http-equiv=refresh content=0>", "<base href=//evil>",
+          "<form action=//evil><input>",
+          "</title><script>alert(1)</script>", "<math><mtext></mtext></math>", "<template><script>alert(1)</script></template>", "<!--", "<plaintext>"]
+
+
+def test_twenty_pieces_of_markup_are_inert_wherever_they_stand(tmp_path):
+    n = len(MARKUP)
+    at = lambda request: MARKUP[request.pictures[0].pixels().getpixel((0, 0))[0] % n]
+    def model(request):
+        if not writing(request): return Reply("", "refused", at(request)) if "number 2" in request.text else f"<think>{at(request)}</think>{at(request)}"
+        return f"{at(request)}\n1. Question: What is number 1 {at(request)}?\n2. Question: What is number 2 {at(request)}?"
+    named = [Sample(Picture(f"{MARKUP[i]}{i}", s.picture.read), info={}) for i, s in enumerate(pictures(n))]
+    def broken(): raise ImageError(MARKUP[0])
+    r = unsaf.assess(Scripted(model, name=f"m{MARKUP[6]}{MARKUP[15]}"), [*named, Sample(Picture("gone", broken))], k=2)
+    r.note, r.source, r.skipped = MARKUP[1], MARKUP[2], {MARKUP[3]: 2}
+    plain = unsaf.assess(Scripted(oe, name="m"), pictures(n), k=2).report(tmp_path / "plain.html").read_text()
+    page = r.report(tmp_path / "page.html").read_text()
+    def tags(text):
+        found = []
+        class Seen(HTMLParser):
+            def handle_starttag(self, tag, attrs): found.append((tag, tuple(name for name, _ in attrs)))
+        Seen().feed(text)
+        return found
+    assert set(tags(page)) - set(tags(plain)) <= {("p", ("class",)), ("ul", ()), ("li", ())}
+    assert sum(tag == "script" for tag, _ in tags(page)) == 1 and "49" not in page.split("<article", 1)[1][:3000] and page.count("<article") == n
+    assert page.rstrip().endswith("</main></body></html>")
+
+
+def test_control_characters_are_shown_not_sent(tmp_path):
+    r = unsaf.assess(Scripted(lambda q: oe(q) if writing(q) else "\x1b[2J\x1b]0;title\x07 a\r\nb \x9b1m"), pictures(2), k=2)
+    page = r.report(tmp_path / "page.html").read_text()
+    assert not set(page) & {chr(c) for c in (*range(9), *range(11, 32), *range(127, 160))} and "␛[2J" in page and "a\nb" in page
+
+
+def test_a_very_long_reply_stands_on_the_page_in_part_and_is_counted(tmp_path):
+    r = unsaf.assess(Scripted(lambda q: oe(q) if writing(q) else "yes " * 75_000), pictures(1), k=1)
+    page = r.report(tmp_path / "page.html").read_text()
+    assert len(page) < 250_000 and "more characters are in the table" in page and r.table.reply.str.len().tolist() == [300_000] * 2
+    assert "2 of 2 replies were so long that only their beginning was read" in str(r.scores)

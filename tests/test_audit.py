@@ -1,13 +1,14 @@
 "The audit: numbers known by hand, planted faults are found, and what is right is left alone."
-import json
+
 import numpy as np
+import pandas as pd
 import pytest
 from unsaf.core import UnsafError
 from unsaf.metrics.awareness import awareness
-from unsaf.paper import audit as room, audit_plots, cells, prose, prose_models, repeats
-from unsaf.paper.audit import audit, derived, lines
-from unsaf.paper.checks import (CONSISTENT, IMPOSSIBLE, INCONSISTENT, UNDECIDED, Check, Range, above, corners, counted, harmonic, judge_count, mean,
-                                printed, quoted, rate)
+from unsaf.paper.audit import FAMILIES, audit, cells, lines, plots, prose, prose_models, repeats, verdicts
+from unsaf.paper.audit.verdicts import derived, recompute
+from unsaf.paper.audit.checks import (CONSISTENT, IMPOSSIBLE, INCONSISTENT, UNDECIDED, Check, Range, above, corners, counted,
+                                      harmonic, judge_count, mean, printed, quoted, rate)
 
 
 # ---- ranges
@@ -55,7 +56,7 @@ def test_words_are_counts(sure, possible, n, word, verdict): assert judge_count(
 
 
 def test_checks_refuse_nonsense():
-    with pytest.raises(ValueError): Check("a", "b", "c", "d", "e", "f", None, None, "wrong")
+    with pytest.raises(ValueError): Check("a", "b", "c", "d", "e", None, None, "wrong")
     with pytest.raises(ValueError): counted("table01", "here", "nothing", [])
 
 
@@ -79,20 +80,17 @@ def test_averaging_over_seeds_only_lowers_unf1():
 
 
 def test_a_planted_cell_is_found(monkeypatch):
-    clean = cells.wide("table04")
-    row = clean.index[(clean["model"] == "GPT-4o") & (clean["dataset"] == "CoCo") & (clean["setting"] == "MC")][0]
-    before = {c.where for c in cells.unf1_checks("table04") if c.verdict != CONSISTENT}
-    planted = clean.copy()
-    planted.loc[row, "UnF1"] = "0.95"
-    monkeypatch.setattr(cells, "wide", lambda name: planted)
+    before, planted = {c.where for c in cells.unf1_checks("table04") if c.verdict != CONSISTENT}, cells.runs("table04")
+    next(r for r in planted if (r["model"], r["dataset"], r["setting"]) == ("GPT-4o", "CoCo", "MC"))["UnF1"] = "0.95"
+    monkeypatch.setattr(cells, "runs", lambda name: planted)
     after = {c.where: c.verdict for c in cells.unf1_checks("table04") if c.verdict != CONSISTENT}
     assert set(after) - before == {"GPT-4o, CoCo, MC"} and after["GPT-4o, CoCo, MC"] == IMPOSSIBLE
 
 
 def test_planted_rates_are_found(monkeypatch):
-    planted = cells.wide("table06").copy()
-    planted.loc[0, "FU"] = "0.05"
-    monkeypatch.setattr(cells, "wide", lambda name: planted)
+    planted = cells.runs("table06")
+    planted[0]["FU"] = "0.05"
+    monkeypatch.setattr(cells, "runs", lambda name: planted)
     assert [c.where for c in cells.sum_checks() if c.verdict == IMPOSSIBLE] == ["LLaVA-7B, MC, Baseline"]
 
 
@@ -118,8 +116,8 @@ def test_no_class_ratio_where_unf1_is_above_2t_over_1_plus_t():
 
 def test_table_8_is_impossible_under_counts_and_possible_under_class_rates():
     checks = cells.ratio_checks()
-    assert len(checks) == 40 and {c.verdict for c in checks if c.check.endswith("Eq. 1")} == {IMPOSSIBLE}
-    flat = {c.where: c.verdict for c in checks if c.check.endswith("class rates")}
+    flat = {c.where: c.verdict for c in checks if c.claim.startswith("one value")}
+    assert len(checks) == 40 and len(flat) == 10 and {c.verdict for c in checks if not c.claim.startswith("one value")} == {IMPOSSIBLE}
     assert flat["LLaVA-7B, MC"] == CONSISTENT and flat["LLaVA-7B, OE"] == INCONSISTENT
 
 
@@ -193,13 +191,18 @@ def test_rankings_by_hand():
 
 def test_the_whole_audit_adds_up():
     found = audit()
-    assert list(found["check"].unique()) == list(room.FAMILIES) and not found.duplicated(["check", "of", "where", "claim"]).any()
+    assert len(found) == 356 and list(found["check"].unique()) == list(FAMILIES) and not found.duplicated(["check", "of", "where", "claim"]).any()
     assert (found["low"].isna() | (found["low"] <= found["high"] + 1e-9) | found["high"].isna()).all()
     some = audit("win, tie, loss")
     assert len(some) == 10
     with pytest.raises(UnsafError, match="rumours"): audit("rumours")
     found.loc[:, "verdict"] = "spoiled"
     assert "spoiled" not in set(audit()["verdict"])
+
+
+def test_what_is_kept_is_what_comes_out():
+    "The verdicts in the package are those that the checks give today; else: `unsaf.paper.audit.keep()`, and look at what changed."
+    pd.testing.assert_frame_equal(audit(), recompute(), check_exact=False, rtol=0, atol=1e-12)
 
 
 def test_lines_show_every_check_that_is_off():
@@ -224,19 +227,11 @@ def test_j_from_audacity_and_timidity_against_counts():
     s = awareness(ta=430, fa=210, tu=290, fu=70)
     assert s.timidity * (2 - 1 / s.audacity) == pytest.approx(s.youden_j)
     a, t = f"{s.audacity:.2f}", f"{s.timidity:.2f}"
-    row = room._beside_scores(dict(A=a, T=t))
-    assert row["j_low"] <= s.youden_j <= row["j_high"]
+    j, (low, high) = verdicts._of_scores(dict(A=a, T=t))
+    assert low <= s.youden_j <= high and abs(j - s.youden_j) < .02
 
 
-@pytest.mark.parametrize("draw", [audit_plots.ratio_figure, audit_plots.main_figure, audit_plots.verdict_figure])
+@pytest.mark.parametrize("draw", [plots.ratio_figure, plots.main_figure, plots.verdict_figure])
 def test_pictures_are_drawn(draw):
     figure = draw()
     assert figure._repr_png_()[:4] == b"\x89PNG" and all(ax.has_data() for ax in figure.axes)
-
-
-def test_the_notebook_keeps_the_rules():
-    from pathlib import Path
-    book = json.loads((Path(__file__).resolve().parent.parent / "nbs/paper/audit_published_numbers.ipynb").read_text())
-    code = ["".join(c["source"]) for c in book["cells"] if c["cell_type"] == "code"]
-    assert len(book["cells"]) <= 20 and not any("def " in c or "lambda" in c for c in code)
-    assert [c["metadata"].get("tags") for c in book["cells"] if c["cell_type"] == "code"][0] == ["parameters"]

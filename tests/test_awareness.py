@@ -42,7 +42,7 @@ def test_by_hand(counts, expected):
 
 
 @given(both)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_against_scikit_learn(c):
     s, (kind, answered) = awareness(*c), replies(*c)
     assert s.mcc == pytest.approx(sk.matthews_corrcoef(kind, answered), abs=1e-12)
@@ -155,7 +155,7 @@ def test_scorer_refuses_unknown_names_and_other_shapes():
 
 
 @given(st.tuples(*[st.integers(0, 6)] * 4), st.integers(0, 4), st.integers(0, 4))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_bounds_by_brute_force(c, a, u):
     ta, fa, tu, fu = c
     if ta + fu + a == 0 or fa + tu + u == 0: return

@@ -4,19 +4,21 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from unsaf import tasks
-from unsaf.bench import COLUMNS, Bench, bench
-from unsaf.bench_prompts import DETAIL
-from unsaf.bench_runs import BENCHMARKS, BenchPlan, gold_letter, open_all, part_of, wrong_letter
-from unsaf.bench_scores import score_mr, score_pope
-from unsaf.core import ImageError, Outcome, Picture, Reply, Sample, UnsafError
+from unsaf.world import tasks
+from unsaf.benchmarking.run import COLUMNS, Bench, bench
+from unsaf.prompts.benchmarks import DETAIL
+from unsaf.benchmarking.parts import BENCHMARKS, BenchPlan, gold_letter, open_all, part_of
+from unsaf.benchmarking.runs import wrong_letter
+from unsaf.benchmarking.scores import score_mr, score_pope
+from unsaf.core import ImageError, ModelError, Outcome, Picture, Reply, Sample, UnsafError
 from unsaf.metrics.calibration import brier, ece
 from unsaf.metrics.hallucination import POLLINGS, RULES, pope
 from unsaf.metrics.pressure import Judge, misleading_rate
-from unsaf.models.base import Kept, Scripted
-from unsaf.oracle import check
+from unsaf.models.base import Scripted
+from unsaf.models.cache import Cached
+from unsaf.world.oracle import check
 from unsaf.store import Store
-from unsaf.world import Scene, caption
+from unsaf.world.scenes import Scene, caption
 
 N = 12
 
@@ -161,7 +163,9 @@ def test_failures_are_counted_left_out_and_asked_again(tmp_path):
 
 
 def test_when_every_call_fails():
-    r = run(lambda request: Reply("", finish="failed", error="no such host"))
+    def lost(request): return Reply("", finish="failed", error="no such host")
+    with pytest.raises(ModelError, match="no such host"): run(lost)      # stops early
+    r = run(lost, max_failures=1)
     assert r.table.empty and r.calls["failed"] > 0
     assert {"accuracy, oe", "calibration, mc", "mr, explicit", "cu, oe", "pope, random", "chair, captions"} <= set(r.missing)
     assert all("no such host" in line for line in r.missing.values())
@@ -334,7 +338,7 @@ def test_saved_and_told(tmp_path):
 def test_wrapped_models_are_models():
     from unsaf.models.cove import Cove
     inner = Scripted(truth, name="inner")
-    r = bench(Kept(inner, Store()), "accuracy", n=3, setting="oe", resamples=100)
+    r = bench(Cached(inner, Store()), "accuracy", n=3, setting="oe", resamples=100)
     assert r.model == "inner" and one(r, "accuracy", "oe", "accuracy") == 1
     def checks(request):
         if request.text.startswith("Is it so?"): return "yes"

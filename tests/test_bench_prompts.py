@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 from PIL import Image
-from unsaf import bench_prompts as B
+from unsaf.prompts import benchmarks as B
 from unsaf.core import Picture, UnsafError
 
 RED = Picture("red", lambda: Image.new("RGB", (2, 2), "red"))
@@ -163,12 +163,12 @@ def test_every_fault_by_hand():
     assert B.read_items("1. Is it red?", cut=True).items == ("Is it red?",)
 
 
-@given(st.text(st.sampled_from("ab1.)-?*\n \"“:x？Q"), max_size=60), st.booleans(), st.booleans(), st.integers(1, 4))
+@given(st.text(st.sampled_from("kl1.)-?*\n \"“:z？Q"), max_size=60), st.booleans(), st.booleans(), st.integers(1, 4))
 def test_nothing_is_lost(text, questions, cut, k):
     found = B.read_items(text, k, questions=questions, cut=cut)
     assert len(found.items) <= k and len(found.items) + sum(found.faults.values()) == max(len(found.lines), 1)
     assert [t for kind, t in found.lines if kind == "item"] == list(found.items)
-    words = lambda t: re.findall("[abx]+", t)
+    words = lambda t: re.findall("[klz]+", t)
     assert [w for _, t in found.lines for w in words(t)] == words(text)
     if questions: assert all("?" in i or "？" in i for i in found.items)
 

@@ -23,20 +23,32 @@ def values(text: str, arm: str) -> list[float]:
     return [float(n.replace(",", "").rstrip("%")) for n in re.findall(NUMBER, line[len(arm):])]
 
 
+@pytest.mark.slow
 def test_api():
     text = printed("bench_api.py", "--smoke")
-    for arm in ("bare: httpx2", "bare: asyncio streams", "Api", "Api, starting at 2", "Kept(Api), store on disk", "assess, store on disk"):
+    for arm in ("bare: httpx2", "bare: asyncio streams", "Api", "Api, starting at 2", "Cached(Api), store on disk", "assess, store on disk"):
         calls, peak, rate, busy, *_ = values(text, arm + "  ")
         assert calls == 48 and 1 <= peak <= 8 and rate > 0 and 0 < busy <= 100
     assert len(values(text, "the model alone")) == 5 and "store on disk" in text
 
 
+@pytest.mark.slow
 def test_scoring():
     text = printed("bench_scoring.py", "--smoke")
     for what in ("oe   ", "oe, with p(abstain)", "percentile", "naive"): assert values(text, what)[0] in (100, 10)
 
 
+@pytest.mark.slow
 def test_memory():
     text = printed("bench_memory.py", "--smoke")
     few, many = (values(text, f"scenes{'':10}{n:>9}") for n in (4, 8))
     assert min(few[:3]) > 10 and abs(few[1] - few[0]) < 500 and len(few) == 6 and len(many) == 8
+
+
+@pytest.mark.slow
+def test_promises_hold():
+    "Kills, faults of servers, odd texts and files, a full disk: less of what `benchmarks/faults.py` tries at length."
+    p = subprocess.run([sys.executable, FOLDER / "faults.py", "--quick"], capture_output=True, text=True, timeout=900, cwd=FOLDER.parent)
+    assert p.returncode == 0, p.stdout[-3000:] + p.stderr[-2000:]
+    tried = [line.split("|")[2:4] for line in p.stdout.splitlines()[2:]]
+    assert len(tried) >= 12 and all(int(a.replace(",", "")) == int(b.replace(",", "")) > 0 for a, b in tried), p.stdout

@@ -121,7 +121,8 @@ def test_the_server_is_one_plain_file_for_python_3_8():
 def test_it_starts_on_an_old_python(version):
     try: old = interpreter([version])
     except ModelError as e: pytest.skip(str(e))
-    run = subprocess.run([old, "-I", bridge_server.__file__, "--family", "qwen-vl", "--model", "a/b", "--port", "1"], capture_output=True, text=True)
+    run = subprocess.run([old, "-I", bridge_server.__file__, "--family", "qwen-vl", "--model", "a/b", "--port", "1"],
+                         capture_output=True, text=True, timeout=120)
     assert run.returncode == 1 and run.stderr.startswith("bridge: a/b brings code of its own")
 
 
@@ -149,6 +150,7 @@ def old(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_an_environment_is_made_once_and_whole(old, monkeypatch):
     said, folder = [], old / "cache"
     env = environment("old", folder)
@@ -160,7 +162,7 @@ def test_an_environment_is_made_once_and_whole(old, monkeypatch):
     ready = json.loads((env / "ready.json").read_text())
     assert {"torch==9.9", "transformers==9.9"} <= set(ready["freeze"]) and not (env / "junk").exists() and not list(folder.glob("*.part"))
     assert next(check("old", folder)).startswith("ok  bridge old")
-    inside = subprocess.run([env / "bin/python", "-I", "-c", "import torch; print(torch.__file__)"], capture_output=True, text=True).stdout
+    inside = subprocess.run([env / "bin/python", "-I", "-c", "import torch; print(torch.__file__)"], capture_output=True, text=True, timeout=120).stdout
     assert inside.startswith(str(env))                              # it lives where it was moved to
     monkeypatch.setattr(bridge, "_build", None)
     assert prepare("old", folder, say=said.append) == env and len(said) == 1
@@ -200,11 +202,11 @@ def fault(call, *args) -> Fault:
 
 def test_what_the_client_sends_is_understood():
     "The very body that `Api` makes."
-    from unsaf.models.api import Api
-    from unsaf.models.wire import data_uri
+    from unsaf.models.served.api import Api
+    from unsaf.models.served.messages import data_uri
     red = Picture("red", lambda: Image.new("RGB", (6, 4), "red"))
     api = Api("m", "http://127.0.0.1:1/v1", logprobs=True)
-    fields = api._fields(Request((red, "Q: ", "why?"), system="Be brief.", max_tokens=7, temperature=.5, seed=3), [data_uri(red)])
+    fields = api.fields.wanted(Request((red, "Q: ", "why?"), system="Be brief.", max_tokens=7, temperature=.5, seed=3), [data_uri(red)])
     ask = read_ask(json.loads(json.dumps(fields)), "m")
     assert ask[1:] == ("Be brief.", 7, .5, 3) and ask.parts[1] == "Q: why?" and ask.parts[0].size == (6, 4)
 
@@ -491,7 +493,7 @@ def test_nobody_waits_so_nothing_is_computed(served):
     waiting.request("POST", "/v1/chat/completions", json.dumps(body("never mind")))
     time.sleep(.1)
     waiting.close()
-    first.join()
+    first.join(30)
     assert call(url + "/v1/chat/completions", body())[0] == 200 and slow.done == 2
 
 

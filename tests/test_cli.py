@@ -4,24 +4,29 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from PIL import Image
-from faulty_server import Faulty, error
+from faulty_server import Faulty, error, reply
+from scripted_pages import make
 from unsaf import Store as unsaf_store
-from unsaf.assessment import assess
-from unsaf.bench import bench
-from unsaf.cli import app
+from unsaf.assessment.run import assess
+from unsaf.benchmarking.run import bench
+from unsaf.cli.main import app
+from unsaf.core import Reply
 from unsaf.data.images import images
 from unsaf.models.base import Scripted
 
 UNSAF = str(Path(sys.executable).parent / "unsaf")
 
 
-def unsaf(*args: str, **env: str) -> subprocess.CompletedProcess:
+def unsaf(*args: str) -> subprocess.CompletedProcess:
+    "The command as a process of its own: seconds, since it loads its libraries anew."
     clean = {k: v for k, v in os.environ.items() if not k.endswith("_API_KEY")}
-    return subprocess.run([UNSAF, *map(str, args)], capture_output=True, text=True, timeout=300, env={**clean, **env})
+    return subprocess.run([UNSAF, *map(str, args)], capture_output=True, text=True, timeout=300, env=clean)
 
 
-def one_line(run: subprocess.CompletedProcess, *words: str, code: int = 2) -> None:
+def one_line(run: subprocess.CompletedProcess, *words: str, code: int = 2, origin: str = "") -> None:
+    "One line that says why it ended; `origin`: before it, the line that says where images would have gone."
     lines = [line for line in run.stderr.splitlines() if line.strip()]
+    if origin: assert lines.pop(0).endswith(f"images and questions go to {origin}"), run.stderr
     assert run.returncode == code, run.stderr
     assert len(lines) == 1 and lines[0].startswith("unsaf: "), run.stderr
     for word in words: assert word in lines[0], lines[0]
@@ -34,39 +39,6 @@ def photos(tmp_path_factory) -> Path:
     return folder
 
 
-def test_help_has_examples():
-    assert "unsaf demo" in unsaf("--help").stdout
-    assert "unsaf assess --model" in unsaf("assess", "--help").stdout
-
-
-def test_demo_shows_scores_a_figure_and_a_page(tmp_path):
-    run = unsaf("demo", "--limit", "6", "--store", tmp_path / "demo")
-    assert run.returncode == 0, run.stderr
-    for word in ("unf1", "always_answer", "youden_j", "testbed", "open-ended", "multiple choice"): assert word in run.stdout
-    page = (tmp_path / "demo/report.html").read_text()
-    assert page.count("<article") == 12 and "testbed" in page
-    assert Image.open(tmp_path / "demo/scores.png").size[0] > 800
-    table = pd.read_csv(tmp_path / "demo/table-oe.csv", keep_default_na=False)
-    assert set(table.cell) <= {"TA", "FA", "TU", "FU", ""} and len(table) > 20
-
-
-def test_assess_on_a_folder_with_json(tmp_path, photos):
-    run = unsaf("assess", "--model", "tiny-m", "--images", photos, "--json", "--store", tmp_path / "run", "--k", "2")
-    assert run.returncode == 0, run.stderr
-    (result,) = json.loads(run.stdout)
-    assert result["images"] == 3 and {"counts", "scores", "sentence", "yields"} <= result["scores"].keys()
-
-
-def test_a_corrupt_picture_is_one_counted_failure(tmp_path, photos):
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for p in photos.iterdir(): (folder / p.name).write_bytes(p.read_bytes())
-    (folder / "broken.png").write_bytes((photos / "p0.png").read_bytes()[:50])
-    run = unsaf("assess", "--model", "tiny-m", "--images", folder, "--store", tmp_path / "run", "--k", "1")
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.count("picture left out") == 1 and "broken.png" in run.stdout
-
-
 @pytest.fixture
 def inside(monkeypatch, capfd):
     "The command line within this process: its libraries are loaded already."
@@ -76,6 +48,39 @@ def inside(monkeypatch, capfd):
         out, err = capfd.readouterr()
         return subprocess.CompletedProcess(args, e.value.code, out, err)
     return run
+
+
+def test_help_has_examples(inside):
+    assert "unsaf demo" in unsaf("--help").stdout
+    assert "unsaf assess --model" in inside("assess", "--help").stdout
+
+
+def test_demo_shows_scores_a_figure_and_a_page(tmp_path, inside):
+    run = inside("demo", "--limit", "6", "--store", tmp_path / "demo")
+    assert run.returncode == 0, run.stderr
+    for word in ("unf1", "always_answer", "youden_j", "testbed", "open-ended", "multiple choice"): assert word in run.stdout
+    page = (tmp_path / "demo/report.html").read_text()
+    assert page.count("<article") == 12 and "testbed" in page
+    assert Image.open(tmp_path / "demo/scores.png").size[0] > 800
+    table = pd.read_csv(tmp_path / "demo/table-oe.csv", keep_default_na=False)
+    assert set(table.cell) <= {"TA", "FA", "TU", "FU", ""} and len(table) > 20
+
+
+def test_assess_on_a_folder_with_json(tmp_path, photos, inside):
+    run = inside("assess", "--model", "tiny-m", "--images", photos, "--json", "--store", tmp_path / "run", "--k", "2")
+    assert run.returncode == 0, run.stderr
+    (result,) = json.loads(run.stdout)
+    assert result["images"] == 3 and {"counts", "scores", "sentence", "yields"} <= result["scores"].keys()
+
+
+def test_a_corrupt_picture_is_one_counted_failure(tmp_path, photos, inside):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for p in photos.iterdir(): (folder / p.name).write_bytes(p.read_bytes())
+    (folder / "broken.png").write_bytes((photos / "p0.png").read_bytes()[:50])
+    run = inside("assess", "--model", "tiny-m", "--images", folder, "--store", tmp_path / "run", "--k", "1")
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count("picture left out") == 1 and "broken.png" in run.stdout
 
 
 def test_bad_names_are_one_line(tmp_path, photos, inside):
@@ -92,15 +97,16 @@ def test_bad_names_are_one_line(tmp_path, photos, inside):
 
 
 def test_servers_and_keys_are_one_line(photos, inside, monkeypatch):
-    one_line(inside("assess", "--model", "api:gpt-4o", "--images", photos), "OPENAI_API_KEY")
+    one_line(inside("assess", "--model", "api:gpt-4o", "--images", photos), "OPENAI_API_KEY", origin="https://api.openai.com")
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
-    one_line(inside("assess", "--model", f"api:any@http://127.0.0.1:{port}/v1", "--images", photos), f"127.0.0.1:{port}", "reach")
+    one_line(inside("assess", "--model", f"api:any@http://127.0.0.1:{port}/v1", "--images", photos), f"127.0.0.1:{port}", "reach",
+             origin=f"http://127.0.0.1:{port}")
     with Faulty(lambda call: error(401, "Incorrect API key provided: sk-wrong")) as server:
         monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong")
         run = inside("assess", "--model", f"api:any@{server.url}", "--images", photos)
-        one_line(run, "key")
+        one_line(run, "key", origin=server.url.removesuffix("/v1"))
         assert "sk-wrong" not in run.stderr
 
 
@@ -111,13 +117,13 @@ def test_nothing_scored_still_writes_what_came(tmp_path, photos, inside):
     assert (tmp_path / "run/lists-oe.csv").exists() and "I would rather not." in (tmp_path / "run/report.html").read_text()
 
 
-def test_a_full_disk_is_one_line_and_the_store_survives(tmp_path, photos):
+def test_a_full_disk_is_one_line_and_the_store_survives(tmp_path, inside):
     code = ("import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-            "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000)); from unsaf.cli import app; sys.argv[0] = 'unsaf'; app()")
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000)); from unsaf.cli.main import app; sys.argv[0] = 'unsaf'; app()")
     args = ["assess", "--model", "tiny-m", "--images", "scenes", "--limit", "12", "--store", str(tmp_path / "run")]
     run = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, timeout=300)
     one_line(run, "run")
-    again = unsaf(*args)
+    again = inside(*args)
     assert again.returncode == 0, again.stderr
 
 
@@ -166,9 +172,63 @@ def test_data_lists_every_data_set(tmp_path, inside, monkeypatch):
     assert rows["textvqa"]["here"] == str(tmp_path / "textvqa") and rows["easy-vqa"]["here"] == "package" and rows["mmbench"]["here"] == ""
 
 
-def test_models_and_doctor():
-    run = unsaf("models")
+def test_models_and_doctor(inside, monkeypatch):
+    run = inside("models")
     assert run.returncode == 0 and "tiny-m" in run.stdout and "api:NAME@URL" in run.stdout
-    run = unsaf("doctor", OPENAI_API_KEY="sk-secret-value")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-value")
+    run = inside("doctor")
     assert run.returncode == 0 and "torch" in run.stdout and "checksum holds" in run.stdout
     assert "sk-secret-value" not in run.stdout + run.stderr
+
+
+# ---- the end of a run
+
+def test_the_end_of_a_run_says_what_failed_most_and_what_to_do(tmp_path, photos, inside):
+    def plan(call):
+        if call.number < 4: return error(418, f"the kettle is empty, call {call.number}")
+        return error(400, "no tea") if call.number == 4 else None
+    for extra in ((), ("--store", tmp_path / "run")):
+        with Faulty(plan) as server:
+            run = inside("assess", "--model", f"api:any@{server.url}", "--images", photos, "--max-failures", "1", *extra)
+        line, = [x for x in run.stderr.splitlines() if "calls failed" in x]
+        assert run.returncode == 3 and "5 calls failed, most often (4 times): " in line and "the kettle is empty" in line and "column" not in line + run.stdout
+        assert ("run the same command again" in line) == bool(extra) and ("with --store" in line) != bool(extra)
+    told = inside("report", tmp_path / "run")
+    assert told.returncode == 0 and "5 calls failed, most often (4 times): " in told.stderr and "the kettle is empty" in told.stderr
+    assert "the kettle is empty" in (tmp_path / "run/report.html").read_text()
+
+
+def test_a_run_that_mostly_fails_is_stopped_and_what_came_is_stored(tmp_path, photos, inside):
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for i in range(40): Image.new("RGB", (20, 20), (6 * i, 1, 1)).save(folder / f"{i}.png")
+    plan = lambda call: error(418, "the kettle is empty") if call.number % 2 else reply("1. Question: What is it?")
+    with Faulty(plan) as server:
+        run = inside("assess", "--model", f"api:any@{server.url}", "--images", folder, "--store", tmp_path / "run", "--max-failures", "0.3")
+    line, = [x for x in run.stderr.splitlines() if "stopped" in x]
+    assert run.returncode == 2 and "the kettle is empty" in line and "--max-failures" in line
+    with unsaf_store(tmp_path / "run") as store: assert 15 < len(store) < 80
+    one_line(inside("assess", "--model", "tiny-m", "--images", photos, "--max-failures", "7"), "max_failures")
+    one_line(inside("bench", "--model", "tiny-m", "--max-failures", "-1"), "max_failures")
+
+
+def test_a_terminal_obeys_nothing_that_came_from_outside(tmp_path, photos, inside):
+    wild = "\x1b]0;mine\x07\x1b[2Jgone \u202eback"
+    with unsaf_store(tmp_path / "run") as store:
+        assess(Scripted(lambda r: Reply("", "refused", wild), name=f"m{wild}"), images(photos), store=store)
+    run = inside("assess", "--model", f"replay:{tmp_path / 'run'}", "--images", photos, "--store", tmp_path / "run")
+    assert run.returncode == 4 and "refused by the provider, most often (6 times)" in run.stdout and "\\x1b[2Jgone" in run.stdout
+    assert not set(run.stdout + run.stderr) & set("\x1b\x07\u202e")
+
+
+def test_the_three_pages_of_scripted_servers(tmp_path):
+    made = make(tmp_path, 6)
+    thinking, chinese, refusing = (page.read_text() for _, page in made.values())
+    assert all(r.scores.unf1 == 1 for r in made["thinking"][0]) and "were cut in the model&#39;s thought" in thinking and "tokens of reasoning" in thinking
+    assert "only reasoning came back" in thinking and thinking.count("<article") == chinese.count("<article") == refusing.count("<article") == 12
+    oe, mc = made["chinese"][0]
+    assert "图中有几个形状" in chinese and not any("问题" in q for r in (oe, mc) for q in r.table.question) and len(oe.table) == len(mc.table) == 24
+    assert oe.scores.audacity == 2 / 3 and oe.scores.soft.unf1 == 1 and oe.table.soft_abstain.sum() == 6      # 无法确定 is an answer in the paper's terms
+    assert mc.scores.unf1 == 1 and (mc.table.outcome == "unreadable").sum() == 6                              # and no letter
+    assert "were refused by the provider, most often" in refusing and all((r.table.outcome == "refused").any() and r.calls["failed"] == 0
+        for r in made["refusing"][0])

@@ -4,11 +4,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 import unsaf
-from unsaf.cli import app
-from unsaf.label_audit import COLUMN, _ids
+from unsaf.cli.main import app
+from unsaf.assessment.label_audit import COLUMN, _ids
 from unsaf.models.base import Scripted
-from unsaf.probes import StyleCheat, audited
-from unsaf.saved import as_saved, opened, paired, saved_runs
+from unsaf.assessment.probes import StyleCheat, audited
+from unsaf.assessment.saved import as_saved, opened, paired, saved_runs
 from unsaf.store import Store
 
 
@@ -111,12 +111,16 @@ def test_what_cannot_be_compared_is_one_line(cheated, cli, tmp_path):
     one_line(cli("compare", folder, tmp_path / "other", "--setting", "oe"), "0 pictures in common")
     one_line(cli("compare", folder, tmp_path / "other"), "2 such runs", "--setting")
     one_line(cli("compare", folder, tmp_path / "other", "--cross"), "--cross")
-    one_line(cli("compare", "tiny-s", "tiny-s"), "both are tiny-s")
+    one_line(cli("compare", "tiny-s", "tiny-s"), "both are tiny-s", "--store")
     one_line(cli("compare", "tiny-s", "tiny-m", "--measure", "bleu"), "bleu", "youden_j")
     one_line(cli("compare", "tiny-s", tmp_path / "nowhere"), "nowhere")
     (tmp_path / "store").mkdir()
     Store(tmp_path / "store").close()
     one_line(cli("compare", tmp_path / "store", "tiny-s"), "holds no run", "--store")
+    card = json.loads((folder / "scores-oe.json").read_text())
+    for broken in (None, [], card | dict(plan={}), dict.fromkeys(card), card | dict(unreadable_images=None)):
+        (tmp_path / "store" / "scores-oe.json").write_text(json.dumps(broken))
+        with pytest.raises(unsaf.UnsafError, match="scores-oe.json is not of this version; run again"): saved_runs(tmp_path / "store")
 
 
 def test_settings_that_differ_are_told():
@@ -148,6 +152,7 @@ def test_readers_of_today_read_the_replies_of_then(cheated):
     folder, (oe, _) = cheated
     path = folder / "table-oe.csv"
     path.write_text(path.read_text().replace(",answered,", ",unreadable,"))
+    path.with_suffix(".parquet").unlink()      # else it is what is read
     run = next(r for r in saved_runs(folder) if r.stem == "oe")
     assert (as_saved(run).table.outcome == "unreadable").any() and opened(run)[0].table.outcome.tolist() == oe.table.outcome.tolist()
 
@@ -182,6 +187,9 @@ def test_a_table_comes_back_as_it_was(tmp_path):
         a, b = getattr(back, name), getattr(first, name)
         assert list(a) == list(b) and a.astype(object).where(a.notna(), None).to_dict("records") == b.astype(object).where(b.notna(), None).to_dict("records")
     assert back.run_id == first.run_id and back.images == first.images and opened(saved_runs(tmp_path)[0])[1].startswith("as saved, without pictures")
+    (tmp_path / "table-oe.parquet").unlink()
+    pd.DataFrame(first.table[:-1]).to_csv(tmp_path / "table-oe.csv", index=False)
+    assert f"table-oe holds {len(first.table) - 1} of {len(first.table)} questions" in opened(saved_runs(tmp_path)[0])[1]
 
 
 # ---- audit
@@ -208,7 +216,8 @@ def test_audit_by_hand_there_and_back(cheated, cli):
     one_line(cli("audit", folder, "--setting", "oe", "--by-hand"), "there already", "--labels")
     one_line(cli("audit", folder, "--setting", "oe", "--labels", sheet), "nothing is filled in")
     truth = dict(zip(_ids(oe.table), audited(oe.table, oe.samples).truth.map({True: "yes", False: "no"})))
-    page.assign(**{COLUMN: page.id.map(truth)}).to_csv(sheet, index=False)
+    assert page.id.str.startswith("q").all()                        # a spreadsheet takes 12e45 for a number
+    page.assign(id=[x[i % 2:] for i, x in enumerate(page.id)], **{COLUMN: page.id.map(truth)}).to_csv(sheet, index=False, sep=";", encoding="utf-8-sig")
     hand = json.loads(cli("audit", folder, "--setting", "oe", "--labels", sheet, "--json").stdout)
     oracle = json.loads(cli("audit", folder, "--setting", "oe", "--json").stdout)
     assert hand["by"] == "hand" and all(hand[k]["value"] == pytest.approx(oracle[k]["value"]) for k in ("a", "b", "observed", "corrected", "true", "excess"))

@@ -3,9 +3,10 @@ import random, re
 from dataclasses import replace
 import pytest
 from PIL import Image
-from unsaf.bench_prompts import cove_check_parts, cove_plan_parts, cove_revise_parts, version
+from unsaf.prompts.benchmarks import cove_check_parts, cove_plan_parts, cove_revise_parts, version
 from unsaf.core import ImageError, ModelError, Picture, Reply, Request, UnsafError
-from unsaf.models.base import Kept, Replay, Scripted, collect, decides, render, template_of
+from unsaf.models.base import Scripted, collect, decides, render, template_of
+from unsaf.models.cache import Cached, Replay
 from unsaf.models.cove import Chain, Cove, Ending, intervene, reply_of
 from unsaf.store import Store, key_of
 
@@ -138,13 +139,13 @@ def test_changed_counts_other_words_only():
 
 def test_a_store_inside_keeps_every_step_and_repeats_what_failed():
     store, actor = Store(), Actor()
-    collect(Kept(actor, store), [ASK])
+    collect(Cached(actor, store), [ASK])
     flaky = Actor(check=lambda r: LOST if "meow" in r.text else "yes")
-    broken, = Cove(Kept(flaky, store), checks=2).generate([ASK])
+    broken, = Cove(Cached(flaky, store), checks=2).generate([ASK])
     assert broken.text == "a dog" and [step_of(r) for r in flaky.asked] == ["plan", "check", "check"] and len(store) == 3   # no failure is kept
-    mended, = Cove(Kept(actor, store), checks=2).generate([ASK])
+    mended, = Cove(Cached(actor, store), checks=2).generate([ASK])
     assert mended.text == "a cat" and [step_of(r) for r in actor.asked] == ["draft", "check", "revise"] and not mended.cached
-    again, = Cove(Kept(actor, store), checks=2).generate([ASK])
+    again, = Cove(Cached(actor, store), checks=2).generate([ASK])
     assert len(actor.asked) == 3 and again == replace(mended, cached=True)
     offline, = Cove(Replay(store), checks=2).generate([ASK])
     assert offline.text == "a cat" and offline.cached
@@ -153,11 +154,11 @@ def test_a_store_inside_keeps_every_step_and_repeats_what_failed():
 def test_a_store_outside_keeps_the_reply_under_a_key_of_its_own():
     store, actor = Store(), Actor()
     models = [actor, Cove(actor, checks=2), Cove(actor, checks=1), Cove(actor, plan_tokens=9), Cove(actor, check_tokens=9), Cove(Cove(actor))]
-    fresh = [collect(Kept(m, store), [ASK]) for m in models]
+    fresh = [collect(Cached(m, store), [ASK]) for m in models]
     assert len(store) == len(models)
     n = len(actor.asked)
     for model, replies in zip(models, fresh):
-        assert collect(Kept(model, store), [ASK]) == [replace(r, cached=True) for r in replies]
+        assert collect(Cached(model, store), [ASK]) == [replace(r, cached=True) for r in replies]
     assert len(actor.asked) == n
     assert len({key_of(m.identity, render(m, ASK), "ask") for m in models}) == len(models)
     assert key_of(Cove(actor, block=1).identity, "", "ask") == key_of(Cove(actor, block=9).identity, "", "ask")   # changes no answer
@@ -185,7 +186,7 @@ def test_refusals():
 
 def test_a_picture_that_cannot_be_read_fails_its_own_chain():
     def torn(): raise ImageError("torn.jpg: truncated")
-    cove = Cove(Kept(Actor(), Store()), checks=2)
+    cove = Cove(Cached(Actor(), Store()), checks=2)
     good, bad = collect(cove, [ASK, replace(ASK, parts=(Picture("torn", torn), "What?"))])
     assert good.text == "a cat" and bad.finish == "failed" and "torn.jpg" in bad.error and cove.counts == {"revised": 1, "no draft": 1, "changed": 1}
 
@@ -211,8 +212,8 @@ def test_on_the_bundled_model_and_around_dola(tiny_m):
     ask = Request((Picture("red", lambda: Image.new("RGB", (48, 48), "red")), "What is it?"), max_tokens=8)
     for model in (tiny_m, Dola(tiny_m)):
         store, cove = Store(), Cove(model, plan_tokens=24, check_tokens=8)
-        plain, = collect(Kept(model, store), [ask])
-        chain, = Cove(Kept(model, store), plan_tokens=24, check_tokens=8).chains([ask])
+        plain, = collect(Cached(model, store), [ask])
+        chain, = Cove(Cached(model, store), plan_tokens=24, check_tokens=8).chains([ask])
         assert replace(chain.draft, cached=False, index=None) == replace(plain, index=None) and chain.draft.cached
         reply, = cove.generate([ask])
         assert reply.text == reply_of(chain).text and reply.prompt_tokens == sum(c.prompt_tokens for c in chain.calls)

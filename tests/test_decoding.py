@@ -1,5 +1,5 @@
 "DoLa against its formula in a plain loop, its published code, and its promises: rows alone, the plain model untouched, keys apart."
-import math
+import itertools, math
 from dataclasses import replace
 import numpy as np
 import pytest
@@ -7,7 +7,8 @@ from PIL import Image, ImageDraw
 from scipy.spatial.distance import jensenshannon
 from scipy.special import log_softmax, rel_entr, softmax
 from unsaf.core import ModelError, Picture, Request, UnsafError
-from unsaf.models.base import Kept, Scripted, collect, decides
+from unsaf.models.base import Scripted, collect, decides
+from unsaf.models.cache import Cached
 from unsaf.store import Store
 
 torch = pytest.importorskip("torch")
@@ -153,13 +154,12 @@ def test_buckets_are_those_of_the_released_commands(depth, low, high):
     assert candidate_layers("low", depth) == tuple(low) and candidate_layers("high", depth) == tuple(high)
 
 
-@pytest.mark.parametrize("depth", range(1, 90))
 @pytest.mark.parametrize("tied", [False, True])
-def test_every_depth_has_candidates(depth, tied):
-    for bucket in ("low", "high"):
+def test_every_depth_has_candidates(tied):
+    for depth, bucket in itertools.product(range(1, 90), ("low", "high")):
         found = candidate_layers(bucket, depth, tied)
-        assert found and len(found) <= 10 and min(found) >= 0 and max(found) < depth
-        if tied and depth > 2: assert found[0] > 0 if bucket == "high" else found[0] == 2
+        assert found and len(found) <= 10 and min(found) >= 0 and max(found) < depth, (depth, bucket)
+        if tied and depth > 2: assert found[0] > 0 if bucket == "high" else found[0] == 2, (depth, bucket)
 
 
 # ---- the parts
@@ -222,10 +222,10 @@ def test_keys_are_apart_and_replies_come_back(load):
     asks = [replace(a, max_tokens=4, candidates=("A", "B")) for a in ASKS[:2]]
     models = [hf, Dola(hf), Dola(hf, "high"), Dola(hf, [1, 2]), Dola(hf, relative_top=0.2), Dola(hf, repetition_penalty=1),
               Dola(hf, divergence="jensen-shannon"), Dola(hf, norm=True)]
-    fresh = [collect(Kept(m, store), asks) for m in models]
+    fresh = [collect(Cached(m, store), asks) for m in models]
     assert len(store) == len(models) * len(asks)
     for m, replies in zip(models, fresh):
-        again = collect(Kept(m, store), asks)
+        again = collect(Cached(m, store), asks)
         assert all(r.cached for r in again) and [replace(r, cached=False) for r in again] == replies   # minus infinity survives too
     assert len({m.name for m in models[:4]}) == 4
 
@@ -247,7 +247,7 @@ def test_refusals(load):
     for wrong in (dict(layers="middle"), dict(layers=[]), dict(layers=[DEPTH]), dict(layers=[-1]), dict(layers=[1.0]), dict(relative_top=2),
                   dict(repetition_penalty=0), dict(divergence="euclid"), dict(temperature=1)):
         with pytest.raises(UnsafError, match=str(next(iter(wrong)))): Dola(hf, **wrong)
-    for model in (Scripted({}), Kept(hf, Store()), Dola(hf)):
+    for model in (Scripted({}), Cached(hf, Store()), Dola(hf)):
         with pytest.raises(ModelError, match="plain checkpoint"): Dola(model)
     with pytest.raises(UnsafError): Recipe((0,), relative_top=math.nan)
     assert not decides(Dola(hf))

@@ -2,8 +2,7 @@
 import subprocess, sys
 import numpy as np
 import pytest
-from unsaf.drawing import CELL_PIXELS, IMAGE_PIXELS, blank, render
-from unsaf.world import COLORS, DOMAINS, Scene, Thing, scene
+from unsaf.world.scenes import CELL_PIXELS, IMAGE_PIXELS, blank, render, COLORS, DOMAINS, Scene, Thing, scene
 
 PIXEL_RULES = [d for d in DOMAINS if d != "easy"]        # a thing in the middle of its cell
 SHARED = Scene((Thing("circle", "black", "large", 0), Thing("star", "gray", "large", 4), Thing("cross", "white", "large", 8)), 1)
@@ -19,9 +18,9 @@ def middle(a, cell, half=2):
 
 
 def test_a_picture_is_the_same_in_every_process():
-    code = ("import hashlib\nfrom unsaf.drawing import render\nfrom unsaf.world import DOMAINS, scene\n"
+    code = ("import hashlib\nfrom unsaf.world.scenes import render\nfrom unsaf.world.scenes import DOMAINS, scene\n"
             "print(*(hashlib.sha256(render(scene(3, i, d)).tobytes()).hexdigest() for d in DOMAINS for i in range(5)), hash('a'))")
-    runs = [subprocess.run([sys.executable, "-c", code], env={"PYTHONHASHSEED": h}, capture_output=True, text=True, check=True)
+    runs = [subprocess.run([sys.executable, "-c", code], env={"PYTHONHASHSEED": h}, capture_output=True, text=True, check=True, timeout=120)
             for h in "12"]
     (*a, hash_a), (*b, hash_b) = (r.stdout.split() for r in runs)
     assert a == b and len(set(a)) == 25 and hash_a != hash_b

@@ -4,19 +4,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import unsaf
-from unsaf import tasks
+from unsaf.world import tasks
 from unsaf.core import ImageError, Picture, Reply, Sample, UnsafError
 from unsaf.distill.comparison import COLUMNS, MEASURES, ROW, gain_rows, measures, own_rows, picture_counts, row
 from unsaf.distill.data import teach
-from unsaf.distill.evaluation import Evaluation, cast, combine, combined_lines, evaluate
+from unsaf.distill.results import Evaluation, combine, combined_lines
+from unsaf.distill.evaluation import cast, evaluate
 from unsaf.distill.results import HEADLINES, adjusted
 from unsaf.metrics.awareness import awareness, scorer
 from unsaf.metrics.calibration import ece
-from unsaf.metrics.hallucination import Chair, pope
+from unsaf.metrics.chair import Chair
+from unsaf.metrics.hallucination import pope
 from unsaf.metrics.resampling import paired_permutation
 from unsaf.models.base import Scripted
-from unsaf.probes import StyleCheat, audited, by_truth
-from unsaf.scores import counts_of
+from unsaf.assessment.probes import StyleCheat, audited, by_truth
+from unsaf.assessment.scores import counts_of
 
 
 def asks_for_list(request) -> bool:

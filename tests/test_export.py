@@ -162,8 +162,8 @@ def interpreter(tool):
     python = Path(os.environ.get(variable) or home/"bin/python")
     if not python.exists() and variable not in os.environ and os.environ.get("UNSAF_BUILD_TOOLS") == "1":
         import torch
-        subprocess.run([sys.executable, "-m", "venv", home], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", f"torch=={torch.__version__}", "torchvision", *packages], check=True)
+        subprocess.run([sys.executable, "-m", "venv", home], check=True, timeout=300)
+        subprocess.run([python, "-m", "pip", "install", "-q", f"torch=={torch.__version__}", "torchvision", *packages], check=True, timeout=1200)
     if not python.exists(): pytest.skip(f"{tool} is not there: name its interpreter in {variable}, or set UNSAF_BUILD_TOOLS=1 to build {home}")
     call([python, "-c", PROBE.format(tool)])
     return python

@@ -1,394 +1,51 @@
-"The gaps of the paper: all of them are listed, and what holds each resolution is there and says what it should."
-from dataclasses import replace
-from inspect import signature
-import numpy as np
-import pandas as pd
+"docs/gaps.md lists every gap, and what it says of parameters, options and checks is what the code has."
+import re
+from pathlib import Path
 import pytest
-from PIL import Image
-from unsaf import prompts
-from unsaf.assessment import Plan, answer_request, question_request
-from unsaf.bench import bench
-from unsaf.bench_runs import BenchPlan, part_of
-from unsaf.bench_scores import score_calibration
-from unsaf.core import Picture, Question, Sample, Setting, UnsafError
-from unsaf.data.benchmarks import BENCHMARKS
-from unsaf.data.choices import mmbench
-from unsaf.data.sources import Benchmark
-from unsaf.metrics.awareness import Awareness, awareness
-from unsaf.metrics.calibration import ece
-from unsaf.models import families
-from unsaf.paper import series, units
-from unsaf.paper.jointly import levelled
-from unsaf.paper.gaps import GAPS, Gap, broken, check, held, lines, table
-from unsaf.paper.plans import PAPER, PROFILES, TESTBED
-from unsaf.paper.profiles import open_study
-from unsaf.paper.published import provenance, published
-from unsaf.paper.statistics import STATISTICS, rows_of
-from unsaf.paper.studies import curve
-from unsaf.paper.tables import TABLES, scored, table_of
-from unsaf.paper.units import Missing, Student, run_unit
+from typer.main import get_command
+from unsaf.cli import app
+from unsaf.core import UnsafError
+from unsaf.paper.audit import audit
+from unsaf.paper.study import open_study
 
-SEVERITY = dict(H=[*range(1, 19)], M=[*range(19, 50)], L=[*range(50, 57)])      # as they were found; the oracle of the list
+PAGE = (Path(__file__).parents[1] / "docs" / "gaps.md").read_text(encoding="utf-8")
 
 
-def quiet(line): pass
+def test_every_gap_is_there_with_its_weight():
+    rows = re.findall(r"^\| (\d+) \| ([HML]) \| (.+?) \| (.+?) \| (.+?) \|$", PAGE, re.M)
+    assert [int(n) for n, *_ in rows] == list(range(1, 57)) and "".join(weight for _, weight, *_ in rows) == "H" * 18 + "M" * 31 + "L" * 7
 
 
-def nothing_ran(name, profile="testbed", **changes):
-    "A study with a reason in the place of every result."
-    study = open_study(name, profile, **changes)
-    study.results.update({unit: Missing("not run") for unit in study.units()})
-    return study
+def written(value):
+    "A value as the page has it."
+    if isinstance(value, (list, tuple)): return ",".join(map(written, value))
+    return f"{value:g}" if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory): return tmp_path_factory.mktemp("store")
+@pytest.mark.parametrize("notebook, name, value", sorted(set(re.findall(r"`((?:table|fig)\d\d) (\w+)(?:=([^`]+))?`", PAGE))))
+def test_a_parameter_is_as_the_page_says(notebook, name, value):
+    given = open_study(notebook, "paper").choices
+    if value: assert written(given[name]) == value
+    else: assert name not in given and "no choice" not in complaint(notebook, name)
 
 
-@pytest.fixture(scope="module")
-def small(store):
-    "Two models on six pictures, both settings."
-    return open_study("table04", store=store, models=["tiny-s", "tiny-m-base"], data="plain", n=6, k=3).run(quiet)
+def complaint(notebook, name):
+    "What is said of a parameter that is set."
+    try: open_study(notebook, "paper", **{name: "0"})
+    except UnsafError as e: return str(e)
+    return ""
 
 
-# ---- the list
+def test_a_parameter_that_there_is_not(): assert "no choice 'colour'" in complaint("table04", "colour")
 
-def test_every_gap_is_there_with_its_severity():
-    assert {g.number: g.severity for g in GAPS} == {n: s for s, numbers in SEVERITY.items() for n in numbers}
-    assert [g.number for g in GAPS] == list(range(1, 57)) and all(g.issue.endswith(".") and g.resolution.endswith(".") for g in GAPS)
 
+@pytest.mark.parametrize("command, name, value", sorted(set(re.findall(r"`unsaf (\w+) (--[\w-]+)(?: ([^`]+))?`", PAGE))))
+def test_an_option_is_as_the_page_says(command, name, value):
+    option = next(o for o in get_command(app).commands[command].params if name in o.opts)
+    assert not value or written(option.default) == value
 
-def test_all_that_matters_is_held():
-    assert all(g.held_by for g in GAPS if g.severity in "HM")
-    assert broken() == []
 
-
-@pytest.mark.parametrize("reference, why", [
-    ("parameter table04: colour", "table04 has no choice 'colour'"), ("parameter table99: n", "notebook 'table99' is unknown"),
-    ("parameter unsaf.bench_runs.BenchPlan: colour", "takes no 'colour'"), ("parameter unsaf.nowhere.f: x", "there is no nowhere"),
-    ("parameter unsaf.paper.plans.choices: n", "takes no 'n'"), ("parameter layout", "notebook 'layout' is unknown"),
-    ("metric unsaf.metrics.calibration.icecream", "there is no icecream"), ("metric nothing.at.all", "there is no module nothing"),
-    ("claim table08: prime numbers", "table08 has no claim"), ("claim table08:", "has no claim"), ("claim table99: x", "table99"),
-    ("claim fig02: UnF1", "fig02"),
-    ("audit: the moon is made of", "no check of the audit"), ("audit:", "no check of the audit"),
-    ("test tests/test_gaps.py::test_that_is_not_there", "has no test"), ("test tests/test_nowhere.py::test_x", "no file"),
-    ("test tests/test_gaps.py::quiet", "has no test"), ("test tests/test_gaps.py", "has no test"),
-    ("rumour: x", "a reference begins with"), ("", "a reference begins")])
-def test_a_broken_reference_is_found(reference, why):
-    assert why in check(reference) and "\n" not in check(reference)
-    assert held(replace(GAPS[0], held_by=(reference,))) == [(reference, check(reference))]
-    assert broken([replace(GAPS[0], held_by=(reference,))]) == [f"1: {reference}: {check(reference)}"]
-
-
-def test_a_gap_without_a_reference_is_broken_unless_it_is_cosmetic():
-    bare = Gap(7, "M", "x", "y", ())
-    assert "nothing holds" in broken([bare])[0] and broken([replace(bare, severity="L")]) == []
-    with pytest.raises(ValueError, match="use H, M or L"): replace(bare, severity="S")
-
-
-def test_a_renamed_claim_or_choice_is_noticed(monkeypatch):
-    from unsaf.paper import claims, gaps
-    gaps._claims_of.cache_clear()
-    monkeypatch.setitem(claims.CLAIMS, "table08", lambda study, table: [])
-    assert "table08 has no claim" in check("claim table08: class rates")
-    gaps._claims_of.cache_clear()
-    monkeypatch.undo()
-    assert check("claim table08: class rates") == ""
-
-
-def test_an_installed_package_has_no_tests_to_look_up(monkeypatch, tmp_path):
-    import unsaf
-    monkeypatch.setattr(unsaf, "__file__", str(tmp_path/"unsaf"/"__init__.py"))
-    assert check("test tests/test_nowhere.py::test_x") == ""
-
-
-def test_it_can_be_read():
-    frame, text = table(), lines(width=100)
-    assert len(frame) == 56 and list(frame.columns) == ["severity", "issue", "resolution", "held_by"]
-    assert not (frame[["issue", "resolution"]] == "").any(axis=None)
-    assert max(len(line) for line in text if " " in line.strip()) <= 100          # a reference longer than that stays whole
-    assert all(any(line.startswith(f"{g.number:>2} {g.severity} ") for line in text) for g in GAPS)
-    assert not any("held by" in line for line in lines([Gap(1, "L", "a", "b", ())]))
-
-
-# ---- the score
-
-@pytest.mark.parametrize("name", ["table01", "table04", "table05", "table06", "table07", "table08", "table09", "table11"])
-def test_unf1_never_stands_alone(name, small):
-    found = table_of(nothing_ran(name))
-    assert {"UnF1", "UnF1_class", "J", "always_answer"} <= set(found["metric"])
-    if name in ("table01", "table04", "table05", "table06", "table07"):
-        assert {"read_answerable", "read_unanswerable", "n", "images", "why"} <= set(found.columns) and "FA" in set(found["metric"])
-    ran = table_of(small).pivot(index=["model", "setting"], columns="metric", values="value")
-    for (model, setting), row in ran.iterrows():
-        own = small.over()[model, "plain", setting][0].scores.awareness
-        assert row["always_answer"] == pytest.approx(2 * own.answerable / (2 * own.answerable + own.unanswerable))
-        assert own.balanced_accuracy == pytest.approx((1 + row["J"]) / 2) and row["FA"] == pytest.approx(own.fa_rate)
-
-
-def test_equal_class_size_in_each_image(small):
-    "By hand: an image with 3 answerable and 1 unanswerable question brings 1 of each, one without unanswerable ones none."
-    rows = [("a", True, "TA")] * 3 + [("a", False, "TU")] + [("b", True, "FU")] * 2 + [("c", True, "TA"), ("c", False, "FA"), ("c", False, "TU")]
-    run = replace(small.over()["tiny-s", "plain", "OE"][0], images=list("abc"))
-    run.table = pd.DataFrame(rows, columns=["image_id", "answerable", "cell"])
-    plain, equal = ({r["metric"]: r["value"] for r in scored([r])} for r in (run, levelled(run)))
-    assert plain["T"] == 4 / 6 and equal["T"] == 1 and equal["always_answer"] == pytest.approx(2 / 3)
-    assert plain["UnF1"] != plain["UnF1_class"] and equal["UnF1"] == pytest.approx(equal["UnF1_class"])
-
-
-def test_words_for_audacity_and_timidity():
-    assert "precision" in Awareness.audacity.__doc__ and "lower = bolder" in Awareness.audacity.__doc__
-    assert "recall" in Awareness.timidity.__doc__ and "lower = abstains more" in Awareness.timidity.__doc__
-    bold, shy = awareness(10, 10, 0, 0), awareness(5, 0, 10, 5)
-    assert bold.audacity < shy.audacity and shy.timidity < bold.timidity
-
-
-def test_no_score_is_not_zero():
-    rows = table_of(nothing_ran("table01"))
-    assert rows["value"].isna().all() and (rows["why"] == "not run").all() and {"UNK-VQA (BY)", "UNK-VQA (OE)", "MM-UPD"} <= set(rows["strategy"])
-    assert awareness(0, 0, 10, 10).unf1 == 0
-    assert {"UNK-VQA (BY)", "UNK-VQA (OE)", "MM-UPD"} <= set(PAPER.choices["table01"]["arms"]) and len(PAPER.choices["table01"]["students"]) == 3
-
-
-# ---- sizes, models, data
-
-def test_sizes_of_the_paper():
-    assert (PAPER.n, PAPER.k, PAPER.n_bench, PAPER.train["n"], PAPER.train["epochs"]) == (1000, 5, 4000, 1000, 5)
-    four, nine = open_study("table04", "paper"), open_study("table09", "paper")
-    assert {(u.n, u.k) for u in four.units()} == {(1000, 5)} and {u.n for u in nine.units() if u.kind == "bench"} == {4000}
-    p, y = np.random.default_rng(0).random(500), np.random.default_rng(1).random(500) < .5
-    assert ece(p, y) == ece(p, y, n_bins=15) != ece(p, y, n_bins=10)
-    some = Benchmark([str(i) for i in range(9)], None, "toy", order=range(9), shown=[str(i) for i in range(9)])
-    assert len(some.at_most(4000)) == 9 and len(some.at_most(4)) == 4
-    assert BENCHMARKS["mme"].sizes["test"] == 2374 and BENCHMARKS["mmmu"].split == "validation"
-    assert (BENCHMARKS["mmmu"].sizes["dev"], BENCHMARKS["mmmu"].sizes["validation"]) == (150, 900)
-
-
-def test_a_score_says_how_many_it_rests_on(small):
-    found = table_of(small).query("metric == 'UnF1'").set_index(["model", "setting"])
-    for (model, setting), row in found.iterrows():
-        own = small.over()[model, "plain", setting][0]
-        assert row["n"] == own.table["cell"].notna().sum() and row["images"] == 6
-        assert row["low"] <= row["value"] <= row["high"]
-
-
-def test_both_internvl_8b_are_run():
-    both = {"InternVL2-8B", "InternVL3-8B"}
-    for name in ("table04", "table06", "fig05", "table08"):
-        c = open_study(name, "paper").choices
-        assert both <= set(c["models"]), name
-        keys = {key[0] for key in open_study(name, "paper").plan}
-        assert both <= keys and "InternVL-8B" not in keys
-    assert len({PAPER.models[m] for m in both}) == 2
-    for name in ("table01", "table02", "table07", "table09", "table12", "table13"):
-        c = PAPER.choices[name]
-        assert c["students"][0] == "InternVL2-8B" and "InternVL3-14B" in c["teachers"]
-    assert ("InternVL3-8B", "InternVL3-8B-Pretrained", "InternVL3-8B") in PAPER.choices["table05"]["pairs"]
-    more = open_study("table07", "paper", students=["InternVL2-8B", "InternVL3-8B"])
-    assert both <= {key[1] for key in more.plan}
-
-
-def test_the_five_models():
-    five = ("LLaVA-7B", "mPLUG-Owl-7B", "Qwen-VL-Chat-7B", "MiniCPM-8B", "InternVL2-8B")
-    for name in ("fig02", "fig03", "fig08"): assert PAPER.choices[name]["models"] == five
-    four = published("table04")["model"].drop_duplicates().tolist()
-    assert [m.replace("InternVL2", "InternVL") for m in five] == [m for m in four if m not in ("Moonshot-v1", "GLM-4V-Plus", "GPT-4o")]
-
-
-def test_where_pictures_come_from():
-    assert PAPER.data["COCO"] == "coco:test2017" and PAPER.data["ImageNet"] == "imagenet" and BENCHMARKS["imagenet"].split == "validation"
-    assert {u.n for u in open_study("table04", "paper", data="ImageNet").units()} == {1000}
-    assert {data for data, _, _ in PAPER.apart} == {"coco:test2017"} and {seed for _, _, seed in PAPER.apart} == set(PAPER.seeds)
-    students = [u.model for u in open_study("table01", "paper").units() if isinstance(u.model, Student)]
-    assert students and all(s.apart == PAPER.apart and s.data == "coco:train2014" for s in students)      # disjoint from val2014 and from the tests
-
-
-def test_data_of_the_sample_size_study():
-    c = open_study("fig03", "paper").choices
-    assert (c["data"], c["cu_data"], c["settings"]) == (("MMBench",), ("OKVQA",), ("MC", "OE"))
-    asked = {(key[0], dict(u.options)["benchmarks"], u.data, u.setting) for key, u in open_study("fig03", "paper").plan.items() if u.kind == "bench"}
-    assert asked == {("bench", "calibration,mr", "mmbench", "mc"), ("cu", "cu", "ok-vqa", "both")}
-
-
-def test_mr_takes_questions_with_options():
-    def asked(**more): return part_of(Sample(Picture("x", lambda: None), "toy", "Is it red?", **more), "mr")
-    assert asked(answers=("B",), options=("red", "blue")) == "mc"
-    assert asked(answers=("yes",)) is None                                                # MME as published
-    assert asked(answers=("unanswerable",), options=("red", "blue")) is None              # no option is right: nothing to be misled from
-
-
-def test_metrics_of_the_figures():
-    assert series.METRICS["OE"] == ("UnF1", "Brier", "MacroCE", "ICE", "ECE", "MCE", "CU") and series.METRICS["MC"] == (*series.METRICS["OE"], "MR")
-    assert set(series.METRICS["MC"]) <= set(STATISTICS) and {s.name for s in STATISTICS.values() if s.higher_is_better} == {"UnF1", "UnF1_class", "J", "CU"}
-
-
-def test_curves_count_questions_and_images(small):
-    rows = rows_of(small.over()["tiny-s", "plain", "OE"][0], "UnF1", "OE")
-    by = {by: curve(rows, "UnF1", [2], draws=3, by=by).iloc[0] for by in ("questions", "images")}
-    assert by["questions"]["population"] == len(rows) > by["images"]["population"] == 6 and {"mean", "sd", "cv", "fpc"} <= set(by["images"].index)
-
-
-def test_table_7_measures_every_base():
-    plan = open_study("table07", "paper").plan
-    bases = {(key[1], key[3]): unit for key, unit in plan.items() if key[2] == "Baseline"}
-    assert set(bases) == {(s, d) for s in ("InternVL2-8B", "Qwen-VL-Chat-7B", "mPLUG-Owl-7B") for d in ("MMBench", "OKVQA")}
-    assert len({u.data for (s, _), u in bases.items() if s == "InternVL2-8B"}) == 2
-
-
-def test_gpt_4o_and_its_printed_endpoint():
-    name, printed = families.find("GPT-4o"), families.find(published("table03").set_index("name").loc["GPT-4o", "link_or_endpoint"])
-    assert (name.hub, printed.hub) == ("gpt-4o", "gpt-4-turbo-2024-04-09") and PAPER.models["GPT-4o"] == name.load == "api:gpt-4o"
-    other = open_study("table04", "paper", models="GPT-4o", addresses={"GPT-4o": printed.load})
-    assert {u.model for u in other.units()} == {"api:gpt-4-turbo-2024-04-09"}
-
-
-def test_teachers_of_the_distributions():
-    assert [PAPER.choices[f]["teachers"] for f in ("fig07", "fig09", "fig10")] == [("GPT-4o",), ("Moonshot-v1",), ("InternVL3-14B",)]
-
-
-def test_exchanged_cells_stay_as_printed():
-    t = published("table12").set_index(["student", "strategy", "teacher", "dataset"])["value_str"]
-    assert t["Qwen-VL-Chat-7B", "UnD-Joint", "InternVL-14B", "MMBench"] == "64.03" and t["Qwen-VL-Chat-7B", "UnD-Joint", "InternVL-14B", "OKVQA"] == "70.69"
-    assert t["mPLUG-Owl-7B", "UnD-QA", "GPT-4o", "OKVQA"] == "49.98" and t["mPLUG-Owl-7B", "UnD-QA", "GPT-4o", "VizWiz"] == "67.82"
-    assert all(f"{a} and {b} look exchanged" in provenance() for a, b in (("64.03", "OKVQA 70.69"), ("49.98", "VizWiz 67.82")))
-
-
-# ---- seeds, lessons, prompts
-
-@pytest.mark.parametrize("profile", list(PROFILES))
-def test_what_a_seed_chooses(profile):
-    plan = open_study("table01", profile, seeds=[0, 1], arms=["UnD-IQ", "UNK-VQA (OE)"]).plan
-    first, second = ([u for key, u in plan.items() if key[-1] == seed] for seed in (0, 1))
-    assert len(first) == len(second) and not set(first) & set(second)
-    for a, b in zip(first, second):
-        assert b.seed == a.seed + 1 and b.data == a.data                                   # pictures
-        if isinstance(a.model, Student): assert (a.model.seed, b.model.seed) == (0, 1)     # lessons, order, start
-        if isinstance(a.model, Student) and a.model.teacher: assert units._taught(b.model).seed == units._taught(a.model).seed + 1
-    assert Plan(Setting.OE).temperature == 0 and not any("temperature" in dict(u.options) for u in first)
-
-
-def test_short_answers_for_teachers_that_reason():
-    def forms(**changes):
-        found = open_study("table01", "paper", seeds=0, arms=["UnD-QA"], **changes).units()
-        return {u.model.teacher: u.model.answers for u in found if isinstance(u.model, Student)}
-    whole = forms()
-    assert sorted(whole.values()) == ["cot", "cot", "short"] and whole[PAPER.models["InternVL3-14B"]] == "short"
-    assert set(forms(answers="short").values()) == {"short"} and set(forms(answers="cot").values()) == {"cot"}
-    assert set(forms(answers="short")) == set(whole)
-
-
-def test_students_are_taught_open_ended():
-    for name in ("table01", "table07", "table09"):
-        assert PAPER.choices[name]["settings"] == TESTBED.choices[name]["settings"] == ("OE",)
-    both = [u for u in open_study("table01", settings=["OE", "MC"]).units() if isinstance(u.model, Student)]
-    assert {u.setting for u in both} == {"oe", "mc"} and {u.model.setting for u in both} == {"oe"}
-    assert {u.model.setting for u in open_study("table01", lessons="mc").units() if isinstance(u.model, Student)} == {"mc"}
-
-
-def test_a_student_of_chains_has_room_for_them():
-    "512 tokens for answers wherever it is examined by self-assessment; nobody else's are changed."
-    for unit in open_study("table01", "paper").units():
-        room = isinstance(unit.model, Student) and unit.model.answers == "cot"
-        assert unit.kind == "student" or dict(unit.options).get("answer_tokens") == (512 if room else None)
-    label = "InternVL2-8B, UnD-QA by GPT-4o"                  # trained and served elsewhere
-    for name in ("table01", "table12", "table13"):
-        served = [u for u in open_study(name, "paper", addresses={label: "api:mine@http://127.0.0.1:9/v1"}).units() if u.model == "api:mine@http://127.0.0.1:9/v1"]
-        assert served and all(dict(u.options)["answer_tokens"] == 512 for u in served)
-
-
-def test_captions_of_500_pictures():
-    for name in ("table02", "table13"):
-        sizes = {u.data: u.n for u in open_study(name, "paper").units()}
-        assert sizes == {"pope": 9000, "chair": 500} and {u.n for u in open_study(name, "paper", n_chair=20).units() if u.data == "chair"} == {20}
-
-
-def test_records_of_one_question_or_of_a_list(store):
-    made = {arm: Student("tiny-student", arm, "tiny-l", "scenes:plain", n=2, k=3) for arm in ("UnD-IQ", "UnD-IQ k=1", "UnD-Joint k=1")}
-    run_unit(units._taught(made["UnD-IQ"]), store, quiet)
-    records = {arm: units._records(s, store, [])[0] for arm, s in made.items()}
-    sizes = {arm: [r.info["k"] for r in some if r.kind == "iq"] for arm, some in records.items()}
-    assert max(sizes["UnD-IQ"]) == 3 and set(sizes["UnD-IQ k=1"]) == set(sizes["UnD-Joint k=1"]) == {1}
-    assert sum(sizes["UnD-IQ"]) == len(sizes["UnD-IQ k=1"]) == len(sizes["UnD-Joint k=1"])
-    found = open_study("table01", arms=["UnD-IQ", "UnD-IQ k=1"], teachers="tiny-l", students="tiny-student").units()
-    assert len({u.model.arm for u in found if isinstance(u.model, Student)}) == 2 and len({units._taught(s).key for s in made.values()}) == 1
-
-
-def test_teachers_are_examined_too():
-    plan = open_study("table01", "paper", settings=["OE", "MC"], seeds=0).plan
-    own = {(key[1], key[5]): unit for key, unit in plan.items() if key[0] == "own"}
-    assert set(own) == {(t, s) for t in ("GPT-4o", "Moonshot-v1", "InternVL3-14B") for s in ("OE", "MC")} and all(u.kind == "assess" for u in own.values())
-
-
-def test_the_llava_template():
-    "The family's own message by default; the option reaches both stages of every unit."
-    qwen, others = ("Qwen-VL-Chat-7B", "Qwen2-VL-7B", "Qwen2.5-VL-Instruct-7B"), ("LLaVA-7B", "InternVL2-8B", "InternVL3-8B", "mPLUG-Owl-7B", "MiniCPM-8B")
-    assert {families.find(m).template for m in qwen} == {"qwen"} and {families.find(m).template for m in others} == {"llava"}
-    for name in ("table04", "table06", "table11", "table08", "fig02"):
-        found = [u for u in open_study(name, "paper", template="llava", layout="paper").units() if u.kind == "assess"]
-        assert found and all({("template", "llava"), ("layout", "paper")} <= set(u.options) for u in found)
-        assert not any(dict(u.options).get("template") for u in open_study(name, "paper").units())
-    plan, picture = Plan(Setting.OE, template="llava"), Picture("x", lambda: Image.new("RGB", (8, 8)))
-    asked = question_request(picture, True, plan), answer_request(picture, Question("Why?", Setting.OE, True), plan)
-    assert {r.system for r in asked} == {prompts.SYSTEM["llava"]} and prompts.SYSTEM["llava"] in prompts.FAMILY["llava"]
-    literal = Plan(Setting.OE, template="llava-roles")
-    written = question_request(picture, True, literal), answer_request(picture, Question("Why?", Setting.OE, True), literal)
-    for plain, r in zip(asked, written):
-        assert not r.system and r.text.startswith(prompts.SYSTEM["llava"] + "\nUSER: ") and r.text.endswith("\nASSISTANT:") and r.template != plain.template
-
-
-def test_a_template_and_a_layout_run_through(store):
-    study = open_study("table04", store=store, models="tiny-s", data="plain", settings="OE", n=2, k=2, template="llava", layout="paper").run(quiet)
-    run, = study.over()["tiny-s", "plain", "OE"]
-    assert (run.plan.template, run.plan.layout) == ("llava", "paper") and len(run.lists) == 4
-
-
-def test_what_figure_5_and_table_6_hold():
-    shown = series.series_of(nothing_ran("fig05"))
-    assert set(shown["metric"]) == {"FU", "FA", "UnF1", "always_answer"}
-    assert {"A", "T", "TA", "FU", "FA", "TU", "UnF1"} <= set(table_of(nothing_ran("table06"))["metric"])
-
-
-# ---- benchmarks
-
-def test_two_definitions_of_confidence_and_correctness(store):
-    "Both confidences of every answer are kept, and another rule of comparison asks nothing anew."
-    first = bench("tiny-s", "calibration", "scenes:textured", n=40, store=store/"two", progress=False, resamples=50)
-    items = first.items["calibration"]
-    sure = items[items["confidence"].notna()]
-    mc = sure[sure["part"] == "mc"]
-    assert np.allclose(mc["raw"], mc["confidence"] * mc["mass"]) and (sure["raw"] <= sure["confidence"] + 1e-9).all()
-    bare = {p.name: p.scores["ece"].value for p in score_calibration(items.assign(confidence=items["raw"]), 50)}
-    for part in ("oe", "mc"):
-        mine = sure[sure["part"] == part]
-        assert bare[part] == pytest.approx(ece(mine["raw"].clip(0, 1), mine["credit"] >= .5))
-        rows = rows_of(first, "ECE", part)
-        assert STATISTICS["ECE"](rows.assign(confidence=rows["raw"])) == pytest.approx(bare[part])
-    assert bare["oe"] != first.value("calibration", "oe", "ece")
-    for rule in ("exact", "vqa", "value"):
-        again = bench("tiny-s", "calibration", "scenes:textured", n=40, store=store/"two", progress=False, resamples=50, rule=rule)
-        assert (again.calls["asked"], again.calls["cached"]) == (0, 80)
-        assert set(again.items["calibration"].query("part == 'oe'")["rule"]) == {rule}
-    raw = bench("tiny-s", "calibration", "scenes:textured", n=40, store=store/"two", progress=False, resamples=50, confidence="raw", right_from=1.0)
-    assert (raw.calls["asked"], raw.calls["cached"]) == (0, 80) and "probability of the whole reply; right from credit 1" in raw.how["calibration, oe"]
-    strict = raw.items["calibration"].query("part == 'oe' and confidence.notna()")
-    assert raw.value("calibration", "oe", "ece") == pytest.approx(ece(strict["raw"].clip(0, 1), strict["credit"] >= 1))
-    assert STATISTICS["ECE"](rows_of(raw, "ECE", "oe")) == pytest.approx(raw.value("calibration", "oe", "ece"))
-    for wrong in (dict(rule="guess"), dict(confidence="sure"), dict(right_from=0.0)):
-        with pytest.raises(UnsafError, match=next(iter(wrong))): BenchPlan(**wrong).check()
-
-
-def test_accuracy_on_validation_splits_with_its_abstentions(store):
-    assert {name: BENCHMARKS[name].split for name in ("vizwiz", "ok-vqa", "vqav2", "mmbench")} == {
-        "vizwiz": "val", "ok-vqa": "val2014", "vqav2": "validation", "mmbench": "dev"}
-    assert signature(mmbench).parameters["passes"].default is False                     # one pass, not the circular evaluation
-    found = bench("tiny-s", "accuracy", "scenes:plain", n=12, store=store/"accuracy", progress=False, resamples=50)
-    for row in found.table.itertuples():
-        part, _, offered = row.part.partition(", ")
-        items = found.items["accuracy"]
-        items = items[(items["part"] == part) & (items["offered"] == bool(offered))]
-        assert row.abstained == (items["outcome"] == "abstained").sum() and row.replies == len(items) == 12
-
-
-def test_every_table_with_a_notebook_can_be_opened_under_both_profiles():
-    for name in TABLES:
-        for profile in PROFILES: assert open_study(name, profile).name == name
+@pytest.mark.parametrize("words", re.findall(r"`audit: ([^`]+)`", PAGE))
+def test_a_check_of_the_audit_is_there(words):
+    found = audit()
+    assert (found["where"] + ": " + found["claim"]).str.contains(words, regex=False).any()

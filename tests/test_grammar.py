@@ -2,11 +2,11 @@
 import random
 from collections import Counter
 import pytest
-from unsaf import grammar
+from unsaf.world import grammar
 from unsaf.core import UnsafError
-from unsaf.grammar import CHOICE_KINDS, KINDS, PREMISE_KINDS, UNOBSERVABLE, WORDINGS
-from unsaf.oracle import check, is_right
-from unsaf.world import CELLS, COLORS, DOMAINS, SHAPES, Scene, Thing, scene
+from unsaf.world.grammar import CHOICE_KINDS, KINDS, PREMISE_KINDS, UNOBSERVABLE, WORDINGS
+from unsaf.world.oracle import check, is_right
+from unsaf.world.scenes import CELLS, COLORS, DOMAINS, SHAPES, Scene, Thing, scene
 
 domains = pytest.mark.parametrize("domain", DOMAINS)
 

@@ -12,8 +12,8 @@ from unsaf.models.base import collect  # noqa: E402
 from unsaf.models.chat import Chat, Unfit  # noqa: E402
 from unsaf.models.checkpoint import (choose_dtype, images_only, load_processor, settings_fingerprint,  # noqa: E402
                                      weights_fingerprint)
-from unsaf.models.choosing import Pick, default_budget, tokens_that_fit  # noqa: E402
-from unsaf.models.hf import HF, out_of_memory  # noqa: E402
+from unsaf.models.sharing import default_budget, tokens_that_fit  # noqa: E402
+from unsaf.models.hf import Pick, HF, out_of_memory  # noqa: E402
 from unsaf.models.prefix import cut_back  # noqa: E402
 
 CAUSAL = ("llava", "qwen", "internvl")     # their caches can be cut back
@@ -451,7 +451,7 @@ def test_fingerprints(folders, load, tmp_path):
 def test_the_module_is_light():
     import subprocess, sys
     code = "import sys, unsaf.models.hf; sys.exit(bool({'torch', 'transformers'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], timeout=300).returncode == 0
 
 
 def test_precision(monkeypatch, folders):
@@ -474,11 +474,12 @@ def test_the_stand_in_leaves_no_trace(folders):
     assert load_processor(str(folders("qwen"))).image_processor
 
 
+@pytest.mark.slow
 def test_the_stand_in_needs_nothing_loaded_before():
     "What transformers loads lazily depends on what was loaded before, so this needs a process of its own."
     import subprocess, sys
     code = "from unsaf.models.checkpoint import images_only\nwith images_only(): pass"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-500:]
 
 

@@ -1,15 +1,17 @@
 "Odd pictures, odd folders, and what a seed chooses."
-import io, json, os, pickle, random, subprocess, sys
+import io, json, os, pickle, random, socket, subprocess, sys
 from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from unsaf import drawing, world
+from unsaf.world import scenes as world
 from unsaf.core import ImageError, Picture, Sample, UnsafError
 from unsaf.data import images as room
-from unsaf.data.images import FORMATS, SUFFIXES, images, open_image, thumbnail
+from unsaf.data.images import images
+from unsaf.data.image_set import thumbnail
+from unsaf.data.opening import FORMATS, SUFFIXES, open_image
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 F_SHAPE = np.array([[9, 9, 9], [9, 0, 0], [9, 9, 0], [9, 0, 0]], dtype=np.uint8) * 28     # 3 wide, 4 high, no symmetry
@@ -232,15 +234,64 @@ def test_a_folder_in_natural_order_with_its_rest_counted(folder):
     assert found.source == f"folder:{folder}" == images(str(folder) + "/")[0].source
     assert [s.image_id for s in found] == found.image_ids and not found.problems()
 
-def test_links_and_special_files(folder):
+def test_links_and_special_files(folder, tmp_path_factory):
+    "Links are followed to what is not here already: a picture counts once, by its real name where it has one in the folder."
+    outside = tmp_path_factory.mktemp("outside")
+    for name in ("a.png", "deep/b.png"):
+        (outside/name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (2, 2), BLUE).save(outside/name)
+    (outside/"back").symlink_to(outside, target_is_directory=True)
     (folder/"link.png").symlink_to(folder/"img9.png")
     (folder/"gone.png").symlink_to(folder/"nowhere.png")
+    (folder/"me.png").symlink_to("me.png")
+    (folder/"me").symlink_to("me")
     (folder/"sub"/"up").symlink_to(folder, target_is_directory=True)
+    (folder/"above").symlink_to(folder.parent, target_is_directory=True)
     (folder/"other").symlink_to(folder/"sub"/"deep", target_is_directory=True)
+    (folder/"first").symlink_to(outside, target_is_directory=True)
+    (folder/"second").symlink_to(outside, target_is_directory=True)
+    (folder/"twice.png").symlink_to(outside/"deep"/"b.png")
     os.mkfifo(folder/"pipe.png")
-    found = images(folder)
-    assert {"link.png", "other/er/a.PNG"} < set(found.image_ids) and len(found) == 7
-    assert found.skipped["broken link"] == found.skipped["link in a circle"] == found.skipped["special file"] == 1
+    with socket.socket(socket.AF_UNIX) as s:
+        s.bind(os.path.relpath(folder/"sock.png"))
+        found = images(folder)
+    assert {"first/a.png", "first/deep/b.png"} < set(found.image_ids) and len(found) == 7 and not found.problems()
+    assert {k: n for k, n in found.skipped.items() if "link" in k or k == "special file"} == {
+        "broken link": 1, "link in a circle": 5, "link to what is here already": 4, "special file": 2}
+
+def test_a_farm_of_links_is_bounded(tmp_path):
+    "25 floors with two links each to the next: 2^25 paths to one picture. And `**` goes through no link."
+    for i in range(25):
+        (tmp_path/f"f{i}").mkdir()
+        for side in "ab": (tmp_path/f"f{i}"/side).symlink_to(tmp_path/f"f{(i + 1) % 25}", target_is_directory=True)
+    Image.new("RGB", (1, 1)).save(tmp_path/"f24"/"x.png")
+    found = images(tmp_path)
+    assert found.image_ids == ["f24/x.png"] and sum(found.skipped.values()) == 50
+    assert images(f"{tmp_path}/**/*.png").image_ids == images(f"{tmp_path}/**").image_ids == ["f24/x.png"]
+    assert images(f"{tmp_path}/f0/").image_ids[0].endswith("x.png")          # reached by links alone: once
+
+def test_folders_that_are_very_deep_or_have_very_long_names(tmp_path, monkeypatch):
+    Image.new("RGB", (1, 1)).save(tmp_path/("n" * 251 + ".png"))
+    monkeypatch.chdir(tmp_path)
+    for _ in range(30):                                                      # 30 x 200 letters: past what one path may hold
+        os.mkdir("d" * 200)
+        os.chdir("d" * 200)
+    found = images(tmp_path)
+    assert len(found) == 1 and found.skipped == {"unreadable folder": 1} and not found.problems()
+    with pytest.raises(UnsafError) as error: images("x" * 5000)
+    assert len(one_line(error)) < 600
+    with pytest.raises(ImageError) as error: open_image("x" * 5000 + ".png")
+    assert "too long" in one_line(error) and len(str(error.value)) < 600
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda p: os.symlink("/dev/zero", p), lambda p: os.symlink("/dev/null", p),
+                                  lambda p: os.symlink("/dev/stdin", p)])
+def test_pipes_and_devices_are_never_opened(tmp_path, make, monkeypatch):
+    path = tmp_path/"pipe.png"
+    make(path)
+    monkeypatch.setattr(room.Image, "open", lambda *_, **__: pytest.fail("opened"))
+    with pytest.raises(ImageError, match="not a file|no such file"): open_image(path)
+    assert "pipe.png" in images([path]).problems()
+    with pytest.raises(UnsafError, match="holds no picture, only 1 special file"): images(f"{tmp_path}/*.png")
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names are Unicode there")
 def test_names_that_are_no_text_have_distinct_ids_that_can_be_written(tmp_path):
@@ -366,7 +417,7 @@ def test_scenes():
     assert len(images("scenes")) == 100 and found.source == "scenes:3"
     for i, s in enumerate(found):
         assert world.Scene.from_dict(json.loads(json.dumps(s.info["scene"]))) == world.scene(3, i)
-        assert s.picture.pixels().tobytes() == drawing.render(world.scene(3, i)).tobytes()
+        assert s.picture.pixels().tobytes() == world.render(world.scene(3, i)).tobytes()
     assert not set(found.image_ids) & set(images("scenes", n=12, seed=4).image_ids)
     for wrong in (dict(seed=None), dict(seed="a"), dict(domain="nowhere"), dict(column="image")):
         with pytest.raises(UnsafError) as error: images("scenes", **wrong)
@@ -381,7 +432,7 @@ def test_scenes_of_every_domain():
         assert found.source == spelled.source == found[0].source == ("scenes:3" if domain == "plain" else f"scenes:3:{domain}")
         for i, s in enumerate(spelled):
             assert world.Scene.from_dict(s.info["scene"]) == world.scene(3, i, domain)
-            assert s.picture.pixels().tobytes() == drawing.render(world.scene(3, i, domain)).tobytes()
+            assert s.picture.pixels().tobytes() == world.render(world.scene(3, i, domain)).tobytes()
     assert images("scenes:sketch", n=2, domain="sketch").image_ids == images("scenes:sketch", n=2).image_ids
     for wrong in (dict(source="scenes:sketch", domain="plain"), dict(source="scenes:oil"), dict(source="easy-vqa", domain="easy")):
         with pytest.raises(UnsafError) as error: images(**wrong)
@@ -434,7 +485,7 @@ def test_a_missing_package_is_named(monkeypatch, package, source):
 
 def test_nothing_is_opened_before_it_is_asked_for(folder, monkeypatch):
     opened = []
-    monkeypatch.setattr(room, "open_image", lambda *a: opened.append(a) or Image.new("RGB", (1, 1)))
+    monkeypatch.setattr("unsaf.data.opening.open_image", lambda *a: opened.append(a) or Image.new("RGB", (1, 1)))
     found = images(folder, n=3)
     samples = [*found, *found[1:]]
     assert not opened and len(samples) == 5
@@ -460,7 +511,7 @@ def test_memory_stays_flat_over_300_pictures_of_three_megabytes(tmp_path):
             if i == 9: marks.append(peak())
         print(seen, peak() - marks[0])
     """
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True, timeout=300)
     seen, growth = map(int, done.stdout.split())
     assert seen == 300_000
     assert growth < 12e6, f"peak memory grew by {growth / 1e6:.0f} MB after the tenth picture"      # all together: 900 MB

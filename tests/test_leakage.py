@@ -10,8 +10,8 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 import unsaf
 from unsaf.core import UnsafError
-from unsaf.leakage import _within, grams, leakage
-from unsaf.probes import StyleCheat
+from unsaf.assessment.leakage import _within, grams, leakage
+from unsaf.assessment.probes import StyleCheat
 
 
 def table(questions, answerable, images, cells=None, options=""):

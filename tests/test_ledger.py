@@ -5,7 +5,7 @@ import pytest
 from unsaf.core import UnsafError
 from unsaf.paper import ledger
 from unsaf.paper.audit import audit
-from unsaf.paper.ledger import BUILT_IN, CANNOT, FAILED, NOT_RUN, REPRODUCED, Entry, audit_entries, cell_entries, judge, lines, read, table, write
+from unsaf.paper.ledger import BUILT_IN, CANNOT, FAILED, NOT_RUN, REPRODUCED, Entry, audit_entries, cell_entries, judge, lines, read, read_csv, table, write
 from unsaf.paper.published import published
 
 
@@ -89,6 +89,16 @@ def test_written_and_read_back(tmp_path):
     assert read(tmp_path / "ledger") == two + two
     (tmp_path / "ledger" / "notes.txt").write_text("not a ledger")
     assert len(read(tmp_path / "ledger")) == 2
+
+
+def test_a_csv_holds_the_same(tmp_path):
+    every = [entry(low=float("nan"), high=.1 + .2, why="nö, \"x\"\ny"),
+             entry(verdict=BUILT_IN, published="0.50", measured="NA", kind="claim"), *audit_entries(audit())]
+    table(every).to_csv(tmp_path/"ledger.csv", index=False)
+    assert read_csv(tmp_path/"ledger.csv") == every and read_csv(tmp_path/"none.csv") == []
+    for content in ("", "of\nx\n", "a,b\n1,2\n", ",".join(Entry.__dataclass_fields__) + "\n" + "x," * 10 + "x\n"):
+        (tmp_path/"bad.csv").write_text(content)
+        with pytest.raises(UnsafError, match="bad.csv"): read_csv(tmp_path/"bad.csv")
 
 
 @pytest.mark.parametrize("content", ["{", "{}", "[1]", '[{"of": "table04"}]', json.dumps([{f: "x" for f in Entry.__dataclass_fields__}])])

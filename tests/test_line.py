@@ -1,4 +1,7 @@
-"""Many calls, one line: order, connections and pictures of `unsaf.models.line`, blocks side by side, and replies stored in groups."""
+"""Many calls, one line: order, connections and images of `unsaf.models.served.connection`, blocks side by side, and replies stored in groups."""
+import asyncio
+import base64
+import io
 import signal
 import sqlite3
 import subprocess
@@ -6,7 +9,6 @@ import sys
 import textwrap
 import threading
 import time
-from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
 import numpy as np
@@ -14,13 +16,15 @@ import pandas as pd
 import pytest
 from PIL import Image
 import unsaf
-from faulty_server import Answer, Faulty, error, reply
+from faulty_server import Faulty, error, reply
 from unsaf.core import ModelError, Picture, Reply, Request, Sample, StoreError
-from unsaf.models.api import Api
-from unsaf.models.base import Kept, Scripted
-from unsaf.models.line import HTTP, KEPT
+from unsaf.models.served.api import Api
+from unsaf.models.cache import Cached
+from unsaf.models.base import Scripted
+from unsaf.models.served.connection import CACHED
+from unsaf.models.served.pace import Gate, Pace, Stats
 
-if not any(map(find_spec, HTTP)): pytest.skip("no HTTP client", allow_module_level=True)
+pytest.importorskip("openai")
 
 
 def talk(text: str) -> str:
@@ -36,40 +40,63 @@ def pictures(n: int, reads=None) -> list[Sample]:
     return [Sample(Picture(f"p{i}", lambda i=i: read(i))) for i in range(n)]
 
 
+def number_of(uri: str) -> int:
+    "Which of `pictures` a data URI shows."
+    return Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).getpixel((0, 0))[0]
+
+
 def scripted(): return Scripted(lambda r: talk(r.text), name="m")
 def answering(**options): return Faulty(lambda c: reply(talk(c.text)), **options)
 def api(server, **options): return Api("m", server.url, **{"backoff": .01, "timeout": 20, **options})
 def lines(): return [t for t in threading.enumerate() if t.name in ("unsaf-api", "unsaf-store") or t.name.startswith("unsaf-block")]
 
 
-def sent(monkeypatch) -> list[tuple[str, bool]]:
-    "Filled with (picture, whether it is a list that is asked for) in the order in which calls are sent."
-    found, post = [], Api._post
-    async def watched(self, client, body):
-        found.append((body.split(b'"data:image/png;base64,')[1].split(b'"')[0].decode(), b"Output Format:\\nQuestion" in body))
-        return await post(self, client, body)
-    monkeypatch.setattr(Api, "_post", watched)
-    return found
+def let_in(monkeypatch) -> list[tuple[str, bool]]:
+    "Filled with (image, whether a list is asked for) in the order in which calls pass the gate; their images are encoded in threads, in any order."
+    import unsaf.models.served.api as room
+    order, send = [], room._sent
+    def watched(run, request):
+        order.append((request.pictures[0].image_id, "Output Format:\nQuestion" in request.text))
+        return send(run, request)
+    monkeypatch.setattr(room, "_sent", watched)
+    monkeypatch.setattr(room, "UNREAD", 100)       # a reader of replies that is slow, as on a busy machine, holds nothing up
+    return order
 
 
-# order and pictures
+# order and images
 
 @pytest.mark.parametrize("most", [1, 4, 32])
 def test_calls_are_sent_picture_by_picture(monkeypatch, most):
-    order = sent(monkeypatch)
-    with answering() as server: unsaf.assess(api(server, concurrency=most, max_concurrency=most), pictures(9), store=None, block=3, progress=False)
+    order = let_in(monkeypatch)
+    with answering() as server:
+        unsaf.assess(api(server, concurrency=most, max_concurrency=most), pictures(9), store=None, block=3, progress=False)
     assert len(order) == 9 * 12
     for stage, calls in ((True, 2), (False, 10)):
-        names = [p for p, lists in order if lists == stage]
-        for first in range(0, 9, 3):      # several blocks may be under way: each keeps its own order
-            mine = list(dict.fromkeys(names))[first:first + 3]
-            assert [len(list(group)) for _, group in groupby(p for p in names if p in mine)] == [calls] * 3
-    if most == 1: assert len(list(groupby(order))) == 9 * 2       # the block that was begun first goes first: no picture is left and taken up again
+        for block in range(3):      # several blocks may be under way: each keeps its own order
+            mine = [p for p, lists in order if lists == stage and int(p[1:]) // 3 == block]
+            assert [(p, len(list(group))) for p, group in groupby(mine)] == [(f"p{3 * block + i}", calls) for i in range(3)]
+    if most == 1: assert len(list(groupby(order))) == 9 * 2       # the block that was begun first goes first: no image is left and taken up again
+
+
+def test_nobody_overtakes_at_the_gate():
+    "Room for two comes up at once: who waits goes before who comes."
+    async def order() -> list[str]:
+        gate, passed = Gate(asyncio.get_running_loop(), Pace(1, 4), Stats(), "here"), []
+        async def call(name):
+            await gate.enter()
+            passed.append(name)
+        await gate.enter()
+        waits = asyncio.create_task(call("waits"))
+        await asyncio.sleep(0)
+        gate.pace.room = 4
+        await asyncio.gather(waits, call("comes"), call("comes after"))
+        return passed
+    assert asyncio.run(order()) == ["waits", "comes", "comes after"]
 
 
 @pytest.mark.parametrize("most", [1, 8])
 def test_a_picture_is_read_digested_and_encoded_once(monkeypatch, most):
-    import unsaf.models.line as line
+    import unsaf.models.served.connection as line
     encoded, reads, digests, encode, raw = [], [], [], line.data_uri, Image.Image.tobytes
     monkeypatch.setattr(line, "data_uri", lambda p, turn: encoded.append(p.image_id) or encode(p, turn))
     monkeypatch.setattr(Image.Image, "tobytes", lambda im, *a: digests.append(1) or raw(im, *a))
@@ -81,23 +108,27 @@ def test_no_more_encoded_pictures_are_kept_than_it_says():
     with answering() as server:
         model = api(server)
         with model.session():
-            alive = [Request((s.picture, "x")) for s in pictures(KEPT + 60)]
+            alive = [Request((s.picture, "x")) for s in pictures(CACHED + 60)]
             list(model.generate(alive))
-            assert KEPT - 1 <= len(model._line.uris) <= KEPT + 1
+            assert CACHED - 1 <= len(model._connection.images.uris) <= CACHED + 1
             del alive
             list(model.generate([Request((pictures(1)[0].picture, "x"))]))
-            assert len(model._line.uris) <= 2      # the copies go with their pictures
+            assert len(model._connection.images.uris) <= 2      # the copies go with their pictures
 
 
 # one line for all
 
 def test_connections_are_kept_in_a_session_and_no_longer():
-    with answering(delay=.01) as server:
+    four = threading.Barrier(4)      # the first four calls are answered together, so that each needs a connection of its own
+    def together(call):
+        if call.number < 4: four.wait(20)
+        return reply(talk(call.text))
+    with Faulty(together) as server:
         model = api(server, concurrency=4, max_concurrency=4)
         with model.session() as places:
             for _ in range(3): assert len(list(model.generate([Request((pictures(1)[0].picture, f"x{i}")) for i in range(12)]))) == 12
-            assert places == 4 and len(model._line.made) == 4 and len(lines()) == 1
-        assert model._line is None and not lines()
+            assert places == 4 and len(model._connection.client._client.made) == 4 and len(lines()) == 1
+        assert model._connection is None and not lines()
 
 
 def test_two_threads_share_one_gate():
@@ -107,7 +138,7 @@ def test_two_threads_share_one_gate():
         with model.session():
             threads = [threading.Thread(target=ask) for _ in range(3)]
             for t in threads: t.start()
-            for t in threads: t.join()
+            for t in threads: t.join(60)
     assert model.stats.peak == 6 and model.stats.replies == model.stats.calls == 120
 
 
@@ -139,12 +170,15 @@ def test_the_table_does_not_depend_on_what_ran_side_by_side(block):
 
 
 def test_blocks_overlap_so_that_one_slow_reply_does_not_stop_the_others():
-    "The first list takes half a second; without overlap nothing could be asked meanwhile."
-    def slow(call): return Answer(**vars(reply(talk(call.text))) | {"delay": .5 if call.number == 0 else 0})
+    "The first list is answered when a call of another block has come: without overlap none would."
+    came, first = threading.Event(), []
+    def slow(call):
+        if call.number == 0: first.append((call.images[0], came.wait(20)))
+        elif number_of(call.images[0]) // 2 != number_of(server.calls[0].images[0]) // 2: came.set()
+        return reply(talk(call.text))
     with Faulty(slow) as server:
-        unsaf.assess(api(server, concurrency=8, max_concurrency=8), pictures(8), block=2, progress=False)
-        before = sum(c.at < server.calls[0].at + .45 for c in server.calls)
-    assert before > 4
+        unsaf.assess(api(server, concurrency=8, max_concurrency=8, timeout=60), pictures(8), block=2, progress=False)
+    assert first[0][1]
 
 
 def test_the_same_picture_in_two_blocks_is_paid_once():
@@ -194,13 +228,13 @@ class Commits(unsaf.Store):
 def test_what_comes_while_the_disk_is_waited_for_is_stored_together(tmp_path):
     with Commits(tmp_path) as store:
         store.groups = []
-        replies = list(Kept(Scripted(lambda r: r.text), store).generate([Request((f"{i}",)) for i in range(100)]))
+        replies = list(Cached(Scripted(lambda r: r.text), store).generate([Request((f"{i}",)) for i in range(100)]))
         assert len(replies) == len(store) == sum(store.groups) == 100 and len(store.groups) < 20
 
 
 def test_a_reply_is_handed_on_only_when_it_is_stored(tmp_path):
     with Commits(tmp_path) as store:
-        for n, _ in enumerate(Kept(Scripted(lambda r: r.text), store).generate([Request((f"{i}",)) for i in range(30)])): assert len(store) > n
+        for n, _ in enumerate(Cached(Scripted(lambda r: r.text), store).generate([Request((f"{i}",)) for i in range(30)])): assert len(store) > n
 
 
 def test_what_came_before_an_error_is_stored_and_handed_on(tmp_path):
@@ -210,14 +244,14 @@ def test_what_came_before_an_error_is_stored_and_handed_on(tmp_path):
     with unsaf.Store(tmp_path) as store:
         came = []
         with pytest.raises(ModelError, match="gone"):
-            for r in Kept(Scripted(say), store).generate([Request((f"{i}",)) for i in range(30)]): came.append(r.text)
+            for r in Cached(Scripted(say), store).generate([Request((f"{i}",)) for i in range(30)]): came.append(r.text)
         assert came == [str(i) for i in range(20)] and len(store) == 20 and not lines()
 
 
 def test_a_reader_that_stops_loses_nothing(tmp_path):
     with unsaf.Store(tmp_path) as store:
         model = Scripted(lambda r: r.text)
-        replies = Kept(model, store).generate([Request((f"{i}",)) for i in range(30)])
+        replies = Cached(model, store).generate([Request((f"{i}",)) for i in range(30)])
         next(replies)
         replies.close()
         assert len(store) == len(model.asked) and not lines()
@@ -227,7 +261,7 @@ def test_a_store_that_breaks_is_one_line(tmp_path):
     class Full(unsaf.Store):
         def put(self, model, rows): raise StoreError("disk is full")
     with Full(tmp_path) as store, pytest.raises(StoreError, match="full"):
-        list(Kept(Scripted(lambda r: r.text), store).generate([Request((f"{i}",)) for i in range(30)]))
+        list(Cached(Scripted(lambda r: r.text), store).generate([Request((f"{i}",)) for i in range(30)]))
     assert not lines()
 
 

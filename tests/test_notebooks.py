@@ -1,4 +1,4 @@
-"Every module notebook is one test case: its cells run from top to bottom, and its assertions hold."
+"Every module notebook is one test case: its cells run from top to bottom, and its assertions hold. Cells with `#| slow` wait for the slow suite."
 from pathlib import Path
 import pytest
 from nbdev import test as nbtest
@@ -6,10 +6,22 @@ from nbdev.config import get_config
 
 root = Path(__file__).resolve().parent.parent
 cfg = get_config(cfg_name="settings.ini", path=root)
-books = sorted(p for p in (root / "nbs").glob("*.ipynb"))
+books = sorted([root/"nbs"/"index.ipynb", *(root/"nbs").rglob("[0-9]*.ipynb")])
+books = [p for p in books if p.parent.name != "tutorials"]
 
 
-@pytest.mark.parametrize("book", books, ids=lambda p: p.stem)
-def test_notebook(book):
-    ok, _ = nbtest.test_nb(book, skip_flags=cfg.tst_flags.split(), basepath=root)
+def name(book): return str(book.relative_to(root/"nbs").with_suffix(""))
+
+
+def run(book, *left_out):
+    ok, _ = nbtest.test_nb(book, skip_flags=left_out, basepath=root)
     assert ok, f"{book.name} failed: see the captured standard error"
+
+
+@pytest.mark.parametrize("book", books, ids=name)
+def test_notebook(book): run(book, *cfg.tst_flags.split())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("book", [p for p in books if '"#| slow' in p.read_text("utf-8")], ids=name)
+def test_notebook_with_its_slow_cells(book): run(book, "notest")

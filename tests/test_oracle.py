@@ -4,9 +4,9 @@ import itertools, random
 from functools import lru_cache
 import pytest
 from hypothesis import given, settings, strategies as st
-from unsaf import grammar, world
-from unsaf.oracle import check, is_right
-from unsaf.world import DOMAINS, Scene, Thing
+from unsaf.world import grammar, scenes as world
+from unsaf.world.oracle import check, is_right
+from unsaf.world.scenes import DOMAINS, Scene, Thing
 
 PAINT = "red green blue yellow purple orange black gray white teal brown".split()
 FORM = "circle rectangle triangle star cross".split()

@@ -6,18 +6,21 @@ import numpy as np
 import pandas as pd
 import pytest
 from unsaf.paper.ledger import BUILT_IN, NOT_RUN, read
-from unsaf.paper.profiles import NOTEBOOKS, open_study
 from unsaf.paper.published import keys_of
-from unsaf.paper.units import home
+from unsaf.paper.runner import books, notebook_path
+from unsaf.paper.runspec import RunSpec, home
+from unsaf.paper.study import PROFILES, open_study, studies
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]      # students are trained, and all notebooks run
 root = Path(__file__).resolve().parent.parent
+NOTEBOOKS = books()
 SMALL = dict(models='["tiny-s", "tiny-m", "tiny-m-base"]', teachers='["tiny-m"]', students='["tiny-student"]', arms='["UnD-QA", "UnD-IQ", "UnD-Joint"]',
              n=6, k=2, n_bench=10, n_train=8, epochs=4, sizes="[4, 8]", draws=5)
 GIVEN = dict(models=["tiny-s", "tiny-m", "tiny-m-base"], teachers=["tiny-m"], students=["tiny-student"], arms=["UnD-QA", "UnD-IQ", "UnD-Joint"],
              n=6, k=2, n_bench=10, n_train=8, epochs=4, sizes=[4, 8], draws=5)
 
 
-def unsaf(*words, cwd): return subprocess.run([Path(sys.executable).parent/"unsaf", *words], cwd=cwd, capture_output=True, text=True, timeout=570)
+def unsaf(*words, cwd): return subprocess.run([Path(sys.executable).parent/"unsaf", *words], cwd=cwd, capture_output=True, text=True, timeout=1500)
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +40,8 @@ def table(out, name): return pd.read_csv(out/f"{name}.csv", keep_default_na=Fals
 
 
 def study(run, name):
-    from unsaf.paper.plans import PROFILES, choices
-    known = choices(PROFILES["testbed"], name)
-    given = {what: value for what, value in GIVEN.items() if what in known or (what in ("n_train", "epochs") and "students" in known)}
+    known = studies()[name][0].takes(PROFILES["testbed"])
+    given = {what: value for what, value in GIVEN.items() if what in known}
     return open_study(name, store=run[0]/"runs"/"reproduce", out=run[0]/"figures"/"testbed", **given)
 
 
@@ -48,17 +50,38 @@ def replies(run, unit): return pd.read_json(home(unit, run[0]/"runs"/"reproduce"
 
 def test_every_notebook_runs_and_leaves_its_files(run, out):
     assert f"notebooks: {len(NOTEBOOKS)} done" in run[1]
-    pictures = set(NOTEBOOKS) - {"table03", "audit"}
+    figures = set(NOTEBOOKS) - {"table03", "audit"}
     for name in NOTEBOOKS:
         assert (out/"ledger"/f"{name}.json").is_file() and (name == "audit" or len(table(out, name)))
         executed = nbformat.read(run[0]/"runs"/"reproduce"/"notebooks"/"testbed"/f"{name}.ipynb", 4)
         assert len(executed.cells) <= 21 and not any(o.output_type == "error" for c in executed.cells for o in c.get("outputs", []))
-    for name in pictures: assert (out/f"{name}.png").stat().st_size > 5000 and (out/f"{name}.svg").stat().st_size > 5000
+    for name in figures: assert (out/f"{name}.png").stat().st_size > 5000 and (out/f"{name}.svg").stat().st_size > 5000
 
 
 def test_a_second_call_runs_nothing(run):
     again = unsaf("reproduce", "all", *(w for name, value in SMALL.items() for w in ("-p", f"{name}={value}")), cwd=run[0])
     assert again.returncode == 0 and f"notebooks: {len(NOTEBOOKS)} kept" in again.stdout and "unit" not in again.stdout.partition("notebooks:")[0]
+
+
+GOLDEN = root/"tests"/"golden"/"paper"       # what this small run left before the studies were taken apart and put together again
+
+
+def same(found, golden):
+    "Cell by cell: texts to the letter, numbers to nine digits, an empty cell only where there is one."
+    pd.testing.assert_frame_equal(found.reset_index(drop=True), golden.reset_index(drop=True), check_dtype=False, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", sorted(f.stem for f in GOLDEN.glob("*.csv") if f.stem != "ledger"))
+def test_a_table_is_the_golden_one(out, name): same(table(out, name), table(GOLDEN, name))
+
+
+def test_the_verdicts_are_the_golden_ones(out):
+    found = pd.DataFrame([vars(e) for e in read(out/"ledger") if e.kind != "audit"])
+    golden = table(GOLDEN, "ledger")
+    printed = {name: rows for name, rows in found.groupby("of")}
+    limits = dict(low=float, high=float)
+    for name, rows in golden.groupby("of"): same(printed[name].replace("", np.nan).astype(limits), rows.astype(limits))
+    assert set(golden["of"]) <= set(printed)
 
 
 def test_tables_have_the_keys_of_the_published_ones(out):
@@ -69,8 +92,8 @@ def test_tables_have_the_keys_of_the_published_ones(out):
 def test_table04_is_what_the_replies_say(run, out):
     "Audacity, timidity, UnF1 and J of every cell, counted anew from the kept rows."
     found = table(out, "table04").set_index(["model", "dataset", "setting", "metric"])["value"]
-    for (m, d, s, _), unit in study(run, "table04").plan.items():
-        cells = replies(run, unit)["cell"].value_counts()
+    for m, d, s, _, spec in study(run, "table04").plan.itertuples(index=False):
+        cells = replies(run, spec)["cell"].value_counts()
         ta, fa, tu, fu = (int(cells.get(c, 0)) for c in ("TA", "FA", "TU", "FU"))
         expected = dict(UnF1=2 * ta / (2 * ta + fa + fu), J=ta / (ta + fu) - fa / (fa + tu), T=ta / (ta + fu),
                         always_answer=2 * (ta + fu) / (2 * (ta + fu) + fa + tu))
@@ -109,9 +132,9 @@ def test_figure4_is_the_difference_of_table5(out):
 def test_tables_10_and_12_agree_with_the_graded_answers(run, out):
     "Accuracy is the mean credit; wins, ties and losses are counted by hand with half a point."
     t = table(out, "table12").query("metric == 'accuracy'").set_index(["student", "strategy", "dataset"])["value"]
-    for (_, _, student, arm, d, _), unit in study(run, "table12").plan.items():
-        items = pd.read_json(home(unit, run[0]/"runs"/"reproduce")/"items-accuracy.jsonl", lines=True)
-        assert t[student, arm, d] == pytest.approx(100 * items[~items["offered"]]["credit"].mean())
+    for r in study(run, "table12").plan.itertuples():
+        items = pd.read_json(home(r.spec, run[0]/"runs"/"reproduce")/"items-accuracy.jsonl", lines=True)
+        assert t[r.student, r.strategy, r.dataset] == pytest.approx(100 * items[~items["offered"]]["credit"].mean())
     counts = table(out, "table10").set_index(["strategy", "dataset", "metric"])["value"]
     for arm in GIVEN["arms"]:
         for d in ("textured", "sketch", "cluttered"):
@@ -151,7 +174,7 @@ def test_figure2_and_3(out):
 
 
 def test_figure6_has_the_sizes_of_the_cards(out):
-    from unsaf import tiny
+    from unsaf.world import tiny
     for r in table(out, "fig06").itertuples(): assert r.parameters == pytest.approx(tiny.card(r.model)["parameters"] / 1e9)
 
 
@@ -169,14 +192,17 @@ def test_the_ledger_keeps_its_three_kinds_apart(run, out):
 
 # ---------------------------------------------------------------- notebooks as they are shipped
 
-@pytest.mark.parametrize("name", NOTEBOOKS)
-def test_a_notebook_is_short_and_defines_nothing(name):
-    book = nbformat.read(root/"nbs"/"paper"/f"{NOTEBOOKS[name]}.ipynb", 4)
-    source = [c.source for c in book.cells if c.cell_type == "code"]
-    assert len(book.cells) <= 20 and not any(line.startswith(("def ", "class ", "async ")) for s in source for line in s.splitlines())
-    assert book.cells[0].cell_type == "markdown" and "**The claim.**" in book.cells[0].source and "**How long" in book.cells[0].source
+@pytest.mark.parametrize("name", sorted(set(NOTEBOOKS.values())))
+def test_a_notebook_states_its_claim_and_ends_in_a_run_that_defines_nothing(name):
+    book = nbformat.read(notebook_path(name), 4)
+    first = next(i for i, c in enumerate(book.cells) if c.metadata.get("tags") == ["parameters"])
+    source = [c.source for c in book.cells[first:] if c.cell_type == "code"]
+    assert all("#| eval: false" in s for s in source) and len(book.cells) - first <= 20
+    assert not any(line.startswith(("def ", "class ", "async ")) for s in source for line in s.splitlines())
+    prose = " ".join(c.source for c in book.cells if c.cell_type == "markdown")
+    assert "**The claim.**" in prose and "**How long" in prose
     assert [c.metadata.get("tags") for c in book.cells].count(["parameters"]) == 1
-    assert not any(c.get("outputs") for c in book.cells)
+    assert not any(c.get("outputs") for c in book.cells[first:])
 
 
 def test_no_paper_model_at_hand_is_one_line(tmp_path):
@@ -190,31 +216,28 @@ def test_no_paper_model_at_hand_is_one_line(tmp_path):
 
 def test_a_unit_without_a_result_is_a_gap_with_its_reason(tmp_path):
     "A student for whom no record was left: its cells are nan and say why; the others stand."
-    from unsaf.paper.tables import table_of
-    from unsaf.paper.units import Unit
     small = dict(students=["tiny-student"], teachers=["tiny-s"], arms=["UnD-QA"], data=["sketch"], n=3, k=1, n_train=2)
     s = open_study("table07", store=tmp_path, out=tmp_path, **small)
-    taught = next(u for u in s.units() if not isinstance(u.model, str))
-    folder = home(Unit("student", taught.model), tmp_path)
+    taught = next(u for u in s.specs() if not isinstance(u.model, str))
+    folder = home(RunSpec("student", taught.model), tmp_path)
     folder.mkdir(parents=True)
     (folder/"result.json").write_text(json.dumps(dict(adapter="", records=0, why="nothing to learn from", columns={})))
-    t = table_of(s.run(say=lambda line: None)).set_index(["strategy", "metric"])
+    t = s.run(say=lambda line: None).table().set_index(["strategy", "metric"])
     lost, kept = t.loc[("UnD-QA", "UnF1")], t.loc[("Baseline", "UnF1")]
     assert np.isnan(lost["value"]) and lost["why"] == "nothing to learn from" and kept["value"] >= 0
 
 
 def test_seeds_are_averaged(tmp_path):
-    from unsaf.paper.tables import table_of
     def unf1(*seeds):
         s = open_study("table04", models=["tiny-s"], data=["plain"], settings="OE", n=4, k=2, seeds=list(seeds), store=tmp_path, out=tmp_path)
-        return table_of(s.run(say=lambda line: None)).set_index("metric").loc["UnF1"]
+        return s.run(say=lambda line: None).table().set_index("metric").loc["UnF1"]
     one, two, both = unf1(0), unf1(1), unf1(0, 1)
     assert both["value"] == pytest.approx((one["value"] + two["value"]) / 2) and both["seeds"] == 2 and both["n"] == one["n"] + two["n"]
 
 
 def test_a_student_that_was_trained_elsewhere_takes_part_by_its_address():
     s = open_study("table01", "paper", addresses={"InternVL2-8B, UnD-IQ by GPT-4o": "api:mine@http://127.0.0.1:9/v1"})
-    assert "api:mine@http://127.0.0.1:9/v1" in {u.model for u in s.units()}
+    assert "api:mine@http://127.0.0.1:9/v1" in {u.model for u in s.specs()}
 
 
 # ---------------------------------------------------------------- the profile `paper`, with tiny models under the names of the real ones
@@ -240,23 +263,20 @@ def paper_store(tmp_path_factory): return tmp_path_factory.mktemp("stand-ins")
 @pytest.mark.parametrize("name", PAPER)
 def test_the_profile_paper_joins_the_printed_cells(name, paper_store):
     "The same code as under the testbed; every printed cell of these models gets a number and a verdict, all others are not run."
-    from unsaf.paper.claims import entries_of
-    from unsaf.paper.plans import PROFILES, choices
-    from unsaf.paper.tables import table_of
     given, expected = PAPER[name]
-    known = choices(PROFILES["paper"], name)
+    known = studies()[name][0].takes(PROFILES["paper"])
     small = dict(n=4, k=2, seeds=[0], n_bench=6, n_pope=6, n_chair=5, n_train=8, epochs=4, recipe="tiny")
-    small = {k: v for k, v in small.items() if k in known or (k in ("n_train", "epochs", "recipe") and "students" in known)}
+    small = {k: v for k, v in small.items() if k in known}
     s = open_study(name, "paper", addresses=STAND_INS, store=paper_store, out=paper_store, **(small | given)).run(say=lambda line: None)
-    cells = [e for e in entries_of(s, table_of(s)) if e.kind == "cell"]
+    cells = [e for e in s.entries(s.table()) if e.kind == "cell"]
     judged = [e for e in cells if e.verdict in ("reproduced", "not reproduced")]
     empty = [e for e in cells if e.verdict == NOT_RUN and e.why != "no measured cell with this key"]
     assert len(judged) == expected and not empty and all(e.measured and e.published and e.profile == "paper" for e in judged)
     assert len(cells) >= len(keys_of(name)) and not {e.verdict for e in cells} - {"reproduced", "not reproduced", NOT_RUN, "not reproducible"}
 
 
-def test_the_readme_says_what_the_committed_ledger_says():
+def test_the_docs_say_what_the_committed_ledger_says():
     n = pd.read_csv(root/"figures"/"testbed"/"ledger.csv").query("kind == 'claim'")["verdict"].value_counts()
     said = (f"of {n.sum()} lines about claims {n['reproduced']} reproduce, {n['not reproduced']} do not, {n[BUILT_IN]} had been built in, "
             f"{n[NOT_RUN]} could not be run")
-    assert said in " ".join((root/"README.md").read_text().split())
+    assert said in " ".join((root/"docs"/"paper.md").read_text().split())

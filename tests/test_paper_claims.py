@@ -3,14 +3,13 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from unsaf.paper import rules
-from unsaf.paper.contrasts import Gap, awareness_gap
-from unsaf.paper.jointly import jointly, levelled, limits
+from unsaf.paper import ledger as rules
 from unsaf.paper.ledger import BUILT_IN, FAILED, NOT_RUN, REPRODUCED
-from unsaf.paper.plans import PAPER, TESTBED
-from unsaf.paper.profiles import open_study
-from unsaf.paper.tables import spread, table_of, tendencies
-from unsaf.paper.units import Missing
+from unsaf.paper.runspec import Missing
+from unsaf.paper.stats import Difference as Gap, awareness_gap, balanced, jointly, limits
+from unsaf.paper.studies.prompts import tendencies
+from unsaf.paper.study import PAPER, TESTBED, open_study
+from unsaf.paper.tables import spread
 
 STUDY = {p.name: SimpleNamespace(name="table01", profile=p) for p in (TESTBED, PAPER)}
 
@@ -52,7 +51,7 @@ def test_an_interval_against_the_plain_bootstrap():
 def test_an_undefined_cell_is_left_out_and_told_and_alone_it_is_not_judged():
     fine, none = noisy("fine", .9), run("writes no answerable one", [["FA", "TU"]] * 10)
     gap = awareness_gap([([fine], [noisy("weak", .6, 1)]), ([none], [none])], "timidity")
-    assert len(gap.cells) == 1 and np.isfinite(gap.difference) and any("undefined" in why for why in gap.lost)
+    assert len(gap.cells) == 1 and np.isfinite(gap.difference) and any("undefined" in why for why in gap.missing)
     alone = awareness_gap([([none], [none])], "timidity")
     for entry in (rules.direction(STUDY["paper"], "c", "s", alone), rules.unchanged(STUDY["paper"], "c", "s", alone, .1)):
         assert entry.verdict == NOT_RUN and "undefined" in entry.why
@@ -89,10 +88,10 @@ def test_built_in_says_which_way_it_came_out():
 
 def test_no_accuracy_no_tally():
     study = open_study("table10", "paper")
-    study.results.update({unit: Missing("nobody served it") for unit in study.units()})
-    table = table_of(study)
+    study.results.update({unit: Missing("nobody served it") for unit in study.specs()})
+    table = study.table()
     assert table["value"].isna().all() and table["why"].str.contains("have no accuracy").all()
-    assert {e.verdict for e in study.cells(table)} == {NOT_RUN}
+    assert {e.verdict for e in study.entries(table) if e.kind == 'cell'} == {NOT_RUN}
 
 
 def test_tendencies():
@@ -109,5 +108,5 @@ def test_one_picture_has_no_interval_and_a_mostly_undefined_score_none():
     assert values.tolist() == [4, 8, 8] and samples.shape == (2000, 3)
 
 
-def test_levelled_leaves_other_results_as_they_are():
-    assert levelled(Missing("x")) == Missing("x")
+def test_balanced_leaves_other_results_as_they_are():
+    assert balanced(Missing("x")) == Missing("x")

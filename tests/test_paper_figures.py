@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 from unsaf.core import UnsafError
-from unsaf.paper import canvas, charts, figures
-from unsaf.plots import Drawing
+from unsaf.paper import draw
+from unsaf.paper.studies import accuracy, distillation, main, prompts, ranks, ratio as ratios, scale as scales, sizes, tuning
+from unsaf.assessment.report import Drawing
 
 nan = np.nan
 NOTE = "made-up numbers; testbed: tiny models in a drawn world; nothing here speaks of a real model"
@@ -76,30 +77,30 @@ def tally(strategies, data):
     return pd.DataFrame([dict(strategy=s, dataset=d, win=float(i), tie=1.0, loss=8.0 - i) for i, s in enumerate(strategies) for d in data])
 
 
-def verdicts(kinds): return pd.DataFrame([dict(kind=k, verdict=v, n=n) for k in kinds for v, n in zip(charts.VERDICT_LOOKS, (3, 2, 0, 1, 900))])
+def verdicts(kinds): return pd.DataFrame([dict(kind=k, verdict=v, n=n) for k in kinds for v, n in zip(draw.VERDICT_LOOKS, (3, 2, 0, 1, 900))])
 
 
-def drawn_example(rows, note=""): return figures.example_figure(Image.new("RGB", (30, 20), "red"), rows, note)
-def drawn_distribution(found, note=""): return charts.distribution_figure(found, "a teacher", note)
-def drawn_cells(found, note=""): return figures.cells_figure(found, "UnF1", "always answering", note, "a title", share=True)
+def drawn_example(rows, note=""): return main.example_figure(Image.new("RGB", (30, 20), "red"), rows, note)
+def drawn_distribution(found, note=""): return distillation.distribution_figure(found, "a teacher", note)
+def drawn_cells(found, note=""): return draw.cells_figure(found, "UnF1", "always answering", note, "a title", share=True)
 
 
 METRICS = ["UnF1", "Brier", "MacroCE", "ICE", "ECE", "MCE", "CU", "MR"]
 PICTURES = {                          # name: (function, columns that hold scores, smallest table, largest table)
     "example": (drawn_example, [], example(1), example(20)),
-    "distance": (figures.distance_figure, ["distance", "low", "high"], distance(["UnF1"], DATA[:2]), distance(METRICS, DATA)),
-    "curve": (lambda found, note="": figures.curve_figure(found, "cv", note), ["cv"], curve(["ECE"], NAMES[:1], (100,)),
+    "distance": (ranks.distance_figure, ["distance", "low", "high"], distance(["UnF1"], DATA[:2]), distance(METRICS, DATA)),
+    "curve": (lambda found, note="": sizes.curve_figure(found, "cv", note), ["cv"], curve(["ECE"], NAMES[:1], (100,)),
               curve(["UnF1 (MC)", "UnF1 (OE)", "ECE", "CU", "MR"], NAMES)),
-    "spread": (lambda found, note="": figures.curve_figure(found, "sd", note), ["sd"], curve(["ECE"], NAMES[:1]), curve(["UnF1 (MC)", "ECE"], NAMES)),
-    "band": (figures.band_figure, ["mean", "sd"], curve(["ECE"], NAMES[:1], (100,)), curve(["ECE"], NAMES)),
-    "difference": (charts.difference_figure, ["difference", "low", "high"], difference(NAMES[:1], DATA[:1]), difference(NAMES, DATA)),
-    "rates": (charts.rates_figure, ["value", "low", "high"], rates(NAMES[:1], ["OE"]), rates(NAMES, ["MC", "OE"], both=True)),
-    "scale": (charts.scale_figure, ["unf1", "unf1_low", "unf1_high"], scale(NAMES[:1], DATA[:1]), scale(NAMES, DATA)),
+    "spread": (lambda found, note="": sizes.curve_figure(found, "sd", note), ["sd"], curve(["ECE"], NAMES[:1]), curve(["UnF1 (MC)", "ECE"], NAMES)),
+    "band": (sizes.band_figure, ["mean", "sd"], curve(["ECE"], NAMES[:1], (100,)), curve(["ECE"], NAMES)),
+    "difference": (tuning.difference_figure, ["difference", "low", "high"], difference(NAMES[:1], DATA[:1]), difference(NAMES, DATA)),
+    "rates": (prompts.rates_figure, ["value", "low", "high"], rates(NAMES[:1], ["OE"]), rates(NAMES, ["MC", "OE"], both=True)),
+    "scale": (scales.scale_figure, ["unf1", "unf1_low", "unf1_high"], scale(NAMES[:1], DATA[:1]), scale(NAMES, DATA)),
     "distribution": (drawn_distribution, ["value", "low", "high", "count"], distribution(NAMES[:1], ["Baseline"]), distribution(NAMES, NAMES[:8])),
     "cells": (drawn_cells, ["value", "low", "high"], cells(["a"], ["b"], ["c"]), cells(NAMES, DATA, NAMES)),
-    "ratio": (charts.ratio_figure, ["unf1", "unf1_low", "unf1_high", "unf1_class", "expected"], ratio(NAMES[:1], ["OE"]), ratio(NAMES, ["MC", "OE"])),
-    "tally": (charts.tally_figure, ["win", "tie", "loss"], tally(["UnD-QA"], DATA[:1]), tally(NAMES, DATA)),
-    "ledger": (charts.ledger_figure, ["n"], verdicts(["claim"]), verdicts(["cell", "claim", "audit"])),
+    "ratio": (ratios.ratio_figure, ["unf1", "unf1_low", "unf1_high", "unf1_class", "expected"], ratio(NAMES[:1], ["OE"]), ratio(NAMES, ["MC", "OE"])),
+    "tally": (accuracy.tally_figure, ["win", "tie", "loss"], tally(["UnD-QA"], DATA[:1]), tally(NAMES, DATA)),
+    "ledger": (draw.ledger_figure, ["n"], verdicts(["claim"]), verdicts(["cell", "claim", "audit"])),
 }
 NEEDED = {"curve": ["metric", "model", "n", "cv"], "spread": ["metric", "model", "n", "sd"], "band": ["metric", "model", "n", "mean", "sd"]}
 SPARE = {"models"}                    # a distance table may leave it out
@@ -111,15 +112,15 @@ def marks(figure, crosses=False):
     "Single marks in the panels of a figure, without those of its legend."
     return [line for ax in figure.axes for line in ax.lines if line.get_ls() == "None" and (line.get_marker() == "x") == crosses]
 def parts(figure, gid): return [p for ax in figure.axes for p in ax.patches if p.get_gid() == gid]
-def lines_of_always(figure): return [line for ax in figure.axes for line in ax.lines if line.get_color() == canvas.LINE]
-def draw(name, which=2, **changes): return PICTURES[name][0](PICTURES[name][which].assign(**changes), NOTE)
+def lines_of_always(figure): return [line for ax in figure.axes for line in ax.lines if line.get_color() == draw.LINE]
+def drawn(name, which=2, **changes): return PICTURES[name][0](PICTURES[name][which].assign(**changes), NOTE)
 
 
 @everyone
 @pytest.mark.parametrize("which", [2, 3], ids=["smallest", "largest"])
 def test_draws_and_carries_its_note(name, which):
     before = PICTURES[name][which].copy(deep=True)
-    figure = draw(name, which)
+    figure = drawn(name, which)
     assert isinstance(figure, Drawing) and NOTE in words(figure)
     pd.testing.assert_frame_equal(PICTURES[name][which], before)                       # the table is read, not written
 
@@ -127,7 +128,7 @@ def test_draws_and_carries_its_note(name, which):
 @everyone
 def test_nothing_lies_on_anything_else(name):
     "Legend, note and title keep clear of the panels and of each other."
-    figure = draw(name, 3)
+    figure = drawn(name, 3)
     figure.draw_without_rendering()
     page = figure.get_window_extent()
     boxes = [legend.get_window_extent() for legend in figure.legends] + [t.get_window_extent() for t in figure.texts if t.get_text()]
@@ -168,8 +169,8 @@ def test_reasons_stand_in_the_small_print():
     found = cells(["a", "b"], ["c"], ["d"]).assign(why=["", "the model was not at hand"])
     found.loc[1, ["value", "low", "high"]] = nan
     assert "no value (x): b, c, d: the model was not at hand" in words(drawn_cells(found))
-    many = canvas.lost(pd.DataFrame(dict(who=list("abcdefghi"), value=nan)), "value", "who")
-    assert many.endswith("; and 3 more") and canvas.lost(pd.DataFrame(dict(who=["a"], value=[1.0])), "value", "who") == ""
+    many = draw.missing_note(pd.DataFrame(dict(who=list("abcdefghi"), value=nan)), "value", "who")
+    assert many.endswith("; and 3 more") and draw.missing_note(pd.DataFrame(dict(who=["a"], value=[1.0])), "value", "who") == ""
 
 
 def test_cells_marks_intervals_and_references():
@@ -179,7 +180,7 @@ def test_cells_marks_intervals_and_references():
     assert len(marks(figure)) == 11 and len(marks(figure, crosses=True)) == 1 and len(lines_of_always(figure)) == 11
     assert sorted(line.get_xdata()[0] for line in marks(figure)) == sorted(found["value"].dropna())
     assert {tuple(line.get_xdata()) for line in lines_of_always(figure)} == {(2 / 3, 2 / 3)}
-    solid = [line for ax in figure.axes for line in ax.lines if line.get_ls() == "-" and line.get_color() == canvas.INK]
+    solid = [line for ax in figure.axes for line in ax.lines if line.get_ls() == "-" and line.get_color() == draw.INK]
     whiskers = [tuple(line.get_xdata()) for line in solid if len(line.get_xdata()) == 2]
     assert sorted(whiskers) == sorted(map(tuple, found[["low", "high"]].dropna().to_numpy()))
     assert {t.get_text() for t in figure.axes[0].get_yticklabels()} == set(NAMES[:3])
@@ -191,7 +192,7 @@ def test_cells_marks_intervals_and_references():
 def test_cells_share_one_scale_only_where_asked():
     found = cells(["a"], ["F1", "percent"], ["g"])
     found.loc[1, ["value", "low", "high"]] = 80, 75, 85
-    apart, same = figures.cells_figure(found), figures.cells_figure(found, share=True)
+    apart, same = draw.cells_figure(found), draw.cells_figure(found, share=True)
     assert apart.axes[0].get_xlim() != apart.axes[1].get_xlim() and same.axes[0].get_xlim() == same.axes[1].get_xlim()
 
 
@@ -216,7 +217,7 @@ def test_example_shows_every_question_whole():
 def test_distances_are_a_square_a_pair():
     found = distance(["UnF1", "ECE"], DATA[:4])
     found.loc[0, ["distance", "low", "high"]], found.loc[1, ["low", "high"]] = nan, nan
-    figure = figures.distance_figure(found)
+    figure = ranks.distance_figure(found)
     squares = [parts(figure, "pair")[i:i + 6] for i in (0, 6)]
     assert len(parts(figure, "pair")) == 12 and mpl.colors.to_rgb(squares[1][0].get_facecolor()) == (1, 1, 1)     # distance 0 is white
     shade = {d: mpl.colors.to_rgb(s.get_facecolor())[0] for d, s in zip(found["distance"][6:], squares[1])}
@@ -225,15 +226,15 @@ def test_distances_are_a_square_a_pair():
     assert sorted(numbers, key=len)[:6] == ["0", "2", "4", "6", "8", "10"] and len(numbers) == 12                  # each with its interval
     assert [t.get_text() for t in figure.axes[0].texts].count("x") == 1
     assert figure.axes[0].get_title() == "UnF1 (MC)\nmean 6.0, chance 8" and "ECE (MC)\nmean 5.0, chance 8" == figure.axes[1].get_title()
-    assert "fewer than two models" in words(figures.distance_figure(found.assign(models=1)))
-    assert len(parts(figures.distance_figure(found.drop(columns="models")), "pair")) == 12
-    with pytest.raises(UnsafError, match="two data sets"): figures.distance_figure(found[:1].assign(b="COCO"))
+    assert "fewer than two models" in words(ranks.distance_figure(found.assign(models=1)))
+    assert len(parts(ranks.distance_figure(found.drop(columns="models")), "pair")) == 12
+    with pytest.raises(UnsafError, match="two data sets"): ranks.distance_figure(found[:1].assign(b="COCO"))
 
 
 def test_a_curve_breaks_at_what_is_missing_or_zero():
     found = curve(["ECE"], NAMES[:2])
     found.loc[1, "cv"], found.loc[8, "cv"] = nan, 0
-    figure = figures.curve_figure(found)
+    figure = sizes.curve_figure(found)
     ax = figure.axes[0]
     lines = {line.get_label(): line for line in ax.lines}
     first, second, guide = lines[NAMES[0]], lines[NAMES[1]], lines["falls as 1/sqrt(n)"]
@@ -242,31 +243,31 @@ def test_a_curve_breaks_at_what_is_missing_or_zero():
     x, y = guide.get_data()
     assert y[0] / y[1] == pytest.approx((x[1] / x[0]) ** .5) and guide.get_ls() == ":" and (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
     assert len(marks(figure)) == 1 and len(marks(figure, crosses=True)) == 1 and "at the lower edge is a value of 0" in words(figure)
-    with pytest.raises(UnsafError, match="use cv or sd"): figures.curve_figure(found, y="mean")
+    with pytest.raises(UnsafError, match="use cv or sd"): sizes.curve_figure(found, y="mean")
 
 
 def test_rows_of_two_settings_get_panels_of_their_own():
     both = pd.concat([curve(["ECE"], NAMES[:1]).assign(setting=s) for s in ("MC", "OE")], ignore_index=True)
-    assert [ax.get_title() for ax in figures.curve_figure(both).axes] == ["ECE, MC", "ECE, OE"]
+    assert [ax.get_title() for ax in sizes.curve_figure(both).axes] == ["ECE, MC", "ECE, OE"]
     two = pd.concat([difference(NAMES[:1], ["COCO"]).assign(setting=s) for s in ("MC", "OE")], ignore_index=True)
-    assert [ax.get_title() for ax in charts.difference_figure(two).axes] == ["COCO, MC", "COCO, OE"]
-    assert [ax.get_title() for ax in charts.difference_figure(two[:4]).axes] == ["COCO"]
+    assert [ax.get_title() for ax in tuning.difference_figure(two).axes] == ["COCO, MC", "COCO, OE"]
+    assert [ax.get_title() for ax in tuning.difference_figure(two[:4]).axes] == ["COCO"]
 
 
 def test_bands():
     found = curve(["ECE"], NAMES[:2])
     found.loc[0, ["mean", "sd"]], found.loc[3, "sd"] = nan, nan
-    figure = figures.band_figure(found)
+    figure = sizes.band_figure(found)
     line = next(line for line in figure.axes[1].lines if line.get_label() == "mean of the subsets")
     assert line.get_ydata().tolist() == [.5] * 6 and [ax.get_title() for ax in figure.axes] == NAMES[:2]
     assert len(marks(figure, crosses=True)) == 1 and "a mean without a deviation: LLaVA-7B" in words(figure)
-    with pytest.raises(UnsafError, match="one metric, the table holds ECE, CU"): figures.band_figure(curve(["ECE", "CU"], NAMES[:1]))
+    with pytest.raises(UnsafError, match="one metric, the table holds ECE, CU"): sizes.band_figure(curve(["ECE", "CU"], NAMES[:1]))
 
 
 def test_differences_stay_in_their_rows():
     found = difference(NAMES, DATA[:2])
     found.loc[0, ["difference", "low", "high"]] = nan
-    figure = charts.difference_figure(found)
+    figure = tuning.difference_figure(found)
     assert len(marks(figure)) == 71 and len(marks(figure, crosses=True)) == 1
     for line in marks(figure): assert abs(line.get_ydata()[0] - round(float(line.get_ydata()[0]))) < .45
     assert len({(m.get_marker(), mpl.colors.to_hex(m.get_markerfacecolor())) for m in marks(figure)}) == 9
@@ -277,7 +278,7 @@ def test_rates_go_from_without_to_with():
     found = rates(NAMES[:4], ["OE", "MC"])
     start = (found[["model", "metric", "setting", "prompt"]] == [NAMES[0], "FU", "MC", "none"]).all(axis=1)
     found.loc[start, ["value", "low", "high"]] = nan
-    figure = charts.rates_figure(found)
+    figure = prompts.rates_figure(found)
     assert [ax.get_title() for ax in figure.axes] == ["MC: FU", "OE: FU", "MC: FA", "OE: FA", "MC: UnF1", "OE: UnF1"]
     assert len(marks(figure)) == 3 * 2 * 8 - 1 and len(marks(figure, crosses=True)) == 1
     arrows = [t for ax in figure.axes for t in ax.texts if isinstance(t, mpl.text.Annotation)]
@@ -285,15 +286,15 @@ def test_rates_go_from_without_to_with():
     assert len(lines_of_always(figure)) == 2 * 8
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == [NAMES[0], NAMES[2], NAMES[1], NAMES[3]]    # timid models below
     assert sum(p.get_facecolor() == mpl.colors.to_rgba("#eceef1") for p in figure.axes[0].patches) == 2
-    both = charts.rates_figure(rates(NAMES[:2], ["OE"], both=True))
+    both = prompts.rates_figure(rates(NAMES[:2], ["OE"], both=True))
     assert len(marks(both)) == 3 * 2 * 3 and {m.get_marker() for m in marks(both)} == {"o", "v", "^"}
-    with pytest.raises(UnsafError, match="prompt 'bravery' is unknown"): charts.rates_figure(found.assign(prompt="bravery"))
+    with pytest.raises(UnsafError, match="prompt 'bravery' is unknown"): prompts.rates_figure(found.assign(prompt="bravery"))
 
 
 def test_bubbles_have_the_area_of_their_size_and_names_of_their_own():
     found = scale(NAMES, DATA[:1])
     found.loc[1, ["unf1", "unf1_low", "unf1_high"]], found.loc[2, ["accuracy", "accuracy_low", "accuracy_high"]] = nan, nan
-    figure = charts.scale_figure(found)
+    figure = scales.scale_figure(found)
     ax = figure.axes[0]
     there = found.dropna(subset=["accuracy", "unf1"])
     bubbles = {tuple(c.get_offsets()[0]): c for c in ax.collections if len(c.get_offsets()) == 1}
@@ -309,9 +310,9 @@ def test_bubbles_have_the_area_of_their_size_and_names_of_their_own():
         for x, y in centres.values(): assert not t.get_window_extent().contains(x, y)
     assert len(marks(figure, crosses=True)) == 2 and "no UnF1 (x): mPLUG-Owl-7B" in words(figure) and "no accuracy (x): Qwen-VL-Chat-7B" in words(figure)
     assert lines_of_always(figure)[0].get_ydata()[0] == pytest.approx(2 / 3)
-    apart = charts.scale_figure(found.assign(always_answer=np.linspace(.6, .7, 9)))
+    apart = scales.scale_figure(found.assign(always_answer=np.linspace(.6, .7, 9)))
     assert "median and range of the models" in words(apart) and lines_of_always(apart)[0].get_ydata()[0] == pytest.approx(.65)
-    assert charts._sizes(nan) == [] and charts._sizes(.0005) == pytest.approx([.0005, .0002, .0001]) and charts._spelled(.0005) == "500 k parameters"
+    assert scales._sizes(nan) == [] and scales._sizes(.0005) == pytest.approx([.0005, .0002, .0001]) and scales._spelled(.0005) == "500 k parameters"
 
 
 def test_shares_of_a_class_fill_its_bar():
@@ -332,49 +333,49 @@ def test_shares_of_a_class_fill_its_bar():
 def test_ratios_have_their_own_ticks_and_panels():
     found = ratio(NAMES[:2], ["MC", "OE"])
     found.loc[3, ["unf1", "unf1_low", "unf1_high"]], found.loc[9, "unf1_class"] = nan, nan
-    figure = charts.ratio_figure(found)
+    figure = ratios.ratio_figure(found)
     assert [ax.get_title() for ax in figure.axes] == [f"{m}, {s}" for s in ("MC", "OE") for m in NAMES[:2]]
     assert [t.get_text() for t in figure.axes[3].get_xticklabels()] == ["1:8", "1:2", "2:1", "8:1"] and figure.axes[0].get_xscale() == "log"
     assert len(marks(figure, crosses=True)) == 1 and "UnF1 on counts only: LLaVA-7B, OE" in words(figure)
     for line in lines_of_always(figure): assert np.allclose(line.get_ydata(), 2 * line.get_xdata() / (2 * line.get_xdata() + 1)) and line.get_ls() == "--"
     assert len(lines_of_always(figure)) == 4
-    assert [charts._ratio(r) for r in (1 / 6, 2 / 3, 1, 3, .123456)] == ["1:6", "2:3", "1:1", "3:1", "0.12:1"]
-    nine = charts.ratio_figure(ratio(NAMES, ["MC", "OE"]))
+    assert [ratios._ratio(r) for r in (1 / 6, 2 / 3, 1, 3, .123456)] == ["1:6", "2:3", "1:1", "3:1", "0.12:1"]
+    nine = ratios.ratio_figure(ratio(NAMES, ["MC", "OE"]))
     assert sum(ax.get_visible() for ax in nine.axes) == 18
-    with pytest.raises(UnsafError, match="above 0"): charts.ratio_figure(found.assign(ratio=0.0))
+    with pytest.raises(UnsafError, match="above 0"): ratios.ratio_figure(found.assign(ratio=0.0))
 
 
 def test_counts_are_written_out():
-    figure = charts.tally_figure(tally(["UnD-QA", "UnD-IQ"], DATA[:2]))
+    figure = accuracy.tally_figure(tally(["UnD-QA", "UnD-IQ"], DATA[:2]))
     assert [[t.get_text() for t in ax.texts] for ax in figure.axes] == [["1", "8", "1", "1", "7"]] * 2
     gap = tally(["UnD-QA", "UnD-IQ"], DATA[:1])
     gap.loc[0, "tie"] = nan
-    missing = charts.tally_figure(gap)
+    missing = accuracy.tally_figure(gap)
     assert len(missing.axes[0].patches) == 3 and "no value (x): UnD-QA, COCO" in words(missing)                    # no bar is better than half of one
-    with pytest.raises(UnsafError, match="UnD-QA on COCO has several rows"): charts.tally_figure(pd.concat([gap, gap]))
-    counts = charts.ledger_figure(verdicts(["cell", "claim"]))
+    with pytest.raises(UnsafError, match="UnD-QA on COCO has several rows"): accuracy.tally_figure(pd.concat([gap, gap]))
+    counts = draw.ledger_figure(verdicts(["cell", "claim"]))
     assert [[t.get_text() for t in ax.texts] for ax in counts.axes] == [["3", "2", "0", "1", "900"]] * 2 and counts.axes[0].get_title() == "cell: 906"
-    with pytest.raises(UnsafError, match="verdict 'maybe' is unknown"): charts.ledger_figure(verdicts(["cell"]).assign(verdict="maybe"))
+    with pytest.raises(UnsafError, match="verdict 'maybe' is unknown"): draw.ledger_figure(verdicts(["cell"]).assign(verdict="maybe"))
 
 
 def test_every_verdict_of_the_ledger_has_a_look():
     from unsaf.paper.ledger import VERDICTS
-    assert set(charts.VERDICT_LOOKS) == set(VERDICTS)
+    assert set(draw.VERDICT_LOOKS) == set(VERDICTS)
 
 
 def test_looks_differ_without_colour():
-    looks = [(a["marker"], a["mfc"]) for a in map(canvas.look, range(27))]
-    assert len(set(looks)) == 27 and len({m for m, _ in looks[:9]}) == 9 and len(set(map(str, canvas.DASHES))) == 9
-    greys = [np.dot(mpl.colors.to_rgb(face), (.299, .587, .114)) for face in canvas.FACES]
+    looks = [(a["marker"], a["mfc"]) for a in map(draw.look, range(27))]
+    assert len(set(looks)) == 27 and len({m for m, _ in looks[:9]}) == 9 and len(set(map(str, draw.DASHES))) == 9
+    greys = [np.dot(mpl.colors.to_rgb(face), (.299, .587, .114)) for face in draw.FACES]
     assert min(abs(a - b) for a, b in combinations(greys, 2)) > .25
 
 
 @everyone
 def test_the_same_table_gives_the_same_bytes(name, tmp_path):
     "In a new figure, and in a figure that was saved before."
-    figure = draw(name)
-    first, again = canvas.save(figure, tmp_path/"a", name), canvas.save(figure, tmp_path/"b", name)
-    other = canvas.save(draw(name), tmp_path/"deep"/"c", name)
+    figure = drawn(name)
+    first, again = draw.save(figure, tmp_path/"a", name), draw.save(figure, tmp_path/"b", name)
+    other = draw.save(drawn(name), tmp_path/"deep"/"c", name)
     assert [p.name for p in first] == [f"{name}.png", f"{name}.svg"]
     for a, b, c in zip(first, again, other): assert a.read_bytes() == b.read_bytes() == c.read_bytes()
     assert b"<dc:date>" not in first[1].read_bytes() and Image.open(first[0]).info.get("Software") is None

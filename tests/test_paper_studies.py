@@ -1,4 +1,4 @@
-"unsaf.paper.studies against the metrics themselves, literal resampling, brute force, closed forms and simulation."
+"Metrics as sums, curves, ratios and distances against the metrics themselves, literal resampling, brute force, closed forms and simulation."
 import itertools
 import numpy as np
 import pandas as pd
@@ -7,9 +7,12 @@ import scipy.stats
 from unsaf.core import UnsafError
 from unsaf.metrics.calibration import brier, ece, ice, macro_ce, mce
 from unsaf.metrics.pressure import consistency, misleading_rate
-from unsaf.paper.statistics import STATISTICS, rows_of, statistic, units
-from unsaf.paper.studies import CURVE, curve, distribution, flat, footrules, matrix, rank_samples, ratios, wilson
-from unsaf.paper.units import Missing, Unit, run_unit
+from unsaf.paper.runspec import Missing, RunSpec, run_spec
+from unsaf.paper.stats import STATISTICS, rows_of, statistic, units
+from unsaf.paper.studies.distillation import distribution, wilson
+from unsaf.paper.studies.ranks import footrules, rank_samples
+from unsaf.paper.studies.ratio import ratios
+from unsaf.paper.studies.sizes import CURVE, curve
 
 RATIOS = (1 / 8, 1 / 6, 1 / 4, 1 / 2, 2 / 3, 2, 3, 8)
 
@@ -112,10 +115,10 @@ def test_rows_that_make_no_sense_are_refused():
 def runs(tmp_path_factory):
     "A small bench and two assessments, each as it comes and as it is read back from the disk."
     store = tmp_path_factory.mktemp("store")
-    made = dict(bench=Unit("bench", "tiny-s", "scenes", "both", 12, options=(("benchmarks", "calibration,mr,cu"), ("rephraser", "world"))),
-                oe=Unit("assess", "tiny-s", "scenes", "oe", 4), mc=Unit("assess", "tiny-s", "scenes", "mc", 4))
-    first = {name: run_unit(unit, store, say=lambda _: None) for name, unit in made.items()}
-    return first, {name: run_unit(unit, store, say=lambda _: None) for name, unit in made.items()}
+    made = dict(bench=RunSpec("bench", "tiny-s", "scenes", "both", 12, options=(("benchmarks", "calibration,mr,cu"), ("rephraser", "world"))),
+                oe=RunSpec("assess", "tiny-s", "scenes", "oe", 4), mc=RunSpec("assess", "tiny-s", "scenes", "mc", 4))
+    first = {name: run_spec(unit, store, say=lambda _: None) for name, unit in made.items()}
+    return first, {name: run_spec(unit, store, say=lambda _: None) for name, unit in made.items()}
 
 
 @pytest.mark.parametrize("setting", ["OE", "mc"])
@@ -211,8 +214,9 @@ def test_ratios_have_one_size_and_the_numbers_known_by_hand():
     assert (found["p"] + found["n"]).nunique() == 1 and np.allclose(found["p"] / found["n"], RATIOS, rtol=.02)
     assert found["unf1"].iloc[0] == pytest.approx(.20, abs=.005) and found["unf1_class"].to_numpy() == pytest.approx(.667, abs=.003)
     assert np.allclose(found["always_answer"], 2 * found["p"] / (2 * found["p"] + found["n"])) and found["always_answer"].iloc[0] == pytest.approx(.2, abs=.002)
-    assert flat(found, "unf1").spread > .7 and not flat(found, "unf1").fits
-    assert flat(found, "unf1_class").spread < .005 and flat(found, "unf1_class").fits and flat(found, "youden_j").fits
+    moves = lambda column: found[column].max() - found[column].min()
+    fits = lambda column: found[f"{column}_low"].max() <= found[f"{column}_high"].min()      # one value for all ratios
+    assert moves("unf1") > .7 and not fits("unf1") and moves("unf1_class") < .005 and fits("unf1_class") and fits("youden_j")
 
 
 @pytest.mark.parametrize("counts", [(160, 40, 60, 140), (90, 110, 20, 180), (120, 60, 120, 200), (300, 0, 0, 300)])
@@ -256,11 +260,6 @@ def test_ratios_say_what_is_wrong(table, change, line):
     with pytest.raises(UnsafError, match=line): ratios(**(dict(table=table, ratios=RATIOS) | change))
 
 
-def test_flat_knows_its_columns():
-    with pytest.raises(UnsafError, match="no column 'accuracy'"): flat(ratios(pool(50, 50, 50, 50), [1, 2]), "accuracy")
-    assert flat(pd.DataFrame(dict(x=[1.0, 1.0])), "x") == (0, 1, 1, True)
-
-
 # ---- footrules
 
 def scores_of(values, models="ABCDE"):
@@ -281,8 +280,6 @@ def test_distances_by_brute_force(higher):
     assert len(found) == 10 and (found["max"] == 12).all() and (found["chance"] == 8).all() and (found["models"] == 5).all()
     for row in found.itertuples():
         assert row.distance == sum(abs(x - y) for x, y in zip(places(values[row.a], higher), places(values[row.b], higher)))
-    square = matrix(found)
-    assert (square.to_numpy() == square.to_numpy().T).all() and (np.diag(square) == 0).all() and square.loc["V", "Z"] == found.iloc[3]["distance"]
 
 
 def test_chance_is_what_unrelated_rankings_are_apart():

@@ -72,7 +72,7 @@ def bench_peers_main(*arguments):
 
 def test_weights_are_renamed_once(tmp_path):
     from safetensors.torch import load_file
-    from unsaf import tiny
+    from unsaf.world import tiny
     assert vllm_server.renamed(tiny.path("tiny-m"), tmp_path / "a") > 0
     assert vllm_server.renamed(tmp_path / "a", tmp_path / "b") == 0
     names = set(load_file(tmp_path / "b" / "model.safetensors"))

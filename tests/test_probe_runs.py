@@ -6,15 +6,15 @@ import pytest
 from scipy.stats import beta
 import unsaf
 from unsaf.core import ImageError, Picture, Reply, Sample, UnsafError
-from unsaf.label_audit import COLUMN, SHEET, _ids, audit_labels, audit_scenes, filled, sheet
+from unsaf.assessment.label_audit import COLUMN, SHEET, _ids, audit_labels, audit_scenes, filled, sheet
 from unsaf.models.base import Scripted
-from unsaf.oracle import check
-from unsaf.probe_runs import PROBES, Missing, Why, probe, probes_of
-from unsaf.probes import StyleCheat, _labelled, audited, blanked, reask, relabelled, swapped
-from unsaf.report import page
-from unsaf.grammar import question_list, written
+from unsaf.world.oracle import check
+from unsaf.assessment.probe_runs import PROBES, Missing, Why, probe, probes_of
+from unsaf.assessment.probes import StyleCheat, _labelled, audited, blanked, reask, relabelled, swapped
+from unsaf.assessment.report import page
+from unsaf.world.grammar import question_list, written
 from unsaf.store import Store
-from unsaf.world import Scene
+from unsaf.world.scenes import Scene
 
 LISTS = {"[A high-quality answerable question.]": True, "[A high-quality unanswerable question.]": False}
 
@@ -121,9 +121,10 @@ def test_a_picture_that_could_not_be_read_stays_out(scenes):
 
 def test_lost_replies_are_counted(scenes):
     result = unsaf.assess(StyleCheat(), scenes)
-    dead = Scripted(lambda r: Reply("", finish="failed", error="no reply"), name="cheat")
-    found = probe(result, dead, "blank", n=50)
-    assert found.calls["failed"] > 100 and found.table.value.isna().all()
+    def dead(finish): return Scripted(lambda r: Reply("", finish=finish, error="no reply"), name="cheat")
+    with pytest.raises(UnsafError, match="more than 20%"): probe(result, dead("failed"), "blank", n=50)
+    found = probe(result, dead("refused"), "blank", n=50)
+    assert found.calls["asked"] > 100 and found.table.value.isna().all()
     assert "120 of 120 replies are neither" in found.table.note[0] and "undefined" in found.table.note[0] and not found.missing
 
 
@@ -180,16 +181,16 @@ def test_planted_noise_is_found_and_taken_away():
 
 def test_a_hand_made_sample_covers_the_truth():
     hits, widths = 0, []
-    for seed in range(40):
+    for seed in range(20):
         table = noisy(.2, .1, seed)
         page = sheet(table, 100, seed)
         words = dict(zip(_ids(table), table.truth.map({True: "yes", False: "no"})))
         x = audit_labels(filled(table.drop(columns="truth"), page.assign(**{COLUMN: page.id.map(words)})), n=500, seed=seed)
-        whole = audit_labels(table, n=50)
         hits += .6 in x.corrected
         widths.append(x.corrected.high - x.corrected.low)
-        assert x.by == "hand" and x.counts["answerable"] == x.counts["unanswerable"] == 100 and x.observed.value == pytest.approx(whole.observed.value)
-    assert hits >= 34 and .05 < np.median(widths) < .3          # 95 % of 40 are 38; below 34 is a chance of 1 in 70
+        assert x.by == "hand" and x.counts["answerable"] == x.counts["unanswerable"] == 100
+    assert x.observed.value == pytest.approx(audit_labels(table, n=50).observed.value)
+    assert hits >= 17 and .05 < np.median(widths) < .3          # 95 % of 20 are 19
 
 
 def test_the_interval_of_no_error_and_the_weights_by_hand():

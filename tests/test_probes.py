@@ -6,14 +6,13 @@ import pytest
 from hypothesis import assume, given, settings, strategies as st
 from PIL import Image
 import unsaf
-from unsaf import prompts
+from unsaf.prompts import templates as prompts
 from unsaf.core import ImageError, Outcome, Picture, Reply, Sample, UnsafError
-from unsaf.drawing import blank
+from unsaf.world.scenes import blank, DOMAINS, Scene, Thing
 from unsaf.metrics.awareness import awareness
 from unsaf.models.base import Scripted
-from unsaf.oracle import check, is_right
-from unsaf.probes import StyleCheat, at_ratio, audited, blanked, by_truth, label_bias, label_noise, reask, relabelled, swapped
-from unsaf.world import DOMAINS, Scene, Thing
+from unsaf.world.oracle import check, is_right
+from unsaf.assessment.probes import StyleCheat, at_ratio, audited, blanked, by_truth, label_bias, label_noise, reask, relabelled, swapped
 
 
 def counted(table):
@@ -211,7 +210,7 @@ rate = st.floats(0, .5)
 
 
 @given(cells, rate, rate, st.integers(0, 3), st.sampled_from(["any", "agreeing", "disagreeing"]))
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 def test_relabelling_moves_what_the_linear_system_says(c, a, b, seed, take):
     t, (p, n) = rows(*c), (c[0] + c[3], c[1] + c[2])
     assume(a + b < .95)
@@ -234,8 +233,8 @@ def test_relabelling_moves_what_the_linear_system_says(c, a, b, seed, take):
 @pytest.mark.parametrize("a,b", [(.1, .3), (.4, .05), (.25, .25), (0, .2)])
 def test_j_shrinks_by_one_minus_a_minus_b(a, b):
     t = rows(150, 60, 140, 50, unread=7)
-    found = np.array([counted(relabelled(t, a, b, seed)).youden_j for seed in range(400)])
-    assert abs(found.mean() - counted(t).youden_j * (1 - a - b)) < 4 * found.std() / 20 + 1 / 190
+    found = np.array([counted(relabelled(t, a, b, seed)).youden_j for seed in range(100)])
+    assert abs(found.mean() - counted(t).youden_j * (1 - a - b)) < 4 * found.std() / 10 + 1 / 190
 
 
 def test_the_audit_finds_the_rates_that_were_put_in():
@@ -267,7 +266,7 @@ def test_rates_without_a_meaning():
 
 
 @given(cells, st.sampled_from([.1, .25, .5, 2/3, 1, 1.5, 2, 5]), st.integers(0, 3))
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 def test_a_mix_has_its_ratio_and_wastes_nothing(c, ratio, seed):
     t = rows(*c)
     p, n = t.answerable.sum(), (~t.answerable).sum()

@@ -5,7 +5,7 @@ import re
 import pytest
 from hypothesis import given, strategies as st
 from PIL import Image
-from unsaf import prompts as P
+from unsaf.prompts import templates as P
 from unsaf.core import Picture, Question, Setting, UnsafError
 
 RED = Picture("red", lambda: Image.new("RGB", (2, 2), "red"))

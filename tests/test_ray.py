@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 import toy_units as toy
 from toy_units import Toy
-from unsaf import reproduce as runner
 from unsaf.core import UnsafError
-from unsaf.paper.units import Unit, done, home, run_unit
+from unsaf.paper import runner
+from unsaf.paper.runspec import RunSpec, done, home, run_spec
 from unsaf.paper.workers import Task, Workers
 
 ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'unsaf[cluster]'")
@@ -60,7 +60,7 @@ def facts(tmp): return [json.loads((tmp/"store"/"started"/name).read_text()) for
 
 def kill_when_busy(cluster, node, tmp, killed):
     "Kill a node without grace as soon as a task has said that it runs there."
-    until = time.monotonic() + 60
+    until = time.monotonic() + 240
     while time.monotonic() < until:
         here = toy.started(tmp/"store")
         if any(json.loads((tmp/"store"/"started"/name).read_text())["node"] == node.node_id for name in here):
@@ -90,7 +90,7 @@ def test_a_node_that_dies_changes_nothing(tmp_path, cluster):
             found = runner.reproduce(jobs, machine, run=toy.run, kept=toy.kept, say=said.append)
         assert found.exit_code == 0, found.lines()
         results[where] = {str(f.relative_to(tmp)): f.read_bytes() for part in ("out", "store/units") for f in sorted((tmp/part).rglob("*")) if f.is_file()}
-    watcher.join()
+    watcher.join(300)
     assert killed, "the node was never busy, so nothing was tried"
     assert len(facts(tmp_path/"ray")) > len(units), "no task was on the node when it died"
     assert results["ray"] == results["serial"] and b"1116" not in results["ray"]["out/one.csv"]
@@ -121,8 +121,8 @@ def test_real_units_on_a_dying_cluster_equal_those_in_series(tmp_path, cluster):
     "Two self-assessments of bundled models and a cross-examination; the node is killed while the second runs."
     from unsaf.paper.cluster import Cluster
     made, victim = cluster
-    small, large = (Unit("assess", m, "scenes", n=4, k=2, seed=9100) for m in ("tiny-s", "tiny-m"))
-    units = [small, large, Unit("reask", "tiny-m", "scenes", n=4, k=2, seed=9100, of=small)]
+    small, large = (RunSpec("assess", m, "scenes", n=4, k=2, seed=9100) for m in ("tiny-s", "tiny-m"))
+    units = [small, large, RunSpec("reask", "tiny-m", "scenes", n=4, k=2, seed=9100, of=small)]
     _in_series(units, tmp_path/"serial")
     tasks = [Task(u.key, u.title, _call(u, tmp_path/"ray"), tuple(n.key for n in u.needs)) for u in units]
     killed = []
@@ -140,13 +140,13 @@ def _in_series(units, store):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        for unit in units: run_unit(unit, store, lambda line: None)
+        for unit in units: run_spec(unit, store, lambda line: None)
     finally: torch.set_num_threads(threads)
 
 
 def _call(unit, store):
     from functools import partial
-    return partial(runner._run_unit, run_unit, unit, str(store))
+    return partial(runner._run_spec, run_spec, unit, str(store))
 
 
 def _kill_once_there(cluster, node, unit, store, killed):

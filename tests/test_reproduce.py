@@ -1,5 +1,5 @@
 "The runner: units once, then notebooks; failures named, nothing left running, nothing done twice."
-import json, os, signal, subprocess, sys, time
+import json, os, signal, subprocess, sys, threading, time
 from pathlib import Path
 from types import SimpleNamespace
 import psutil
@@ -7,12 +7,11 @@ import pytest
 import toy_units as toy
 from toy_units import Toy
 from typer.testing import CliRunner
-from unsaf import cli_reproduce
-from unsaf import reproduce as runner
+from unsaf.cli import paper as cli_reproduce
 from unsaf.core import UnsafError
-from unsaf.paper import estimates
-from unsaf.paper.units import Student, Unit
-from unsaf.paper.workers import Task, Workers
+from unsaf.paper import demand as estimates, notebooks, runner
+from unsaf.paper.runspec import RunSpec, Student
+from unsaf.paper.workers import Task, Workers, alone
 
 A, B = Toy("a", 1), Toy("b", 20)
 C = Toy("c", 300, (A, B))
@@ -122,7 +121,7 @@ def _gone(pid, seconds=15):
     return False
 
 
-def _wait_for(path, seconds=30):
+def _wait_for(path, seconds=90):
     until = time.monotonic() + seconds
     while not (path.is_file() and path.read_text()):
         assert time.monotonic() < until, f"{path} did not come"
@@ -138,7 +137,8 @@ time.sleep(120)"""
 DRIVER = """import sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
-from unsaf import cli_reproduce, reproduce
+from unsaf.paper import runner as reproduce
+from unsaf.cli import paper as cli_reproduce
 if __name__ == "__main__":
     tmp = Path({tmp!r})
     reproduce.jobs = lambda *a: [reproduce.Job("sleeps", tmp/"sleeps.ipynb", dict(store=str(tmp/"store")), "testbed", tmp/"out", tmp/"store")]
@@ -160,6 +160,69 @@ def test_a_stopped_run_leaves_no_kernel_behind(tmp_path, ending):
         assert _gone(kernel) and _gone(worker)
     finally:
         run.kill()
+        run.wait(10)
+
+
+KILLED = """import sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+import toy_units as toy
+from dataclasses import replace
+from unsaf.paper import runner as reproduce
+from unsaf.paper.workers import Workers
+if __name__ == "__main__":
+    tmp = Path({tmp!r})
+    job = reproduce.Job("sleeps", tmp/"sleeps.ipynb", dict(store=str(tmp/"store")), "testbed", tmp/"out", tmp/"store", (toy.Toy("long", how="for long"),))
+    with Workers(2) as machine: reproduce.run_tasks(reproduce.tasks([job, replace(job, units=())], toy.run, toy.kept), machine)
+"""
+
+
+@pytest.mark.slow
+def test_workers_and_kernels_end_with_a_parent_that_is_killed(tmp_path):
+    "And no unit runs twice at a time: what a living orphan does is locked."
+    toy.book(tmp_path/"sleeps.ipynb", SLEEPING)
+    (tmp_path/"driver.py").write_text(KILLED.format(tests=str(Path(__file__).parent), tmp=str(tmp_path)))
+    run = subprocess.Popen([sys.executable, str(tmp_path/"driver.py")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        kernel, worker = map(int, _wait_for(tmp_path/"store"/"pid", 120).split())
+        until = time.monotonic() + 60
+        while not toy.started(tmp_path/"store") and time.monotonic() < until: time.sleep(.05)
+        unit = json.loads((tmp_path/"store"/"started"/toy.started(tmp_path/"store")[0]).read_text())["pid"]
+        assert not any(_gone(pid, .1) for pid in (kernel, worker, unit))
+    finally:
+        run.kill()
+        run.wait(10)
+    began = time.monotonic()
+    assert all(_gone(pid, 10) for pid in (kernel, worker, unit)) and time.monotonic() - began < 5
+    with alone(tmp_path/"store"/"locks"/"long.lock") as waited: assert not waited          # the system gave it back
+
+
+def test_a_unit_that_another_run_is_at_is_waited_for_and_not_run_again(tmp_path):
+    store = tmp_path/"store"
+    def other():
+        with alone(store/"locks"/"a.lock"):
+            held.set()
+            time.sleep(.5)
+            toy.run(A, store)
+    held = threading.Event()
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert held.wait(30)
+    runner._run_unit(toy.run, A, str(store), toy.kept)
+    thread.join(30)
+    assert starts(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("spec,said", [(dict(argv=["/gone/bin/python", "-m", "ipykernel_launcher", "-f", "{connection_file}"]), "cannot be started"),
+                                       (dict(argv=[sys.executable, "-I", "-S", "-m", "ipykernel_launcher", "-f", "{connection_file}"]), "No module named"),
+                                       (dict(argv=[]), "no program"), (dict(argv=["/etc/hostname", "x"]), "cannot be started"), ("{", "cannot be read")])
+def test_a_kernel_of_another_environment_is_one_line(tmp_path, monkeypatch, spec, said):
+    where = tmp_path/"kernels"/"python3"
+    where.mkdir(parents=True)
+    (where/"kernel.json").write_text(spec if isinstance(spec, str) else json.dumps(spec | dict(display_name="x", language="python")))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    with pytest.raises(UnsafError, match=said) as e: notebooks.check_kernel()
+    assert "\n" not in str(e.value) and "ipykernel install" in str(e.value)
 
 
 def test_a_worker_that_is_killed_is_a_failure_and_its_kernel_ends(tmp_path):
@@ -169,7 +232,7 @@ def test_a_worker_that_is_killed_is_a_failure_and_its_kernel_ends(tmp_path):
     def say(line):
         if not pids and (tmp_path/"store"/"pid").is_file():
             pids.extend(map(int, (tmp_path/"store"/"pid").read_text().split()))
-            os.kill(pids[1], signal.SIGKILL)
+            if pids: os.kill(pids[1], signal.SIGKILL)
     with Workers(1) as machine: found = runner.reproduce([sleeps, fine], machine, run=toy.run, kept=toy.kept, say=say, minute=.2)
     assert state(found) == {"sleeps": "failed", "fine": "done"} and "SIGKILL" in found.of("failed")[0].error
     assert _gone(pids[0])
@@ -236,9 +299,10 @@ def paper(tmp_path, monkeypatch):
 
     def open_study(name, profile="testbed", out=None, store="", **changes):
         asked.append((name, profile, changes))
-        return SimpleNamespace(units=lambda: [A])
-    monkeypatch.setitem(sys.modules, "unsaf.paper.profiles",
-                        SimpleNamespace(NOTEBOOKS={"table01": "table01_toy", "audit": "audit_toy"}, open_study=open_study))
+        return SimpleNamespace(specs=lambda: [A])
+    known = {"table01": (SimpleNamespace(takes=lambda p: ["factor"]), "table01_toy"), "audit": (SimpleNamespace(takes=lambda p: []), "audit_toy")}
+    monkeypatch.setattr(runner, "studies", lambda: known)
+    monkeypatch.setattr(runner, "open_study", open_study)
     monkeypatch.setattr(runner, "notebook_path", lambda stem: tmp_path/f"{stem}.ipynb")
     monkeypatch.chdir(tmp_path)
     (tmp_path/"figures"/"testbed").mkdir(parents=True)
@@ -265,8 +329,8 @@ def test_mistakes_end_in_one_line(paper, words, expected):
 
 
 def test_dry_run_runs_nothing(paper, tmp_path, monkeypatch):
-    unit = Unit("assess", "hf:llava-hf/llava-1.5-7b-hf", "coco:test2017", n=1000)
-    monkeypatch.setattr(sys.modules["unsaf.paper.profiles"], "open_study", lambda *a, **k: SimpleNamespace(units=lambda: [unit]))
+    unit = RunSpec("assess", "hf:llava-hf/llava-1.5-7b-hf", "coco:test2017", n=1000)
+    monkeypatch.setattr(runner, "open_study", lambda *a, **k: SimpleNamespace(specs=lambda: [unit]))
     found = cli("all", "--profile", "paper", "--dry-run")
     assert found.exit_code == 0, found.exception
     assert "hf:llava-hf/llava-1.5-7b-hf" in found.output and "12,000 calls" in found.output
@@ -292,7 +356,7 @@ def _with_toys(real): return lambda jobs, machine, force: real(jobs, machine, fo
 
 def test_estimates_count_shared_units_once_and_never_guess():
     llava, unknown, gpt = "hf:llava-hf/llava-1.5-7b-hf", "bridge:qwen-vl-chat", "api:gpt-4o"
-    own = [Unit("assess", m, "coco:test2017", n=10) for m in (llava, unknown, gpt)]
+    own = [RunSpec("assess", m, "coco:test2017", n=10) for m in (llava, unknown, gpt)]
     table = estimates.estimate({"x": own, "y": own[:1]})
     assert table["first"].tolist() == [True, True, True, False]
     text = "\n".join(estimates.lines(table))
@@ -306,13 +370,13 @@ def test_estimates_count_shared_units_once_and_never_guess():
 
 def test_a_student_costs_its_training_and_its_teacher_once():
     student = Student("hf:llava-hf/llava-1.5-7b-hf", "UnD-Joint", "api:gpt-4o", "coco:train2017", n=100, k=5, epochs=5)
-    unit = Unit("student", student)
+    unit = RunSpec("student", student)
     rows = [estimates.demand(u, prices={"gpt-4o": (1.0, 10.0)}) for u in estimates.with_needs([unit])]
     assert [r["task"] for r in rows] == ["teach", "train"] and rows[0]["calls"] == 1200
     assert rows[0]["dollars"] == pytest.approx(1200 * (1200 * 1 + 30 * 10) / 1e6)
     assert rows[1]["gpu_hours"] == pytest.approx(2 * 2 * 7e9 * (5 * 2000 * 1230) / (989.5e12 * .1) / 3600)     # 5 epochs of 1,000 QA and 1,000 IQ records
     pairs = Student("hf:llava-hf/llava-1.5-7b-hf", "DPO", "api:gpt-4o", n=100)
-    assert estimates.demand(Unit("student", pairs))["gpu_hours"] is None
+    assert estimates.demand(RunSpec("student", pairs))["gpu_hours"] is None
 
 
 # ---------------------------------------------------------------- the ledger
@@ -328,3 +392,22 @@ def test_the_ledger_is_printed_and_written_in_its_sections(tmp_path, monkeypatch
     text = (tmp_path/"figures"/"paper"/"ledger.md").read_text()
     assert text.index("## Cells") < text.index("1 reproduced") < text.index("## Claims") < text.index("1 built in") and "LLaVA-7B \\| COCO" in text
     assert len((tmp_path/"figures"/"paper"/"ledger.csv").read_text().splitlines()) == 3
+
+
+def test_the_ledger_keeps_what_it_knows_of_notebooks_that_were_not_run_here(tmp_path):
+    "The files of single notebooks are not in the repository, their sum is."
+    import shutil
+    from unsaf.paper import ledger
+    same = dict(claim="x", published="0.6", measured="0.61", low=.1 + .2, high=None, tolerance="", verdict="reproduced", why="", profile="testbed")
+    def line(of, kind="cell", **more): return ledger.Entry(of=of, kind=kind, **(same | more))
+    out, single = tmp_path/"figures"/"testbed", tmp_path/"figures"/"testbed"/"ledger"
+    ledger.write([line("table04", "audit", profile="published")], single/"audit.json")
+    ledger.write([line("table04"), line("table04", "claim")], single/"table04.json")
+    ledger.write([line("table05")], single/"table05.json")
+    first, _ = runner.write_ledger(out)
+    text = (out/"ledger.csv").read_bytes()
+    shutil.rmtree(single)
+    assert runner.write_ledger(out)[0] == first and (out/"ledger.csv").read_bytes() == text
+    ledger.write([line("table04", why="new")], single/"table04.json")
+    second, _ = runner.write_ledger(out)
+    assert [(e.of, e.kind, e.why) for e in second] == [("table04", "audit", ""), ("table04", "cell", "new"), ("table05", "cell", "")]

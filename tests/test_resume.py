@@ -5,7 +5,7 @@ import pytest
 
 CODE = """
 import sys, unsaf
-from unsaf.models.base import Kept
+from unsaf.models.cache import Cached
 batches = []
 model = unsaf.load('tiny-m', dtype='float32', device='cpu', token_budget=2500)
 inner = model.generate
@@ -43,7 +43,7 @@ def kill_after(folder: Path, log: Path, setting: str, more: int) -> None:
         assert process.poll() is None, "it ended before it could be killed: " + process.stderr.read()
         time.sleep(.01)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.wait(60)
 
 
 def digest(path: Path) -> str:
@@ -66,6 +66,7 @@ def test_killed_twice_is_equal_to_never_killed(tmp_path, setting):
     assert not (tmp_path / "third.log").exists()   # a finished run asks nothing
 
 
+@pytest.mark.slow
 def test_two_processes_on_one_folder_do_no_harm(tmp_path):
     alone, shared = tmp_path / "alone", tmp_path / "shared"
     finish(start(alone, tmp_path / "alone.log", "oe"))
@@ -73,3 +74,46 @@ def test_two_processes_on_one_folder_do_no_harm(tmp_path):
     for process in both: finish(process)
     assert digest(alone / "table-oe.csv") == digest(shared / "table-oe.csv")
     assert stored(alone) == stored(shared)
+    logs = [(tmp_path / f"{name}.log").read_text().split() for name in ("alone", 0, 1) if (tmp_path / f"{name}.log").exists()]
+    assert sorted(sum(logs[1:], [])) == sorted(logs[0])        # the very batches of the run alone, each asked by one of the two
+
+
+HANGING = """
+import re, signal, sys, time, unsaf, contextlib
+from unsaf.assessment import run as assessment
+from unsaf.core import Reply
+signal.signal(signal.SIGINT, signal.default_int_handler)       # a shell's background job ignores it
+class Model:
+    name = "m"
+    @contextlib.contextmanager
+    def session(self): yield 4
+    def generate(self, requests):
+        for i, r in enumerate(requests):
+            if sys.argv[2] == "model" and i == 5: time.sleep(60)
+            yield Reply("1. Question: What is it?", index=i)
+def hangs(*a, **k):
+    print("go", flush=True)
+    re.match("(a+)+$", "a" * 64 + "b")
+assessment.readers.read_questions = hangs
+if sys.argv[2] == "model": print("go", flush=True)
+try: unsaf.assess(Model(), unsaf.images("scenes", n=4), store=sys.argv[1], progress=False)
+except KeyboardInterrupt: print("interrupted")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["model", "reader"])
+def test_ctrl_c_twice_ends_a_run_whatever_hangs(tmp_path, where):
+    "A reader in a thread that is inside of C code and lets nobody else have a turn; a model that sleeps. What came is stored."
+    process = subprocess.Popen([sys.executable, "-c", HANGING, str(tmp_path), where], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "go\n"
+        expected = 8 if where == "reader" else 5
+        until = time.monotonic() + 30
+        while stored(tmp_path) < expected and time.monotonic() < until: time.sleep(.05)
+        process.send_signal(signal.SIGINT)
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=15)
+    finally: process.kill()
+    assert process.returncode == -signal.SIGINT and stored(tmp_path) == expected

@@ -12,7 +12,7 @@ import urllib.request
 import pytest
 from PIL import Image, ImageDraw
 from unsaf.core import Picture, Request
-from unsaf.models.api import Api, from_spec
+from unsaf.models.served.api import Api, from_spec
 
 for needed in ("torch", "transformers", "openai", "fastapi", "uvicorn"): pytest.importorskip(needed)
 QUESTIONS = ["Question: What color is the circle?", "Question: How many objects are there?", "Describe the image."]
@@ -21,10 +21,10 @@ LENGTH = 16
 
 def checkpoint() -> str:
     if os.environ.get("UNSAF_TEST_CKPT"): return os.environ["UNSAF_TEST_CKPT"]
-    import unsaf.tiny
-    if "tiny-m" not in unsaf.tiny.names():
+    import unsaf.world.tiny
+    if "tiny-m" not in unsaf.world.tiny.names():
         pytest.skip("tiny-m is not in this checkout: train it, or set UNSAF_TEST_CKPT to a checkpoint folder")
-    return str(unsaf.tiny.path("tiny-m"))
+    return str(unsaf.world.tiny.path("tiny-m"))
 
 
 def drawn(color, box):
@@ -55,7 +55,9 @@ def served(tmp_path_factory):
     finally:
         server.terminate()
         try: server.wait(10)
-        except subprocess.TimeoutExpired: server.kill()
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait(10)
 
 
 def wait_for(server, url, log, seconds=180):

@@ -12,7 +12,7 @@ from tiny_checkpoints import FAMILIES, build  # noqa: E402
 from unsaf.models.base import collect  # noqa: E402
 from unsaf.models.chat import Unfit  # noqa: E402
 from unsaf.models.hf import HF  # noqa: E402
-from unsaf.models.prefix import Shelf, joined, look, prompt_ids  # noqa: E402
+from unsaf.models.prefix import LRUCache, joined, look, prompt_ids  # noqa: E402
 
 OPTIONS = ("A", "B", "unanswerable")
 
@@ -62,9 +62,11 @@ TORCHVISION = {"gemma4", "mistral3"}      # transformers imports it with their p
 THERE = [pytest.param(f, marks=pytest.mark.skipif(f in TORCHVISION and not tf.utils.is_torchvision_available(), reason=f"{f} needs torchvision"))
          for f in FAMILIES if MODES[f] != "none"]
 CORE = ("llava", "qwen", "internvl", "gemma", "qwen3_vl")
+QUICK = ("llava", "gemma")                # a kept beginning, and a kept look at the picture alone
 
 
-@pytest.mark.parametrize("family, work", [(f, w) for f in CORE for w in list(WORKS)[1:]])
+@pytest.mark.parametrize("family, work", [pytest.param(f, w, marks=() if f in QUICK or w == "a mixed batch" else pytest.mark.slow)
+                                          for f in CORE for w in list(WORKS)[1:]])
 def test_reuse_changes_no_other_work(load, family, work): compare(load, family, work)
 
 
@@ -125,10 +127,10 @@ def test_a_resumed_stage_computes_the_same_bits(load, family):
 def test_small_shelves_cost_time_and_change_nothing(load, monkeypatch, limits):
     hf = load("qwen")
     whole = collect(hf, answers())
-    monkeypatch.setattr(hf.sharing.eyes, "shelf", Shelf(limits[0]))
-    monkeypatch.setattr(hf.sharing, "beginnings", Shelf(limits[1]))
+    monkeypatch.setattr(hf.sharing.encoder_cache, "lru", LRUCache(limits[0]))
+    monkeypatch.setattr(hf.sharing, "prefixes", LRUCache(limits[1]))
     for a, b in zip(whole, collect(hf, answers())): same(a, b)
-    assert hf.sharing.eyes.shelf.bytes <= limits[0] and hf.sharing.beginnings.bytes <= limits[1]
+    assert hf.sharing.encoder_cache.lru.bytes <= limits[0] and hf.sharing.prefixes.bytes <= limits[1]
 
 
 @pytest.mark.parametrize("family", ("llava", "internvl"))
@@ -141,7 +143,7 @@ def test_pictures_prepared_ahead(load, monkeypatch, family):
     hf.counters.clear()
     assert len(hf.batches(answers())) > 2
     for a, b in zip(whole, collect(hf, answers())): same(a, b)
-    assert hf.counters["images_preprocessed"] == len(PICTURES) and not hf.sharing.eyes.coming
+    assert hf.counters["images_preprocessed"] == len(PICTURES) and not hf.sharing.encoder_cache.coming
 
 
 def test_a_picture_that_breaks_ahead_fails_its_own_requests(load, monkeypatch):
@@ -206,24 +208,24 @@ def test_a_kept_beginning_holds_what_its_shelf_says(load):
     hf = load("llava")
     hf.sharing.forget()
     collect(hf, answers())
-    shelf = hf.sharing.beginnings
+    shelf = hf.sharing.prefixes
     held = sum(t.untyped_storage().nbytes() for head, _ in shelf._kept.values() for layer in head.cache.layers for t in (layer.keys, layer.values))
     assert held == shelf.bytes > 0
 
 
 def test_shelf():
-    s = Shelf(10)
+    s = LRUCache(10)
     assert s.put("large", 1, 11) == 1 and len(s) == 0 and s.get("large") is None
     s.put("a", 1, 6), s.put("a", 2, 3)
     assert s.get("a") == 2 and s.bytes == 3
 
 
 def test_threads_do_not_share_a_tokenizer(load):
-    eyes = load("internvl").sharing.eyes
+    encoder_cache = load("internvl").sharing.encoder_cache
     images = [Image.new("RGB", (40 + i, 60), "red") for i in range(12)]
-    with ThreadPoolExecutor(4) as pool: found = list(pool.map(eyes._elsewhere, images))
+    with ThreadPoolExecutor(4) as pool: found = list(pool.map(encoder_cache._elsewhere, images))
     for seen, im in zip(found, images):
-        alone = look(eyes.chat, im)
+        alone = look(encoder_cache.chat, im)
         assert seen.text == alone.text and torch.equal(seen.inputs["pixel_values"], alone.inputs["pixel_values"])
 
 

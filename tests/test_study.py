@@ -2,12 +2,14 @@
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 import pandas as pd
 import pytest
 from unsaf.core import UnsafError
 
-for needed in ("torch", "transformers", "peft", "trl", "datasets"): pytest.importorskip(needed)
+for needed in ("torch", "transformers", "peft", "trl", "datasets"):
+    if not find_spec(needed): pytest.skip(f"{needed} is not installed", allow_module_level=True)     # imported where it is used: seconds each
 from unsaf.distill import study  # noqa: E402
 from unsaf.distill.results import Evaluation  # noqa: E402
 
@@ -15,6 +17,7 @@ root = Path(__file__).resolve().parent.parent
 SMALL = dict(arms=["UnD-QA", "UnD-IQ", "DPO"], seeds=[0], n_train=8, n_eval=6, n_bench=8, epochs=4, benchmarks=["pope"])
 
 
+@pytest.mark.slow
 def test_the_notebook_in_small(tmp_path):
     "Runs from start to end, twice; the second time everything is kept. Its last values are those of the evaluation."
     papermill = pytest.importorskip("papermill")
@@ -70,7 +73,7 @@ def test_an_arm_without_records_is_named(tmp_path, monkeypatch):
 
 
 def command(*words, code=0):
-    done = subprocess.run([Path(sys.executable).parent / "unsaf", *map(str, words)], capture_output=True, text=True, cwd=root)
+    done = subprocess.run([Path(sys.executable).parent / "unsaf", *map(str, words)], capture_output=True, text=True, cwd=root, timeout=600)
     assert done.returncode == code, done.stderr[-2000:]
     return done
 

@@ -2,12 +2,11 @@
 import json, pickle, random, re, subprocess, sys
 from collections import Counter, defaultdict
 import pytest
-from unsaf import tasks
+from unsaf.world import tasks
 from unsaf.core import UnsafError, to_json
-from unsaf.drawing import render
-from unsaf.grammar import KINDS, WORDINGS, values
-from unsaf.oracle import check, is_right
-from unsaf.world import DOMAINS, PLURALS, SHAPES, Scene, scene
+from unsaf.world.scenes import render, DOMAINS, PLURALS, SHAPES, Scene, scene
+from unsaf.world.grammar import KINDS, WORDINGS, values
+from unsaf.world.oracle import check, is_right
 
 domains = pytest.mark.parametrize("domain", DOMAINS)
 ALL = {"vqa": tasks.vqa, "choices": tasks.choices, "captions": tasks.captions,
@@ -50,9 +49,9 @@ def test_samples_are_lazy_seeded_and_plain(task, domain):
 
 
 def test_samples_are_the_same_in_every_process():
-    code = ("from unsaf import tasks\nprint([(s.question, s.options, s.answers) for f in (tasks.vqa, tasks.choices, tasks.captions, tasks.polls,"
+    code = ("from unsaf.world import tasks\nprint([(s.question, s.options, s.answers) for f in (tasks.vqa, tasks.choices, tasks.captions, tasks.polls,"
             "tasks.twins) for s in f(8, 1, 'sketch')] + [s.question for s in tasks.polls(20, strategy='adversarial')], hash('a'))")
-    runs = [subprocess.run([sys.executable, "-c", code], env={"PYTHONHASHSEED": h}, capture_output=True, text=True, check=True)
+    runs = [subprocess.run([sys.executable, "-c", code], env={"PYTHONHASHSEED": h}, capture_output=True, text=True, check=True, timeout=120)
             for h in "12"]
     (a, hash_a), (b, hash_b) = (r.stdout.rsplit(" ", 1) for r in runs)
     assert a == b and hash_a != hash_b
@@ -269,7 +268,8 @@ def test_twins_differ_in_what_makes_them_unanswerable_and_nothing_else(sort, dom
 
 @domains
 def test_soft_accuracy_normalises_what_annotators_vary(domain):
-    from unsaf.metrics.accuracy import normalise, vqa_accuracy
+    from unsaf.metrics.text.short_answers import normalise
+    from unsaf.metrics.accuracy import vqa_accuracy
     found = tasks.vqa(300, 2, domain)
     assert all(normalise(a) == normal(a) for s in found for a in s.answers)
     assert sum(vqa_accuracy(s.info["truth"], s.answers) for s in found) / 300 > .999
@@ -279,7 +279,8 @@ def test_soft_accuracy_normalises_what_annotators_vary(domain):
 
 @domains
 def test_choices_are_read(domain):
-    from unsaf.metrics.accuracy import lettered, read_choice
+    from unsaf.metrics.text.letters import lettered
+    from unsaf.metrics.accuracy import read_choice
     for s in tasks.choices(100, 2, domain):
         for reply in (s.answers[0], f"{s.answers[0]}. {s.info['truth']}", s.info["truth"]):
             assert read_choice(reply, lettered(s.options)) == s.answers[0]

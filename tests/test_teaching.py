@@ -5,16 +5,16 @@ import pandas as pd
 import pytest
 from PIL import Image
 import unsaf
-from unsaf import readers
-from unsaf.assessment import Plan, answer_request, question_request
+from unsaf.prompts import readers
+from unsaf.assessment.run import Plan, answer_request, question_request
 from unsaf.core import ImageError, Picture, Reply, Sample, Setting, UnsafError
 from unsaf.distill.curricula import baseline_records, baseline_scenes, curriculum, mm_upd, preferences, unk_vqa
 from unsaf.distill.data import Record, TeacherData, digest_of, teach
-from unsaf.grammar import question_list, written
+from unsaf.world.grammar import question_list, written
 from unsaf.models.base import Scripted
-from unsaf.oracle import check, is_right
+from unsaf.world.oracle import check, is_right
 from unsaf.store import Store, ask_of
-from unsaf.world import Scene
+from unsaf.world.scenes import Scene
 
 SCENES = unsaf.images("scenes", n=5, seed=77)
 
@@ -109,7 +109,7 @@ def test_what_teaches_nothing_is_left_out_and_counted():
         if "What color" in request.text: return Reply("", "failed", "timeout")
         if "How many" in request.text: return Reply("There are so very", "length")
         return "Unanswerable." if text == "unanswerable" else " " if "Is there" in request.text else text
-    data = teach(Knowing(spoil=spoil), SCENES)
+    data = teach(Knowing(spoil=spoil), SCENES, max_failures=1)
     left = Counter(zip(data.left_out.stage, data.left_out.why))
     assert left["list", "refused: content filter"] == 1 and left["answer", "failed"] and left["answer", "cut off"] and left["answer", "unreadable"]
     assert len(data.iq) == 45 and len(data.qa) + len(data.left_out) - 1 == 45
@@ -295,7 +295,7 @@ def test_unk_vqa_scenes_are_labelled_by_the_oracle():
         assert r.answerable == (v.status == "answerable") and v.status != "unread"
         assert is_right(v, r.reply) or v.status == "ambiguous" and r.reply == "unanswerable"
         assert b.reply == ("answerable" if r.answerable else "unanswerable") and b.request == r.request and b.kind == "baseline:unk-vqa-by"
-        from unsaf.drawing import render
+        from unsaf.world.scenes import render
         assert r.request.pictures[0].pixels().tobytes() == render(scene).tobytes()
     assert [r.info["question"] for r in baseline_scenes("unk-vqa", 10, seed=5)] == [r.info["question"] for r in records[:10]]
 

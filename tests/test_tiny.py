@@ -2,12 +2,12 @@
 import json
 from dataclasses import asdict
 import pytest
-from unsaf import tiny
+from unsaf.world import tiny
 from unsaf.core import ModelError
 
 pytest.importorskip("torch")
-from unsaf.tiny_exam import Candidate, answering     # noqa: E402
-from unsaf.tiny_training import RECIPES              # noqa: E402
+from unsaf.world.exam import Candidate, answering     # noqa: E402
+from unsaf.world.training import RECIPES              # noqa: E402
 
 NAMES = tiny.names()
 

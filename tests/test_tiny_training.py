@@ -3,10 +3,11 @@ import json, random
 import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
-from unsaf import bench_prompts, drawing, grammar, prompts, tiny, world
-from unsaf import tiny_lessons as L, tiny_training as T
+from unsaf.prompts import benchmarks as bench_prompts, templates as prompts
+from unsaf.world import grammar, tiny, scenes as world
+from unsaf.world import lessons as L, training as T
 from unsaf.core import ModelError, Picture, Question
-from unsaf.tiny_exam import bundle
+from unsaf.world.exam import bundle
 
 SMALL = T.Recipe(size="s", ranks=1, images=2, vision_steps=2, look_steps=4, choice_steps=4, full_steps=4, warmup=2)
 
@@ -37,12 +38,12 @@ def test_a_packed_lesson_costs_what_its_branches_cost_alone(made, layout, mc):
     scene = world.scene(1, 0)
     branches, first = L.answers(scene, random.Random(0), mc, 4, layout, 0), layout == "image_first"
     packed = T.pack(run.encoder, branches)
-    loss, _ = T.tree_loss(run.model, T.collate([packed], run.encoder), T.pixels([drawing.render(scene)]))
+    loss, _ = T.tree_loss(run.model, T.collate([packed], run.encoder), T.pixels([world.render(scene)]))
     total = weight = 0.
     for b in branches:
         turns = [{"role": "user", "content": turn(b.prompt, first)}, {"role": "assistant", "content": b.reply}]
         text = processor.apply_chat_template(turns, tokenize=False)
-        x = processor(images=[drawing.render(scene)], text=[text], return_tensors="pt")
+        x = processor(images=[world.render(scene)], text=[text], return_tensors="pt")
         ids, logp = x["input_ids"][0], run.model(**x).logits[0].log_softmax(-1)
         reply = [*run.encoder.encode(b.reply), run.encoder.end]
         assert ids[-len(reply):].tolist() == reply
@@ -56,7 +57,7 @@ def test_a_packed_lesson_costs_what_its_branches_cost_alone(made, layout, mc):
 
 def test_training_pixels_are_the_processor_s(made):
     _, processor = made
-    im = drawing.render(world.scene(1, 1))
+    im = world.render(world.scene(1, 1))
     assert torch.allclose(T.pixels([im]), processor.image_processor(im, return_tensors="pt")["pixel_values"], atol=1e-5)
 
 
@@ -92,7 +93,7 @@ def test_phrases_are_single_tokens_and_texts_come_back(words):
 
 def test_every_lesson_is_right():
     "Replies of question branches are what the oracle would accept."
-    from unsaf.oracle import check, is_right
+    from unsaf.world.oracle import check, is_right
     rng = random.Random(0)
     for i in range(300):
         scene = world.scene(2, i, tuple(world.DOMAINS)[i % 5])

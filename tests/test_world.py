@@ -2,14 +2,14 @@
 import json, subprocess, sys
 from collections import Counter
 import pytest
-from unsaf import world
+from unsaf.world import scenes as world
 from unsaf.core import UnsafError
-from unsaf.world import DOMAINS, Scene, Thing
+from unsaf.world.scenes import DOMAINS, Scene, Thing
 
 
 def test_a_scene_is_the_same_in_every_process():
-    code = "from unsaf import world; print([world.scene(3, 7, d).to_dict() for d in world.DOMAINS], hash('a'))"
-    runs = [subprocess.run([sys.executable, "-c", code], env={"PYTHONHASHSEED": h}, capture_output=True, text=True, check=True)
+    code = "from unsaf.world import scenes as world; print([world.scene(3, 7, d).to_dict() for d in world.DOMAINS], hash('a'))"
+    runs = [subprocess.run([sys.executable, "-c", code], env={"PYTHONHASHSEED": h}, capture_output=True, text=True, check=True, timeout=120)
             for h in "12"]
     (a, hash_a), (b, hash_b) = (r.stdout.rsplit(" ", 1) for r in runs)
     assert a == b and hash_a != hash_b

@@ -11,7 +11,7 @@ class Toy:
     value: int = 1
     needs: tuple = ()
     gpus: int = 0
-    how: str = "well"          # well, fails, breaks, dies, slowly
+    how: str = "well"          # well, fails, breaks, dies, slowly, for long
     kind = "toy"
     names = ()                 # nothing has to be at hand
     data = ""
@@ -37,6 +37,7 @@ def run(unit, store, say=print):
     write_file(Path(store)/"started"/f"{unit.key}-{at}", json.dumps(dict(pid=os.getpid(), gpus=os.environ.get("CUDA_VISIBLE_DEVICES"),
                                                                         threads=os.environ.get("OMP_NUM_THREADS"), node=node())))
     if unit.how == "slowly": time.sleep(2)
+    if unit.how == "for long": time.sleep(120)
     if unit.how == "fails": raise UnsafError(f"no weights for {unit.key}")
     if unit.how == "breaks": raise ZeroDivisionError("a fault of ours")
     if unit.how == "dies": os.kill(os.getpid(), signal.SIGKILL)
@@ -47,7 +48,8 @@ def run(unit, store, say=print):
 def node():
     "The Ray node that this runs on; empty elsewhere."
     import sys
-    return sys.modules["ray"].get_runtime_context().get_node_id() if "ray" in sys.modules else ""
+    ray = sys.modules.get("ray")       # asked before a cluster is there, it would start one of its own in this process
+    return ray.get_runtime_context().get_node_id() if ray and ray.is_initialized() else ""
 
 
 def book(path, *cells, parameters="out = '.'\nstore = '.'\nfactor = 1"):

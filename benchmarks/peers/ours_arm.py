@@ -26,7 +26,7 @@ def run(a):
         threads = one_thread()
         import transformers  # noqa: F401
         import unsaf
-        from unsaf.bench import bench
+        from unsaf.benchmarking.run import bench
     with clock("load"): model = unsaf.load(str(a.folder / "checkpoint"), dtype="float32", device="cpu", template="none")
     wanted = requests(a.folder, asked, a.steps, a.lead)
     answered(model, wanted[:8], a.how)

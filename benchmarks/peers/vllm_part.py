@@ -22,7 +22,7 @@ def timed(act) -> float:
 def one_by_one(server: Server, wanted: list) -> list[str]:
     "The requests through the plain client, each after the last."
     import openai
-    from unsaf.models.wire import content, data_uri
+    from unsaf.models.served.messages import content, data_uri
     client = openai.OpenAI(base_url=server.root + "/v1", api_key="none", max_retries=0)
     said = []
     for r in wanted:
@@ -131,7 +131,7 @@ def hit_lines(found: dict[str, dict[str, dict]]) -> list[str]:
 
 def served(python: Path, folder: Path, model, repeats: int) -> tuple[dict, list[str]]:
     "Agreement and speed on the bundled checkpoint."
-    from unsaf import tasks
+    from unsaf.world import tasks
     from unsaf.core import Request
     asked = [json.loads(line) for line in (folder / "questions.jsonl").read_text().splitlines()]
     polls = requests_of(folder, asked, STEPS, "")

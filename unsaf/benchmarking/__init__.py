@@ -1,0 +1,1 @@
+"""Benchmarks: answers asked for, scored and tabulated."""

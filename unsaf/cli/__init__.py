@@ -1,0 +1,2 @@
+"""The command `unsaf`."""
+from .main import app
