@@ -146,7 +146,7 @@ def _in_series(units, store):
 
 def _call(unit, store):
     from functools import partial
-    return partial(runner._run_spec, run_spec, unit, str(store))
+    return partial(runner._run_unit, run_spec, unit, str(store))
 
 
 def _kill_once_there(cluster, node, unit, store, killed):
