@@ -18,8 +18,15 @@ def run(book, *left_out):
     assert ok, f"{book.name} failed: see the captured standard error"
 
 
-@pytest.mark.parametrize("book", books, ids=name)
+# They train adapters or examine several models: half a minute each, which the slow suite pays.
+LONG = {"65_benchmarking/04_run", "70_distill/03_train", "70_distill/07_evaluation", "70_distill/08_study", "80_paper/studies/60_ranks"}
+
+
+@pytest.mark.parametrize("book", [pytest.param(p, marks=[pytest.mark.slow] * (name(p) in LONG)) for p in books], ids=name)
 def test_notebook(book): run(book, *cfg.tst_flags.split())
+
+
+def test_the_long_notebooks_are_there(): assert LONG <= {name(p) for p in books}
 
 
 @pytest.mark.slow
