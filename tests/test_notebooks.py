@@ -19,7 +19,8 @@ def run(book, *left_out):
 
 
 # They train adapters or examine several models: half a minute each, which the slow suite pays.
-LONG = {"65_benchmarking/04_run", "70_distill/03_train", "70_distill/07_evaluation", "70_distill/08_study", "80_paper/studies/60_ranks"}
+LONG = {"65_benchmarking/04_run", "70_distill/03_train", "70_distill/07_evaluation", "70_distill/08_study",
+        *(f"80_paper/studies/{name}" for name in ("60_ranks", "70_distillation", "75_accuracy", "80_hallucination"))}
 
 
 @pytest.mark.parametrize("book", [pytest.param(p, marks=[pytest.mark.slow] * (name(p) in LONG)) for p in books], ids=name)
