@@ -10,8 +10,7 @@ from unsaf.world import scenes as world
 from unsaf.core import ImageError, Picture, Sample, UnsafError
 from unsaf.data import images as room
 from unsaf.data.images import images
-from unsaf.data.image_set import thumbnail
-from unsaf.data.opening import FORMATS, SUFFIXES, open_image
+from unsaf.data.image_set import FORMATS, SUFFIXES, open_image, thumbnail
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 F_SHAPE = np.array([[9, 9, 9], [9, 0, 0], [9, 9, 0], [9, 0, 0]], dtype=np.uint8) * 28     # 3 wide, 4 high, no symmetry
@@ -485,7 +484,7 @@ def test_a_missing_package_is_named(monkeypatch, package, source):
 
 def test_nothing_is_opened_before_it_is_asked_for(folder, monkeypatch):
     opened = []
-    monkeypatch.setattr("unsaf.data.opening.open_image", lambda *a: opened.append(a) or Image.new("RGB", (1, 1)))
+    monkeypatch.setattr("unsaf.data.image_set.open_image", lambda *a: opened.append(a) or Image.new("RGB", (1, 1)))
     found = images(folder, n=3)
     samples = [*found, *found[1:]]
     assert not opened and len(samples) == 5

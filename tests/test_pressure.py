@@ -3,7 +3,7 @@ import itertools, random, sys, types
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
-from unsaf.benchmarking.judges import embedding_judge, model_judge, nli_judge
+from unsaf.benchmarking.parts import embedding_judge, model_judge, nli_judge
 from unsaf.core import ModelError, Outcome, Reply
 from unsaf.metrics import pressure as room
 from unsaf.metrics.pressure import (CELLS, RATES, Judge, Pressure, agreement, by_image, consistency, misled_cells, misleading_rate,

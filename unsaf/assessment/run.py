@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Iterator, Sequence
 import pandas as pd
 from ..prompts import templates as prompts, readers
-from ..core import (ImageError, Outcome, Picture, Question, Reply, Request, Sample, Setting,
-                        UnsafError, fingerprint,
-                        setting_of, to_json, write_file)
+from ..core import (
+    ImageError, Outcome, Picture, Question, Reply, Request, Sample, Setting, UnsafError, fingerprint,
+    setting_of, to_json, write_file)
 from ..runs import write_table, stoppable
 from ..models.base import Model, collect, counters_of, decides, template_of
 from ..models.cache import Cached

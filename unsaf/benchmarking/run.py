@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
-from .scores import CALIBRATION, Part, mme_items, score_accuracy, score_calibration, score_chair, score_cu, score_mme, score_mr, score_pope
-from .parts import BENCHMARKS, BenchPlan, Parts, open_all
+from unsaf.benchmarking.scores import (
+    CALIBRATION, Part, mme_items, score_accuracy, score_calibration, score_chair, score_cu, score_mme,
+    score_mr, score_pope)
+from .parts import BENCHMARKS, BenchPlan, Parts, open_all, model_judge
 from .runs import Run, accuracy_items, chair_items, cu_items, mr_items, pope_items
 from ..core import Outcome, UnsafError, fingerprint, to_json, write_file
 from ..runs import write_table
 from ..metrics.chair import Chair
 from ..metrics.pressure import Judge
-from .judges import model_judge
 from ..metrics.text.normalise import UNFINISHED
 from ..models.base import Model
 from ..models.cache import Cached

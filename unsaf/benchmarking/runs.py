@@ -15,8 +15,8 @@ import pandas as pd
 from ..world import tasks
 from .parts import BenchPlan, Parts, asks_yes_no, gold_letter
 from ..prompts.benchmarks import (
-    LETTERS, MISLEADING, ItemList, accuracy_parts, caption_parts, misleading_parts,
-    read_rephrasings, rephrase_parts, version, yes_no_parts)
+    LETTERS, MISLEADING, ItemList, accuracy_parts, caption_parts, misleading_parts, read_rephrasings,
+    rephrase_parts, version, yes_no_parts)
 from ..core import ModelError, Outcome, Reply, Request, Sample
 from ..metrics.accuracy import Accuracy, _open_outcome, choice_accuracy, open_accuracy, read_choice
 from ..metrics.text.letters import lettered

@@ -15,8 +15,7 @@ import pandas as pd
 from .parts import Parts, gold_word
 from .runs import Run, item_row, plain_request
 from ..core import Outcome, Reply, Sample
-from ..metrics.abstention import aurc
-from ..metrics.calibration import METRICS, ece_if_calibrated
+from ..metrics.calibration import aurc, METRICS, ece_if_calibrated
 from ..metrics.chair import CHAIR_COUNTS, CHAIR_SCORES, chair_scorer
 from ..metrics.hallucination import POLLINGS, pope_cells, pope_scorer
 from ..metrics.pressure import CELLS, Judge, agreement, by_image, misled_cells, pressure_scorer, share

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping, Sequence
 from ..prompts.benchmarks import pope_question
 from ..core import Picture, Sample, UnsafError
-from .choices import CONBENCH, MMBENCH, MME, MMMU, MMUPD, SCIENCEQA, conbench, mm_upd, mmbench, mme, mmmu, scienceqa
-from .image_set import ImageSet, _needs, _unique
+from .choices import (
+    CONBENCH, MMBENCH, MME, MMMU, MMUPD, SCIENCEQA, conbench, mm_upd, mmbench, mme, mmmu, scienceqa)
+from .image_set import ImageSet, _needs, _unique, FromFile
 from .open_ended import OKVQA, TEXTVQA, UNKVQA, VIZWIZ, VQAV2, ok_vqa, textvqa, unk_vqa, vizwiz, vqav2
 from .photos import CHAIR, COCO, IMAGENET, POPE, STRATEGIES, chair, coco, imagenet, pope
 from .files import in_cache
-from .opening import FromFile
 from .sources import Benchmark, Card, FileTable, build, folder_of
 
 _all_ = ["chair", "coco", "conbench", "imagenet", "mm_upd", "mmbench", "mme", "mmmu", "ok_vqa", "pope", "scienceqa",

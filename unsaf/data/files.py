@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterable, Mapping, Sequence
 from PIL import Image
 from ..core import ImageError, UnsafError, write_file
-from .opening import FromFile, _as_sent, _shown, _why, open_image
+from .image_set import FromFile, _as_sent, _shown, _why, open_image
 
 # %% ../../nbs/40_data/02_files.ipynb #2ab3388d
 def need(columns: Iterable[str], found: Iterable[str], where: str) -> None:

@@ -16,9 +16,10 @@ from typing import Any
 from PIL import Image
 from ..core import Picture, Sample, UnsafError
 from .benchmarks import BENCHMARKS, easy_pictures, pictures
-from .image_set import BROKEN_TABLES, ImageSet, _count, _kind, _needs, _table_errors, _text, _unique, natural_key, scanned
+from .image_set import (
+    BROKEN_TABLES, ImageSet, _count, _kind, _needs, _table_errors, _text, _unique, natural_key, scanned,
+    FromCell, FromFile, FromMemory, _shown)
 from .image_set import thumbnail    # noqa: F401 (handed on)
-from .opening import FromCell, FromFile, FromMemory, _shown
 from ..world.tasks import drawn, image_id, series
 
 _all_ = ["ImageSet", "thumbnail"]

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any, Iterator
 from ..core import UnsafError
 from .files import fields, find, id_of, pictures_in, read_json, read_lines, records
-from .image_set import _unique, natural_key, scanned
-from .opening import FromFile, _shown
+from .image_set import _unique, natural_key, scanned, FromFile, _shown
 from .sources import Benchmark, Card, FileTable, folder_of, opened
 
 # %% ../../nbs/40_data/04_photos.ipynb #195efcd7

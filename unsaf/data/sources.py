@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
 from ..core import Picture, Sample, UnsafError
 from .files import need, cached_commit, complete, copied, note, noted, snapshots, tables_folder
-from .image_set import BROKEN_TABLES, ImageSet, _count, _needs, _table_errors, _unique
-from .opening import SUFFIXES, FromCell, _shown, _why
+from .image_set import (
+    BROKEN_TABLES, ImageSet, _count, _needs, _table_errors, _unique, SUFFIXES, FromCell, _shown, _why)
 
 # %% ../../nbs/40_data/03_sources.ipynb #52ec03f8
 @dataclass(frozen=True, repr=False)

@@ -15,8 +15,7 @@ from ..core import Outcome, Reply
 from .awareness import _ratio
 from .text.letters import chosen_letter, lettered, named_letter    # noqa: F401 (handed on)
 from .pressure import _lists
-from .text.declining import abstains
-from .text.normalise import answer_in_json, split_reasoning, without_reasoning
+from .text.normalise import abstains, answer_in_json, split_reasoning, without_reasoning
 from .text.short_answers import _bare, _flat, _peeled, _words, normalise
 
 _all_ = ["lettered", "named_letter", "normalise"]

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Callable, Mapping, Sequence
 import numpy as np
 from .awareness import _ratio
-from .chair import CHAIR_COUNTS, CHAIR_SCORES, Chair, ChairScore, CaptionScore, chair_scorer, drop_incomplete, _f1
+from .chair import (
+    CHAIR_COUNTS, CHAIR_SCORES, Chair, ChairScore, CaptionScore, chair_scorer, drop_incomplete, _f1)
 from .resampling import _labels
 from .text.short_answers import for_script, word_of
 

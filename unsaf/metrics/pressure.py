@@ -13,8 +13,7 @@ from typing import Any, Callable, Mapping, Sequence
 import numpy as np
 from ..core import Outcome
 from .awareness import Number, _ratio
-from .text.declining import abstains
-from .text.normalise import split_reasoning
+from .text.normalise import abstains, split_reasoning
 from .text.short_answers import normalise
 
 # %% ../../nbs/10_metrics/04_pressure.ipynb #8d57961c

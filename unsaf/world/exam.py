@@ -25,8 +25,7 @@ from .grammar import Posed
 from ..metrics.awareness import awareness, scorer
 from ..metrics.resampling import cluster_bootstrap
 from .oracle import Verdict, check, is_right
-from ..prompts.readers import read_answer
-from ..prompts.question_lists import read_questions
+from ..prompts.readers import read_answer, read_questions
 from .lessons import HERE, answer_text, gen_text, text_of
 
 # %% ../../nbs/30_world/07_exam.ipynb #26305631

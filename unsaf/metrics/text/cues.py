@@ -9,7 +9,7 @@ __all__ = ['LETTER', 'ALONE', 'DENIAL', 'HYPOTHETICAL', 'OPTION_TEXT', 'CUE', 'F
 
 # %% ../../../nbs/10_metrics/00_text/02_cues.ipynb #d30846ef
 import html, re
-from .declining import READ_LIMIT, clean
+from .normalise import READ_LIMIT, clean
 
 # %% ../../../nbs/10_metrics/00_text/02_cues.ipynb #8d85c3d1
 _STRUCK = re.compile(r"~~[^~\n]{1,120}~~|<(del|strike|s)>[^<>]{1,120}</\1>", re.I)

@@ -8,11 +8,10 @@ __all__ = ['MANY', 'lettered', 'named_letter', 'mentioned', 'chosen_letter']
 # %% ../../../nbs/10_metrics/00_text/03_letters.ipynb #c2c05387
 import re, string
 from typing import Iterator, Mapping, Sequence
-from .cues import (ALONE, ASKED, BESIDE, CUE, DENIAL, FILLERS, FOREIGN, HYPOTHETICAL, OPTION_TEXT,
-                                     REJECTED, RETRACTS, SECOND, VERDICT, WITHDRAWN,
-                                clause_before, clause_behind, tidy)
-from .declining import clean
-from .declining import soft_abstention
+from .cues import (
+    ALONE, ASKED, BESIDE, CUE, DENIAL, FILLERS, FOREIGN, HYPOTHETICAL, OPTION_TEXT, REJECTED, RETRACTS,
+    SECOND, VERDICT, WITHDRAWN, clause_before, clause_behind, tidy)
+from .normalise import clean, soft_abstention
 
 # %% ../../../nbs/10_metrics/00_text/03_letters.ipynb #4481b29e
 def lettered(options: Sequence[str]) -> dict[str, str]:

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Iterable, Iterator
 from .cues import _BOX, _LATEX, _STRUCK, _TAG, without_entities
-from .normalise import answer_in_json, split_reasoning
-from .declining import clean
+from .normalise import answer_in_json, split_reasoning, clean
 
 # %% ../../../nbs/10_metrics/00_text/04_short_answers.ipynb #d35ca092
 _NUMBERS = {"none": "0"} | {w: str(i)
