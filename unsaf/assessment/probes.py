@@ -211,10 +211,9 @@ def reask(
     finally:
         if owned: kept.store.close()
     return Assessment(model.name, plan, pd.DataFrame(rows, columns=COLUMNS), result.lists,
-                      pd.DataFrame(failures, columns=["image_id", "error"]), done,
-                      shown.source, {**kept.identity, "questions of": result.run_id}, dict(kept.counts),
-                      shown, dict(shown.skipped),
-                      getattr(model, "note", ""))
+                      pd.DataFrame(failures, columns=["image_id", "error"]), done, shown.source,
+                      {**kept.identity, "questions of": result.run_id}, dict(kept.counts), shown,
+                      dict(shown.skipped), getattr(model, "note", ""))
 
 # %% ../../nbs/60_assessment/03_probes.ipynb #644b5130
 def _moves(p: int, n: int, a: float, b: float) -> tuple[int, int]:

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any, Iterator, Sequence
 import pandas as pd
 from ..prompts import templates as prompts, readers
-from ..core import (
-    ImageError, Outcome, Picture, Question, Reply, Request, Sample, Setting, UnsafError, fingerprint,
-    setting_of, to_json, write_file)
+from ..core import (ImageError, Outcome, Picture, Question, Reply, Request, Sample, Setting,
+                        UnsafError, fingerprint, setting_of, to_json, write_file)
 from ..runs import write_table, stoppable
 from ..models.base import Model, collect, counters_of, decides, template_of
 from ..models.cache import Cached
@@ -118,13 +117,12 @@ def answer_row(question: Question, reply: Reply, plan: Plan) -> dict:
     "One line of the table."
     answer = readers.read_reply(reply, question, plan.template)
     p, over_letters = abstention(reply)
-    return dict(image_id=question.image_id, setting=str(plan.setting), answerable=question.answerable,
-                number=question.number, question=question.text,
-                options=json.dumps(question.options, ensure_ascii=False) if question.options else "",
-                notes="; ".join(question.notes),
-                reply=reply.text, finish=reply.finish, reading="; ".join(answer.notes), outcome=str(answer.outcome),
-                answer=answer.value, cell=cell_of(question.answerable, answer.outcome),
-                soft_abstain=answer.soft_abstain,
+    return dict(image_id=question.image_id, setting=str(plan.setting),
+                answerable=question.answerable, number=question.number, question=question.text,
+                options=json.dumps(question.options, ensure_ascii=False) if question.options
+                else "", notes="; ".join(question.notes), reply=reply.text, finish=reply.finish,
+                reading="; ".join(answer.notes), outcome=str(answer.outcome), answer=answer.value,
+                cell=cell_of(question.answerable, answer.outcome), soft_abstain=answer.soft_abstain,
                 p_abstain=p, p_abstain_choice=over_letters,
                 p_reply=math.exp(sum(reply.logprobs)) if reply.logprobs else None,
                 confidence=answer.confidence, **_spent(reply))
@@ -223,9 +221,8 @@ def _as_dict(self: Assessment) -> dict:
     except UnsafError as e: scores, why = None, str(e)
     return dict(run=self.run_id, model=self.model, source=self.source, note=self.note, plan=plan,
                 identity=to_json(self.identity), calls=dict(self.calls), effort=dict(self.effort),
-                images=len(self.images),
-                unreadable_images=self.failures.to_dict("records"), skipped_files=dict(self.skipped),
-                scores=scores, unscored=why)
+                images=len(self.images), unreadable_images=self.failures.to_dict("records"),
+                skipped_files=dict(self.skipped), scores=scores, unscored=why)
 
 # %% ../../nbs/60_assessment/02_run.ipynb #59568f6a
 def _stem(self: Assessment, folder: str | Path) -> str:

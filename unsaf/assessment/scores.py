@@ -122,14 +122,12 @@ def thoughts(found: pd.DataFrame) -> list[str]:
     empty where nothing was."""
     total = {name: int(n) for name, n in found.sum(axis=1).items()}
     some = [f"{total[f'{what} with a thought taken off']} of {total[of]} {what}" for what, (of, _) in _RAISE.items()]
-    lines = [f"a thought was taken off {' and '.join(some)} before "
-             "they were read"] if any(total[f"{what} with a thought taken off"] for what in _RAISE) else []
+    lines = [f"a thought was taken off {' and '.join(some)} before they were read"] if any(total[f"{what} with a thought taken off"] for what in _RAISE) else []
     for what, (of, option) in _RAISE.items():
         name = option.strip("-").replace("-", "_")
         cut, long = total[f"{what} cut in their thought"], total[f"{what} read only up to the limit"]
-        if cut: lines.append(f"{cut} of {total[of]} {what} ({cut / total[of]:.0%}) were cut in the model's thought "
-                             "and say nothing: "
-                              f"raise {option} ({name} in Python)")
+        if cut: lines.append(f"{cut} of {total[of]} {what} ({cut / total[of]:.0%}) were cut in the "
+                             f"model's thought and say nothing: raise {option} ({name} in Python)")
         if long: lines.append(f"{long} of {total[of]} {what} were so long that only their beginning was read")
     tokens = sum(total[f"tokens of reasoning in {what}"] for what in _RAISE)
     return [*lines, f"{tokens:,} tokens of reasoning"] if tokens else lines

@@ -132,8 +132,7 @@ def _text(self: Bench) -> str:
         span = "" if np.isnan(r.low) else f"{_short(r.low)} .. {_short(r.high)}"
         value = "  undef." if np.isnan(r.value) else f"{_short(r.value):>8}"
         lines.append(f"{r.benchmark:12}{r.part:22}{r.metric:17}{value}   "
-                     f"{span:18}{r.better:7}{r.n:6}{r.images:7}{r.abstained:7}{r.unreadable:8}"
-                     f"{f'{r.refused}/{r.failed}':>11}")
+                     f"{span:18}{r.better:7}{r.n:6}{r.images:7}{r.abstained:7}{r.unreadable:8}{f'{r.refused}/{r.failed}':>11}")
     calls = "{asked} replies asked for, {cached} from the store, {failed} calls failed".format(**self.calls)
     lines += ["", calls, *self.reading_lines(), *(f"{name}: {text}" for name, text in self.how.items()),
               *(f"{name}: not measured: {text}" for name, text in self.missing.items())]
@@ -149,8 +148,7 @@ def _html(self: Bench) -> str:
     notes = [*(("replies", line) for line in self.reading_lines()), *self.how.items(),
              *((name, f"not measured: {text}") for name, text in self.missing.items())]
     return (f"<p>{escape(self.model)} on {escape(self.source)}. "
-            f"{escape(self.note)}</p>{shown.to_html(border=0, index=False)}"
-            "<ul>" + "".join(f"<li>{escape(f'{name}: {text}')}</li>"
+            f"{escape(self.note)}</p>{shown.to_html(border=0, index=False)}<ul>" + "".join(f"<li>{escape(f'{name}: {text}')}</li>"
                              for name, text in notes) + "</ul>")
 
 Bench.save, Bench.__str__, Bench._repr_html_ = _save, _text, _html
@@ -241,8 +239,7 @@ def _samples(source: Any) -> Any:
     try: return list(source)
     except TypeError:
         raise UnsafError(f"a {type(source).__name__} is no source: give a name such as 'scenes', "
-                         "samples, or a mapping from "
-                         "benchmarks to these") from None
+                         "samples, or a mapping from benchmarks to these") from None
 
 def _plan(benchmarks: str | Sequence[str], options: Mapping[str, Any]) -> BenchPlan:
     unknown = set(options) - set(BenchPlan.__dataclass_fields__)
@@ -260,8 +257,7 @@ def _result(kept: Sequence[Cached], plan: BenchPlan, source: str,
     return Bench(kept[0].name, plan, source, table_of(scored), items,
                  {name: p.missing for name, p in parts.items() if p.missing},
                  {name: p.how for name, p in parts.items() if not p.missing}, calls,
-                 dict(kept[0].identity), getattr(kept[0].model, "note", ""),
-                 _readings(items))
+                 dict(kept[0].identity), getattr(kept[0].model, "note", ""), _readings(items))
 
 # %% ../../nbs/65_benchmarking/04_run.ipynb #bf18ef49
 def bench(

@@ -200,8 +200,7 @@ def wordings(run: Run, part: str, samples: Sequence[Sample],
     k = run.plan.k
     if rephraser == "world": return [tasks.rephrasings(s)[:k] for s in samples], []
     asked = [Request(rephrase_parts(s.question, k, picture=s.picture),
-                     max_tokens=run.plan.text_tokens, template=version("rephrase"))
-             for s in samples]
+                     max_tokens=run.plan.text_tokens, template=version("rephrase")) for s in samples]
     replies = run.ask(f"CU, wordings of {part}", asked, rephraser)
     lists = [read_rephrasings(r.text, s.question, k, r.finish == "length")
              if r.finish not in ("failed", "refused") else ItemList((), {}, ())

@@ -80,8 +80,7 @@ def score_accuracy(items: pd.DataFrame, n: int) -> Iterator[Part]:
         credit, answered = kept["credit"].to_numpy(float), (kept["outcome"] == "answered").to_numpy(float)
         cells = np.stack([credit, np.ones(len(kept)), credit * answered, answered], axis=1)
         scores = spans(lambda c: {"accuracy": share(c[..., :2]),
-                                  "accuracy_answered": share(c[..., 2:])}, cells, kept["image_id"],
-                       n)
+                                  "accuracy_answered": share(c[..., 2:])}, cells, kept["image_id"], n)
         yield _part(name, rows, kept, scores, f"rule: {rows['rule'].iloc[0]}" + _by_word(kept))
 
 def _by_word(rows: pd.DataFrame) -> str:

@@ -52,10 +52,9 @@ def easy_pictures(name: str) -> ImageSet:
     return ImageSet(ids, partial(_easy_sample, files, ids, name), name, order=range(len(ids)))
 
 # %% ../../nbs/40_data/07_benchmarks.ipynb #d04ee3d2
-EASY = Card(
-    "easy-vqa", "easy-VQA (Zhou 2019)", "test", {"train": 38_575, "test": 9_673}, "MIT",
-    "Victor Zhou, easy-VQA, victorzhou.com/blog/easy-vqa",
-    ("README, LICENSE and setup.py of vzhou842/easy-VQA",))
+EASY = Card("easy-vqa", "easy-VQA (Zhou 2019)", "test", {"train": 38_575, "test": 9_673}, "MIT",
+            "Victor Zhou, easy-VQA, victorzhou.com/blog/easy-vqa",
+            ("README, LICENSE and setup.py of vzhou842/easy-VQA",))
 _COLORS = frozenset("teal brown black gray blue yellow red green".split())
 _SHAPES = frozenset("rectangle triangle circle".split())
 

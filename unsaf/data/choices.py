@@ -11,9 +11,8 @@ import ast, re, string
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 from ..core import UnsafError
-from .files import (
-    FromBase64, check_row, fields, find, given, id_of, kind_of, need, pictures_in, read_json, read_tsv,
-    records, text_of)
+from .files import (FromBase64, check_row, fields, find, given, id_of, kind_of, need,
+                              pictures_in, read_json, read_tsv, records, text_of)
 from .image_set import _unique, natural_key, scanned, SUFFIXES, FromFile, _why
 from .sources import Benchmark, Card, FileTable, _unreachable, by_content, folder_of, opened, revision_of
 

@@ -181,9 +181,8 @@ def _of_path(path: str) -> ImageSet:
     if glob.has_magic(path): return _of_pattern(path)
     name, colon, _ = path.partition(":")
     if colon and re.fullmatch(r"[a-z][a-z0-9_-]+", name):
-        raise UnsafError(f"{_shown(path)}: no source of images is called {name!r}; "
-                         "point at a local folder that holds them, "
-                         "as in unsaf.images('/data/test2017')")
+        raise UnsafError(f"{_shown(path)}: no source of images is called {name!r}; point at a "
+                         "local folder that holds them, as in unsaf.images('/data/test2017')")
     raise UnsafError(f"{_shown(path) or 'an empty path'}: no such file or folder; "
                      "known names are 'scenes' and 'easy-vqa'")
 

@@ -170,8 +170,7 @@ def _rows_at(stream: Any, places: Sequence[int]) -> Iterator[dict]:
 
 # %% ../../nbs/40_data/03_sources.ipynb #f952a3e7
 def _streamed(card: Card, config: "str | None", split: str, revision: "str | None", n: int,
-              seed: "int | None", unique: bool,
-              cache: "str | Path | None" = None) -> Any:
+              seed: "int | None", unique: bool, cache: "str | Path | None" = None) -> Any:
     "`n` rows of a split as a data set on disk, chosen by `seed` as `Benchmark` would."
     from datasets import Dataset, Image as Pixels
     whole = _load(card, config, split, revision, streaming=True)
@@ -184,8 +183,7 @@ def _streamed(card: Card, config: "str | None", split: str, revision: "str | Non
     places = (drawn.unique() if unique else drawn).at_most(n, seed).order
     for c in card.image: whole = whole.cast_column(c, Pixels(decode=False))
     kept = Dataset.from_generator(_rows_at, gen_kwargs={"stream": whole, "places": tuple(places)},
-                                  features=whole.features,
-                                  cache_dir=tables_folder(cache))
+                                  features=whole.features, cache_dir=tables_folder(cache))
     return kept if card.key else kept.add_column("row", [ids[p] for p in places])
 
 # %% ../../nbs/40_data/03_sources.ipynb #b4dfeac8
@@ -268,8 +266,7 @@ def _local(root: Path, config: "str | None", split: str, cache: "str | Path | No
 
 # %% ../../nbs/40_data/03_sources.ipynb #53235810
 def _from_hub(card: Card, parts: Sequence[tuple], n: "int | None", seed: "int | None", unique: bool,
-              stream: "bool | None",
-              cache: "str | Path | None" = None) -> tuple[Any, Card, str]:
+              stream: "bool | None", cache: "str | Path | None" = None) -> tuple[Any, Card, str]:
     """The rows of a Hub data set, the card that they follow, and their place;
     a snapshot in the cache is read without the Hub."""
     if not card.hub:

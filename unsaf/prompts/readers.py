@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Iterator, Mapping
 from ..core import Outcome, Question, Reply, Setting, setting_of
 from ..metrics.text.letters import chosen_letter
-from ..metrics.text.normalise import (
+from ..metrics.text.normalise import (    # noqa: F401 (some are handed on)
     SOFT_ABSTENTION, UNFINISHED, SplitReply, abstains, answer_in_json, clean, extend_soft_abstention,
     soft_abstention, split_reasoning)
 from .labels import CLOSERS, asks, fold, titled, told
@@ -379,9 +379,8 @@ def read_questions(text: str, setting: "str | Setting", answerable: bool, k: int
     inside = {i for b in blocks for i in b.at}
     counts = Counter(kind for i, kind in enumerate(kinds) if i not in inside) if pieces else Counter(["empty"])
     asked, unasked, end = [], [], len(pieces) - 1 - bool(counts["unread"])
-    for block, (kind, q) in zip(blocks,
-                                _sort(blocks, setting, answerable, k, image_id,
-                                      end if cut or counts["unread"] else -1)):
+    for block, (kind, q) in zip(blocks, _sort(blocks, setting, answerable, k, image_id,
+                                              end if cut or counts["unread"] else -1)):
         for i in block.at: kinds[i] = kind
         if kind == "question": asked.append(q)
         else: counts[kind] += 1

@@ -14,9 +14,8 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from ..core import Picture, Sample, UnsafError
 from .scenes import render, CELLS, PLURALS, SHAPES, Scene, caption, scene
-from unsaf.world.grammar import (
-    CHOICE_KINDS, KINDS, PREMISE_KINDS, WORDINGS, Posed, answerable, false_premise, reworded, values,
-    with_options)
+from .grammar import (CHOICE_KINDS, KINDS, PREMISE_KINDS, WORDINGS, Posed, answerable,
+                                 false_premise, reworded, values, with_options)
 
 # %% ../../nbs/30_world/03_tasks.ipynb #e74617cd
 def series(seed: int, domain: str = "plain") -> str:

@@ -58,10 +58,9 @@ class _Texts:
         return close[0] if len(close) == 1 else ""
 
 # %% ../../../nbs/10_metrics/00_text/03_letters.ipynb #8b9a7c97
-_EXPLAINS = re.compile(r"\W{0,8}(?:explanation|reason(?:ing)?|rationale|justification|because|note|analysis|"
-    r"explicaci[oó]n|explication|erkl[aä]rung|begr[uü]ndung|"
-    r"explica[cç][aã]o|spiegazione|объяснение|解释|解釋|解析|理由|分析|说明|說明|説明|解説|이유|설명|해설|التفسير|"
-    r"व्याख्या|कारण)(?!\w)", re.I)
+_EXPLAINS = re.compile(r"\W{0,8}(?:explanation|reason(?:ing)?|rationale|justification|because|note|"
+    r"analysis|explicaci[oó]n|explication|erkl[aä]rung|begr[uü]ndung|explica[cç][aã]o|spiegazione|"
+    r"объяснение|解释|解釋|解析|理由|分析|说明|說明|説明|解説|이유|설명|해설|التفسير|व्याख्या|कारण)(?!\w)", re.I)
 _INLINE = re.compile(r"(?<=\w)[^\w\n]{1,6}(?:explanation|reasoning|rationale|justification|解释|解釋|解析|理由|説明|解説|설명|"
     r"이유)[\"'*)]{0,3} ?:", re.I)
 _ANSWERS = re.compile(r"\W{0,8}(?:(?:the|final|correct|my) ){0,3}(?:answer\b|答案|正解|정답)", re.I)

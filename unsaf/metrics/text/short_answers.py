@@ -41,9 +41,8 @@ _EDGES = " \t\r\n`\"“”„«»‹›「」『』《》〈〉【】¿¡|:_"
 _PAIRS = ("''", "()", "[]", "{}", "<>", "$$")
 _STARS = re.compile(r"\*{2,}|(?<!\S)\*(?=\S)|(?<=\S)\*(?!\S)|(?<=[^\W\d])\*|\*(?=[^\W\d])|~~")
 
-_LABELLED = re.compile(r"(?:(?:the )?(?:(?:correct|final|right|short) )?answer|(?:正确|正確|最终|最終)?答案|正解|答え|정답|"
-                       r"respuesta|r[eé]ponse|antwort|"
-    r"resposta)\s?:\s*(?=\S)", re.I)
+_LABELLED = re.compile(r"(?:(?:the )?(?:(?:correct|final|right|short) )?answer|(?:正确|正確|最终|最終)?答案|"
+                       r"正解|答え|정답|respuesta|r[eé]ponse|antwort|resposta)\s?:\s*(?=\S)", re.I)
 
 def _bare(text: str) -> str:
     "The answer in `text` without thought, tags, JSON, LaTeX and emphasis, in plain characters."
