@@ -18,14 +18,12 @@ from .sources import Benchmark, Card, FileTable, _unreachable, by_content, folde
 
 # %% ../../nbs/40_data/06_choices.ipynb #6904720b
 def lettered_options(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """The texts in columns A, B, ...
-    up to the last that is given; an empty text keeps the place of one that is missing in between."""
+    "The texts in columns A, B, ... up to the last that is given; an empty text stands where one in between is missing."
     found = [str(row[x]) if given(row.get(x)) else "" for x in string.ascii_uppercase]
     return tuple(found[:max((i for i, text in enumerate(found, 1) if text), default=0)])
 
 def unfit(question: Any, options: Sequence[str], answer: Any) -> str:
-    """Why a question with options cannot be asked; empty where it can.
-    `answer` is a letter, or not given (a test split)."""
+    "Why a question with options cannot be asked, else empty; `answer` is a letter, or not given (a test split)."
     if not given(question): return "no question"
     if not any(options): return "no options"
     letters = [x for x, text in zip(string.ascii_uppercase, options) if text]
@@ -130,8 +128,8 @@ def _scienceqa_meaning(row: Any) -> dict:
     "`info` is what `unsaf.metrics.suites.scienceqa_groups` takes; every sample here has a picture."
     return dict(question=with_hint(row), options=tuple(row["choices"]),
                 answers=() if row["answer"] is None else (string.ascii_uppercase[row["answer"]],),
-                info={"hint": row["hint"], "image": "image.png"} | fields(row, "grade", "subject", "topic",
-                                                                          "category", "skill", "task"))
+                info={"hint": row["hint"], "image": "image.png"}
+                | fields(row, "grade", "subject", "topic", "category", "skill", "task"))
 
 def scienceqa(split: str = SCIENCEQA.split, **options: Any) -> Benchmark:
     "The questions of ScienceQA with a picture; `options` as for `opened`."
@@ -183,8 +181,7 @@ def _mmmu_meaning(row: Any) -> dict:
                 info=fields(row, "id", "answer", "question_type", "subfield", "topic_difficulty", "img_type"))
 
 def mmmu(split: str = MMMU.split, subjects: "tuple[str, ...]" = SUBJECTS, **options: Any) -> Benchmark:
-    """The questions of MMMU about one picture; `answers` is a letter, or the accepted answers of an open question;
-    `options` as for `opened`."""
+    "The questions of MMMU about one image; `answers` is a letter, or the accepted answers of an open question."
     odd = [s for s in subjects if s not in SUBJECTS]
     if odd: raise UnsafError(f"mmmu has no subject {odd[0]!r}, but {', '.join(SUBJECTS)}")
     return opened(MMMU, _mmmu_meaning, split, parts=[(s, split) for s in subjects], drop=_mmmu_unfit,
@@ -293,15 +290,16 @@ def _upd_files(root: Path, split: str, images: Any) -> FileTable:
 def _upd_unfit(row: Any) -> str:
     "As `unfit`; of an unsolvable question the answer is none of the options, by design."
     if row["type"] not in ("standard", "upd"): return "neither standard nor upd"
-    return unfit(row["question"], lettered_options(row), row["answer"] if row["type"] == "standard" else None) or (
-        "no answer" if row["type"] == "standard" and not given(row["answer"]) else "")
+    standard = row["type"] == "standard"
+    if why := unfit(row["question"], lettered_options(row), row["answer"] if standard else None): return why
+    return "no answer" if standard and not given(row["answer"]) else ""
 
 def _upd_meaning(row: Any) -> dict:
     index, solvable = _index(row), row["type"] == "standard"
     return dict(question=with_hint(row), options=lettered_options(row),
                 answers=(row["answer"] if solvable else "unanswerable",),
-                info={"pair": index, "answerable": solvable,
-                      "answer": row["answer"]} | fields(row, "type", "masked_answer", "category", "hint"))
+                info={"pair": index, "answerable": solvable, "answer": row["answer"]}
+                | fields(row, "type", "masked_answer", "category", "hint"))
 
 def _fetched(card: Card, name: str, cache: "str | Path | None" = None) -> Path:
     "A file of a Hub repository, in its cache."

@@ -23,10 +23,13 @@ from .image_set import FromFile, _as_sent, _shown, _why, open_image
 def need(columns: Iterable[str], found: Iterable[str], where: str) -> None:
     "Raises `UnsafError` naming the first of `columns` that is not among `found`."
     found = list(found)
-    lost = [c for c in columns if c not in found]
-    if lost: raise UnsafError(f"{_shown(where)} has no column {lost[0]!r}, "
-                              f"but {', '.join(map(str, found)) or 'none at all'}; "
-                              "its schema has changed, or it is another data set")
+    missing = [c for c in columns if c not in found]
+    if missing:
+        raise UnsafError(f"{_shown(where)} has no column {missing[0]!r}, but {', '.join(map(str, found)) or 'none at all'}; "
+                         f"{_OTHER}")
+
+_OTHER = "its schema has changed, or it is another data set"
+_MEND = "mend the file or take the row out"
 
 def fields(row: Mapping[str, Any], *names: str) -> dict[str, Any]:
     "Those of `names` that `row` has and that are not empty."
@@ -42,34 +45,26 @@ def kind_of(value: Any) -> str:
 
 def check_row(row: Any, columns: Iterable[str], texts: Iterable[str], where: str) -> None:
     "Raises `UnsafError` unless `row` is an object with `columns`, and with a text in each of `texts`."
-    if not isinstance(row, Mapping):
-        raise UnsafError(f"{_shown(where)} is {kind_of(row)}, not an object; its schema has changed, "
-                         "or it is another data set")
+    if not isinstance(row, Mapping): raise UnsafError(f"{_shown(where)} is {kind_of(row)}, not an object; {_OTHER}")
     need([*columns, *texts], row, where)
     odd = [c for c in texts if not isinstance(row[c], str)]
-    if odd:
-        raise UnsafError(f"{_shown(where)}: its {odd[0]!r} is {kind_of(row[odd[0]])}, not a text; "
-                         "mend the file or take the row out")
+    if odd: raise UnsafError(f"{_shown(where)}: its {odd[0]!r} is {kind_of(row[odd[0]])}, not a text; {_MEND}")
 
 def records(found: Any, columns: Iterable[str], where: str, texts: Iterable[str] = ()) -> list[dict]:
-    """`found`, which must be a list of objects with `columns` and with texts in `texts`;
-    raises `UnsafError` naming the first that is not."""
-    if not isinstance(found, list):
-        raise UnsafError(f"{_shown(where)} holds {kind_of(found)}, not a list; its schema has changed, "
-                         "or it is another data set")
+    "`found`, if it is a list of objects with `columns` and with texts in `texts`; raises `UnsafError`."
+    if not isinstance(found, list): raise UnsafError(f"{_shown(where)} holds {kind_of(found)}, not a list; {_OTHER}")
     columns, texts = tuple(columns), tuple(texts)
     for i, row in enumerate(found): check_row(row, columns, texts, f"{where}, item {i}")
     return found
 
 # %% ../../nbs/40_data/02_files.ipynb #a22ab51f
 def id_of(value: Any, where: str) -> "int | str":
-    """An id as it is compared, 42 for 42, '42', '000042', 42.0 and '42.0';
-    raises `UnsafError` for what is neither text nor number."""
+    "An id as it is compared: 42 for 42, '42', '000042', 42.0 and '42.0'; raises `UnsafError`."
     if isinstance(value, str):
         return int(value.partition(".")[0]) if re.fullmatch(r"\s*[0-9]{1,18}(\.0+)?\s*", value) else value
     number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if number and value == value and abs(value) < 1e18 and value == int(value): return int(value)
-    raise UnsafError(f"{_shown(where)}: an id is {kind_of(value)}; mend the file or take the row out")
+    raise UnsafError(f"{_shown(where)}: an id is {kind_of(value)}; {_MEND}")
 
 # %% ../../nbs/40_data/02_files.ipynb #1954f187
 def find(root: "str | Path", *names: str, what: str = "file") -> Path:
@@ -94,13 +89,11 @@ def _whole(value: Any) -> Any:
     if isinstance(value, list): return [_whole(v) for v in value]
     return {_whole(k): _whole(v) for k, v in value.items()} if isinstance(value, dict) else value
 
-def _parsed(text: str, where: str) -> Any:
+def _parsed(text: str, where: str, at: str = "at line {0.lineno}, column {0.colno}; was it downloaded whole?") -> Any:
     try:
         found = json.loads(text, strict=False)
         return _whole(found) if _SURROGATE.search(text) else found
-    except json.JSONDecodeError as e:
-        raise UnsafError(f"{where} is no JSON: {e.msg} at line {e.lineno}, column {e.colno}; "
-                         "was it downloaded whole?") from None
+    except json.JSONDecodeError as e: raise UnsafError(f"{where} is no JSON: {e.msg} {at.format(e)}") from None
     except (ValueError, RecursionError) as e:
         raise UnsafError(f"{where} is no JSON that can be read: {_why(e)}") from None
 
@@ -113,24 +106,19 @@ def read_json(path: "str | Path", *keys: str) -> Any:
 # %% ../../nbs/40_data/02_files.ipynb #1cc5d2e2
 def read_lines(path: "str | Path", *columns: str, texts: Iterable[str] = (),
                check: "Callable[[dict, str], Any] | None" = None) -> list[dict]:
-    """JSON objects with `columns` and `texts`, one a line, or a JSON list of them;
-    raises `UnsafError` with the number of the line, as `check` may."""
-    text, texts, rows = text_of(path), tuple(texts), []
+    "JSON objects with `columns` and `texts`, one a line, or a list of them; raises `UnsafError`, as `check` may."
+    text, texts = text_of(path), tuple(texts)
     if not text.strip(): raise UnsafError(f"{_shown(path)} is empty: was it downloaded whole?")
     if text.lstrip()[0] == "[":
         rows = records(_parsed(text, _shown(path)), columns, str(path), texts)
         for i, row in enumerate(rows) if check else (): check(row, f"{path}, item {i}")
         return rows
+    rows = []
     for i, line in enumerate(text.split("\n"), 1):
         if not line.strip(): continue
-        try: row = json.loads(line.strip(), strict=False)
-        except json.JSONDecodeError as e:
-            raise UnsafError(f"{_shown(path)}, line {i}, is no JSON: {e.msg} at column {e.colno}") from None
-        except (ValueError, RecursionError) as e:
-            raise UnsafError(f"{_shown(path)}, line {i}, is no JSON that can be read: {_why(e)}") from None
-        check_row(row, columns, texts, f"{path}, line {i}")
-        if check: check(row, f"{path}, line {i}")
-        rows.append(_whole(row) if _SURROGATE.search(line) else row)
+        rows.append(_parsed(line.strip(), f"{_shown(path)}, line {i},", "at column {0.colno}"))
+        check_row(rows[-1], columns, texts, f"{path}, line {i}")
+        if check: check(rows[-1], f"{path}, line {i}")
     return rows
 
 # %% ../../nbs/40_data/02_files.ipynb #4659cdc5
@@ -156,16 +144,16 @@ def read_tsv(path: "str | Path") -> list[dict]:
     return [{k: v if given(v) else None for k, v in row.items()} for row in table.to_dict("records")]
 
 # %% ../../nbs/40_data/02_files.ipynb #9a48b052
-MEMBER = 1 << 28      # bytes of a picture in an archive, at most
-# the last: it needs a password, or a method
-_BAD_ZIP = (OSError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, RuntimeError)
+MEMBER = 1 << 28      # bytes of an image in an archive, at most
+_BAD_ZIP = (OSError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError,
+            RuntimeError)      # it needs a password, or a method
 
 @lru_cache(maxsize=8)
 def _archive(path: str) -> zipfile.ZipFile: return zipfile.ZipFile(path)
 
 @dataclass(frozen=True)
 class FromZip:
-    "Reads a picture out of a zip file."
+    "Reads an image out of a zip file."
     path: str
     member: str
     @property
@@ -189,7 +177,7 @@ class FromZip:
 # %% ../../nbs/40_data/02_files.ipynb #6325d78f
 @dataclass(frozen=True)
 class FromBase64:
-    "Reads a picture from the base64 text of its file."
+    "Reads an image from the base64 text of its file."
     text: str = field(repr=False)
     name: str = ""
     def __call__(self) -> Image.Image:
@@ -203,19 +191,17 @@ class FromBase64:
 # %% ../../nbs/40_data/02_files.ipynb #3068801d
 def pictures_in(root: "str | Path", *names: "str | Path",
                 given: "str | Path | None" = None) -> Callable[[str], Callable]:
-    """From a file name to its reader: in folder `given`, or in the first of the folders `names` below `root`,
-    or in its zip file."""
+    "From a file name to its reader: in folder `given`, or in the first of `names` below `root`, or in its zip file."
     tried = [Path(given)] if given else [Path(root)/n for n in names]
     for folder in tried:
         if folder.is_dir(): return partial(_from_folder, str(folder))
         archive = folder if folder.suffix == ".zip" else folder.with_name(folder.name + ".zip")
         if archive.is_file(): return partial(_from_zip, str(archive))
-    raise UnsafError(f"no pictures: there is neither a folder nor a zip file {' or '.join(_shown(t) for t in tried)}; "
+    raise UnsafError(f"no images: there is neither a folder nor a zip file {' or '.join(_shown(t) for t in tried)}; "
                      "put them there, or name their folder with images=")
 
 def _from_folder(folder: str, name: str) -> FromFile:
-    """The file `name` of `folder` or below;
-    a name that leads out of it is an error, since a table from elsewhere must not choose what is sent."""
+    "The file `name` of `folder`; a table from elsewhere must not choose what is sent, so none leads out of it."
     if os.path.isabs(name) or ".." in Path(name).parts:
         raise UnsafError(f"{_shown(name)} leads out of the folder {_shown(folder)}; give the name below it")
     return FromFile(os.path.join(folder, name))
@@ -253,12 +239,10 @@ def in_cache(hub: "str | None") -> bool:
 
 # %% ../../nbs/40_data/02_files.ipynb #00047e25
 def copied(root: Path, config: "str | None", split: str) -> list[str]:
-    """The parquet files of a split in a copy of a Hub repository: `CONFIG/SPLIT-00000-of-00001.parquet`,
-    `data/SPLIT-*`, `CONFIG/SPLIT/*`."""
+    "The parquet files of a split in a copy of a Hub repository: `CONFIG/SPLIT-*`, `data/SPLIT-*`, `CONFIG/SPLIT/*`."
     named = [p for pattern in ("*.parquet", "*/*.parquet")
              for p in root.glob(pattern) if re.match(rf"{re.escape(split)}(-\d|\.parquet$)", p.name)]
-    # no deeper: there may be a million photographs
-    files = sorted([*named, *root.glob(f"*/{escape(split)}/*.parquet")])
+    files = sorted([*named, *root.glob(f"*/{escape(split)}/*.parquet")])     # no deeper: there may be a million photographs
     return [str(p) for p in files if config is None or config in p.relative_to(root).parts[:-1]]
 
 def whole(files: Sequence[str]) -> bool:
@@ -268,17 +252,19 @@ def whole(files: Sequence[str]) -> bool:
     return bool(files) and all(map(os.path.exists, files)) and {int(m[1]) for m in counts} >= set(range(total))
 
 # %% ../../nbs/40_data/02_files.ipynb #898a11ac
+def _main(hub: str) -> "str | None":
+    "The commit that `main` stood for when it was cached."
+    ref = repository(hub)/"refs"/"main"
+    return ref.read_text(encoding="utf-8").strip() if ref.is_file() else None
+
 def snapshots(hub: str) -> list[str]:
     "The commits whose files the cache holds: the one that `main` stood for first, then the newest."
-    folder, ref = repository(hub), repository(hub)/"refs"/"main"
-    there = sorted((p for p in folder.glob("snapshots/*") if p.is_dir()), key=lambda p: p.stat().st_mtime, reverse=True)
-    main = ref.read_text(encoding="utf-8").strip() if ref.is_file() else ""
-    return sorted((p.name for p in there), key=lambda name: name != main)
+    there = [p for p in repository(hub).glob("snapshots/*") if p.is_dir()]
+    return [p.name for p in sorted(there, key=lambda p: (p.name != _main(hub), -p.stat().st_mtime))]
 
 def cached_commit(hub: str) -> "str | None":
     "The commit to read without the Hub; None where the cache knows nothing of the data set."
-    ref = repository(hub)/"refs"/"main"
-    return next(iter(snapshots(hub)), None) or (ref.read_text(encoding="utf-8").strip() if ref.is_file() else None)
+    return next(iter(snapshots(hub)), None) or _main(hub)
 
 def complete(hub: str, commit: "str | None", parts: "Sequence[tuple[str | None, str]]") -> "Path | None":
     "The snapshot of a commit, if it holds every file of every (config, split) in `parts`."

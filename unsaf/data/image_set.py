@@ -37,10 +37,9 @@ def _grey_16(im: Image.Image) -> Image.Image:
 _TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
           5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
           8: Image.Transpose.ROTATE_90}      # what undoes each value of the EXIF tag Orientation
-# what Pillow's decoders were seen to raise, or catch themselves, on broken data
-_BROKEN = (OSError, SyntaxError, ValueError, RuntimeError, EOFError, LookupError, TypeError,
-           OverflowError, struct.error,
-           AssertionError, AttributeError)   # the last two: a PIL image whose file was closed before it was loaded
+# what Pillow's decoders were seen to raise, or catch themselves, on broken data; the last two where a file was closed early
+_BROKEN = (OSError, SyntaxError, ValueError, RuntimeError, EOFError, LookupError, TypeError, OverflowError, struct.error,
+           AssertionError, AttributeError)
 
 def _upright(im: Image.Image) -> Image.Image:
     "`im` turned as its EXIF block says."
@@ -63,8 +62,7 @@ def _rgb(im: Image.Image) -> Image.Image:
     return im
 
 # %% ../../nbs/40_data/00_image_set.ipynb #e019874e
-# Pillow's names; HEIF by a plugin
-FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")    # Pillow's names
 SUFFIXES = frozenset(""".apng .avif .avifs .bmp .gif .heic .heif .j2k .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm
                         .tif .tiff .webp""".split())
 _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)   # the warning, where warnings are errors
@@ -72,8 +70,7 @@ _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)   # the w
 _LONG = 400      # letters of a name that a message shows; a path of Linux may have 4,096
 
 def _shown(name: Any) -> str:
-    """A name fit for one line: as it is, escaped where it holds line breaks or bytes that are no text,
-    its middle left out where it is long."""
+    "A name fit for one line: escaped where it holds line breaks or broken bytes, its middle left out where it is long."
     text = str(name)
     if len(text) > _LONG: text = f"{text[:_LONG // 2]}[{len(text) - _LONG:,} letters]{text[-_LONG // 2:]}"
     return text if text.isprintable() else ascii(text)
@@ -108,8 +105,7 @@ def _decoded(source: "str | os.PathLike | bytes | Image.Image") -> Image.Image:
     if isinstance(source, Image.Image): return _rgb(source)
     if not isinstance(source, bytes): _regular(source)
     with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_formats()) as im:
-        if Image.MAX_IMAGE_PIXELS and im.width * im.height > Image.MAX_IMAGE_PIXELS:
-            raise Image.DecompressionBombError
+        if _bomb(im): raise Image.DecompressionBombError
         return _rgb(im)
 
 # %% ../../nbs/40_data/00_image_set.ipynb #2b55a489
@@ -122,8 +118,7 @@ def open_image(
     source: "str | os.PathLike | bytes | Image.Image",   # a file, the content of one, or a PIL image
     name: str = "",                                      # what to call it in an error; the path if empty
 ) -> Image.Image:                                        # a new upright RGB picture without metadata
-    """The first frame of `source`, upright, on white where transparent;
-    raises `ImageError` in one line where there is none."""
+    "The first frame of `source`, upright, on white where transparent; raises `ImageError` in one line."
     if not isinstance(source, (str, os.PathLike, bytes, Image.Image)):
         raise ImageError(f"{name or 'picture'}: {type(source).__name__} is neither a path, bytes nor a PIL image; "
                          "an array becomes one by PIL.Image.fromarray")
@@ -143,8 +138,7 @@ _SENDABLE = {"JPEG": ("RGB", "L"), "MPO": ("RGB", "L"), "PNG": ("RGB", "L", "P",
              "WEBP": ("RGB", "RGBA")}      # modes that decoders read alike
 
 def _as_sent(data: bytes) -> bytes | None:
-    """`data`, if it is a file whose upright opaque pixels every decoder reads alike.
-    MPO is a telephone's JPEG with a second image behind the first."""
+    "`data`, if it is a file whose upright opaque pixels every decoder reads alike; of an MPO, the first frame."
     try:
         with Image.open(io.BytesIO(data), formats=["JPEG", "PNG", "WEBP"]) as im:
             one = im.format == "MPO" or getattr(im, "n_frames", 1) == 1
@@ -153,15 +147,17 @@ def _as_sent(data: bytes) -> bytes | None:
             return data if plain and (_no_alpha(im) if im.mode == "RGBA" else not im.has_transparency_data) else None
     except (*_BROKEN, *_BOMB): return None
 
+def _bomb(im: Image.Image) -> bool:
+    return bool(Image.MAX_IMAGE_PIXELS) and im.width * im.height > Image.MAX_IMAGE_PIXELS
+
 def _no_alpha(im: Image.Image) -> bool:
     "Whether no pixel lets anything through, as in most screenshots."
-    return (not Image.MAX_IMAGE_PIXELS
-            or im.width * im.height <= Image.MAX_IMAGE_PIXELS) and im.getchannel("A").getextrema() == (255, 255)
+    return not _bomb(im) and im.getchannel("A").getextrema() == (255, 255)
 
 # %% ../../nbs/40_data/00_image_set.ipynb #18fdfe2c
 @dataclass(frozen=True)
 class FromFile:
-    "Reads a picture from a file."
+    "Reads an image from a file."
     path: str
     def __call__(self) -> Image.Image: return open_image(self.path)
     def original(self) -> bytes | None:
@@ -170,7 +166,7 @@ class FromFile:
 
 @dataclass(frozen=True)
 class FromMemory:
-    "Reads a picture from a PIL image or from the bytes of a file."
+    "Reads an image from a PIL image or from the bytes of a file."
     content: "Image.Image | bytes" = field(repr=False)
     name: str = ""
     def __call__(self) -> Image.Image: return open_image(self.content, self.name)
@@ -179,20 +175,20 @@ class FromMemory:
 # %% ../../nbs/40_data/00_image_set.ipynb #b0cecff1
 @dataclass(frozen=True)
 class FromCell:
-    "Reads a picture from one row of a `datasets.Dataset` whose only column is an undecoded image."
+    "Reads an image from one row of a `datasets.Dataset` whose only column is an undecoded image."
     rows: Any = field(repr=False)
     column: str
     row: int
-    def __call__(self) -> Image.Image:
-        cell = self.rows[self.row][self.column] or {}
-        name = f"row {self.row:,} of column {self.column}"
-        if cell.get("bytes") is not None: return open_image(cell["bytes"], name)
-        if cell.get("path"): return open_image(cell["path"])
+    @property
+    def _source(self) -> "FromMemory | FromFile":
+        cell, name = self.rows[self.row][self.column] or {}, f"row {self.row:,} of column {self.column}"
+        if cell.get("bytes") is not None: return FromMemory(cell["bytes"], name)
+        if cell.get("path"): return FromFile(cell["path"])
         raise ImageError(f"{name}: the cell is empty")
+    def __call__(self) -> Image.Image: return self._source()
     def original(self) -> bytes | None:
-        cell = self.rows[self.row][self.column] or {}
-        if cell.get("bytes") is not None: return _as_sent(cell["bytes"])
-        return FromFile(cell["path"]).original() if cell.get("path") else None
+        try: return self._source.original()
+        except ImageError: return None      # whoever reads the pixels is told why
 
 # %% ../../nbs/40_data/00_image_set.ipynb #276dfe84
 def _text(path: str) -> str:
@@ -219,8 +215,8 @@ def natural_key(path: str) -> tuple:
 # %% ../../nbs/40_data/00_image_set.ipynb #e182d712
 @dataclass(frozen=True, eq=False, repr=False)
 class ImageSet(Sequence):
-    "A lazy sequence of `Sample`; `skipped` counts what the source held besides pictures, by kind."
-    ids: Sequence[str]                    # one a picture of the source, all different
+    "A lazy sequence of `Sample`; `skipped` counts what the source held besides images, by kind."
+    ids: Sequence[str]                    # one an image of the source, all different
     make: Callable[[int], Sample]         # from a position in `ids` to its sample
     source: str                           # e.g. "folder:/data/cats", "scenes:0"
     skipped: Mapping[str, int] = field(default_factory=dict)
@@ -246,7 +242,7 @@ class ImageSet(Sequence):
         return replace(self, order=_chosen(self, n, seed))
 
     def problems(self) -> dict[str, str]:
-        "Reads every picture once; what cannot be read, and why, by `image_id`."
+        "Reads every image once; what cannot be read, and why, by `image_id`."
         found = {}
         for s in self:
             try: s.picture.pixels()
@@ -274,7 +270,7 @@ def _chosen(images: ImageSet, n: "int | None", seed: "int | None") -> Sequence[i
 # %% ../../nbs/40_data/00_image_set.ipynb #7e4d442c
 def thumbnail(
     picture: Picture,
-    size: int = 128,   # longest side at most, in pixels; a smaller picture keeps its size
+    size: int = 128,   # longest side at most, in pixels; a smaller image keeps its size
 ) -> str:              # "data:image/...;base64,..."
     "A small copy as a data URI, PNG or JPEG, whichever is shorter; raises `ImageError`."
     im = picture.pixels().copy()
@@ -300,15 +296,14 @@ ImageSet._repr_html_ = _repr_html_
 
 # %% ../../nbs/40_data/00_image_set.ipynb #6b3dedd7
 def _kind(entry: "os.DirEntry | str") -> str:
-    "Why a folder's entry is no picture of it; empty where its name says that it is one."
+    "Why a folder's entry is no image of it; empty where its name says that it is one."
     name = os.path.basename(os.fspath(entry))
     if name.startswith("."): return "hidden"
     suffix = os.path.splitext(name)[1].lower()
     return "" if suffix in SUFFIXES else _text(suffix) or "no suffix"
 
 def _target(link: str, parent: str, taken: Mapping[str, Any]) -> tuple[str, str]:
-    """(real path, kind of what is there: folder, file,
-    or why it is left out) of a link in the folder whose real path is `parent`."""
+    "(real path, kind: folder, file, or why it is left out) of a link in the folder whose real path is `parent`."
     try: mode, real = os.stat(link).st_mode, os.path.realpath(link)
     except OSError as e: return "", "link in a circle" if e.errno == errno.ELOOP else "broken link"
     if f"{parent}{os.sep}".startswith(real.rstrip(os.sep) + os.sep): return real, "link in a circle"
@@ -317,7 +312,7 @@ def _target(link: str, parent: str, taken: Mapping[str, Any]) -> tuple[str, str]
 
 # %% ../../nbs/40_data/00_image_set.ipynb #cff64241
 def _entries(folder: str) -> tuple[list, list, list, Counter]:
-    "(folders, links, picture files, what else by kind) right in `folder`; raises `OSError`."
+    "(folders, links, image files, what else by kind) right in `folder`; raises `OSError`."
     folders, links, files, skipped = [], [], [], Counter()
     with os.scandir(folder) as entries:
         for e in entries:
@@ -331,7 +326,7 @@ def _entries(folder: str) -> tuple[list, list, list, Counter]:
 
 # %% ../../nbs/40_data/00_image_set.ipynb #d41ef2b7
 def _follow(path: str, parent: str, taken: dict, skipped: Counter, todo: list) -> None:
-    "Enter a link as a picture, as a folder that is still to be read, or as left out."
+    "Enter a link as an image, as a folder that is still to be read, or as left out."
     real, kind = _target(path, parent, taken)
     if kind == "file": kind = _kind(path)
     if kind == "folder": todo.append((path, real))
@@ -339,8 +334,7 @@ def _follow(path: str, parent: str, taken: dict, skipped: Counter, todo: list) -
     else: taken[real] = path
 
 def _scan(root: str) -> tuple[list[str], Counter]:
-    """Paths of the picture files anywhere in `root`, each file once, and what else was found there by kind;
-    raises `OSError`."""
+    "Paths of the image files anywhere in `root`, each file once, and what else by kind; raises `OSError`."
     taken, skipped, links, met, todo = {}, Counter(), [], [], [(root, os.path.realpath(root))]
     while todo or links or met:
         if todo:

@@ -27,8 +27,8 @@ _all_ = ["ImageSet", "thumbnail"]
 # %% ../../nbs/40_data/08_images.ipynb #9fdfb81a
 def _none_found(source: str, skipped: Mapping[str, int]) -> UnsafError:
     rest = ", ".join(f"{c:,} {_shown(k)}" for k, c in sorted(skipped.items()))
-    return UnsafError(f"{_shown(source)} holds no picture, {f'only {rest}' if rest else 'nothing at all'}; "
-                      "a picture is known by its suffix, such as .jpg, .png, .webp or .tif")
+    return UnsafError(f"{_shown(source)} holds no image, {f'only {rest}' if rest else 'nothing at all'}; "
+                      "an image is known by its suffix, such as .jpg, .png, .webp or .tif")
 
 def _file_sample(paths: Sequence[str], ids: Sequence[str], source: str, i: int) -> Sample:
     return Sample(Picture(ids[i], FromFile(paths[i])), source)
@@ -53,8 +53,7 @@ def _below(top: str) -> Iterable[str]:
         yield folder
 
 def _matches(pattern: str) -> set[str]:
-    """Paths that a pattern matches.
-    `**` is any depth of real folders: `glob` would follow every link, and a farm of them has no end."""
+    "Paths that a pattern matches; `**` is any depth of real folders, while `glob` follows every link without end."
     parts = pattern.split(os.sep)
     if "**" not in parts: return set(glob.glob(pattern))
     i = parts.index("**")
@@ -72,10 +71,9 @@ def _of_pattern(pattern: str) -> ImageSet:
     found, skipped = [], Counter()
     for path in sorted(_matches(pattern)):
         if os.path.isdir(path): skipped["folder"] += 1
-        elif kind := _kind(path) or ("" if os.path.isfile(path) else "special file"
-                                     if os.path.exists(path) else "broken link"):
-            skipped[kind] += 1
-        else: found.append(path)
+        elif kind := _kind(path): skipped[kind] += 1
+        elif os.path.isfile(path): found.append(path)
+        else: skipped["special file" if os.path.exists(path) else "broken link"] += 1
     return _of_files(found, root, f"glob:{_text(pattern)}", skipped)
 
 # %% ../../nbs/40_data/08_images.ipynb #0011f5dd
@@ -117,13 +115,12 @@ def _cell_sample(rows: Any, other: Any, column: str, source: str, i: int) -> Sam
     return Sample(Picture(str(i), FromCell(rows, column, i)), source, info=other[i] if other is not None else {})
 
 def _of_column(dataset: Any, column: str, source: str) -> ImageSet:
-    "The pictures of one column; the plain values of the other columns go into `info`."
+    "The images of one column; the plain values of the other columns go into `info`."
     import datasets
     if isinstance(dataset, (datasets.DatasetDict, datasets.IterableDatasetDict)):
         raise UnsafError(f"{source} has the splits {', '.join(map(str, dataset))}: choose one")
     if not isinstance(dataset, datasets.Dataset):
-        raise UnsafError(f"{source} is a {type(dataset).__name__}: "
-                         "only a datasets.Dataset has a length and rows by number")
+        raise UnsafError(f"{source} is a {type(dataset).__name__}: only a datasets.Dataset has a length and rows by number")
     if column not in dataset.column_names:
         raise UnsafError(f"{source} has no column {column!r}, but {', '.join(dataset.column_names)}")
     if not len(dataset): raise UnsafError(f"{source} has no rows")
@@ -204,8 +201,7 @@ def images(
     column: "str | None" = None,  # of a datasets.Dataset: the column with the pictures, "image" if None
     domain: "str | None" = None,  # of scenes: the manner of drawing, one of unsaf.world.scenes.DOMAINS, "plain" if None
 ) -> ImageSet:
-    """A lazy sequence of `Sample` in the order of `source`;
-    raises `UnsafError` in one line where there is nothing to take."""
+    "A lazy sequence of `Sample` in the order of `source`; raises `UnsafError` where there is nothing to take."
     scenes = isinstance(source, str) and source.partition(":")[0] == "scenes"
     table = type(source).__module__.partition(".")[0] == "datasets"
     if column is not None and not table:
@@ -214,6 +210,6 @@ def images(
     if scenes: return _of_scenes(n, seed, _domain_of(source, domain))
     benchmark = isinstance(source, str) and not source.startswith("easy-vqa") and source.partition(":")[0] in BENCHMARKS
     if benchmark and not os.path.exists(source): return pictures(source, n, seed)
-    found = _of_column(source, column or "image",
-                       f"{type(source).__name__}:{column or 'image'}") if table else _of_any(source)
+    column = column or "image"
+    found = _of_column(source, column, f"{type(source).__name__}:{column}") if table else _of_any(source)
     return found.choose(n, seed)

@@ -10,20 +10,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Mapping
 from ..core import UnsafError
-from .files import check_row, fields, find, id_of, kind_of, pictures_in, read_json, records
+from .files import _MEND, check_row, fields, find, id_of, kind_of, pictures_in, read_json, records
 from .photos import coco_id, coco_pictures
 from .image_set import _unique
 from .sources import Benchmark, Card, FileTable, opened, stem
 
 # %% ../../nbs/40_data/05_open_ended.ipynb #1a1b5d2d
 def answered(rows: list[dict], where: str) -> list[dict]:
-    """`rows`, each with a list of answers, texts or records with a text `answer`;
-    raises `UnsafError` naming the first that has none."""
+    "`rows`, each with a list of answers, texts or records with a text `answer`; raises `UnsafError`."
     for i, row in enumerate(rows):
         said = row["answers"]
         if not isinstance(said, list):
-            raise UnsafError(f"{where}, item {i}: its 'answers' is {kind_of(said)}, not a list; "
-                             "mend the file or take the row out")
+            raise UnsafError(f"{where}, item {i}: its 'answers' is {kind_of(said)}, not a list; {_MEND}")
         for a in said:
             if not isinstance(a, str): check_row(a, (), ("answer",), f"{where}, item {i}, an answer")
     return rows

@@ -22,8 +22,7 @@ from .sources import Benchmark, Card, FileTable, folder_of, opened
 COCO = Card(
     "coco", "COCO (Lin et al. 2014)", "test2017",
     {"train2014": 82_783, "val2014": 40_504, "test2014": None, "test2015": 81_434, "train2017": 118_287,
-     "val2017": 5_000, "test2017": None,
-     "unlabeled2017": None},
+     "val2017": 5_000, "test2017": None, "unlabeled2017": None},
     "annotations CC BY 4.0; the photographs under the Flickr terms of use, their copyright is not the consortium's",
     "arXiv:1405.0312",
     ("dataset/termsofuse.htm, download.htm and format-data.htm of cocodataset.github.io", "README of cocoapi",
@@ -38,8 +37,7 @@ _COCO_HUB = {"val2017": (COCO, "val"), "test2017": (COCO, "test"), "val2014": (_
 
 # %% ../../nbs/40_data/04_photos.ipynb #b0e8602b
 def coco_id(value: Any, where: str) -> int:
-    """The number of a photograph, which files write as 42, '42', 'COCO_val2014_000000000042' or with .jpg;
-    raises `UnsafError`."""
+    "The number of a photograph: 42, '42', 'COCO_val2014_000000000042' or with .jpg; raises `UnsafError`."
     found = id_of(value, where)
     digits = re.fullmatch(r"(?:COCO_\w+_)?(\d{1,18})(?:\.\w+)?", found) if isinstance(found, str) else None
     if isinstance(found, int): return found
@@ -50,8 +48,7 @@ assert [coco_id(v, "") for v in (42, "42", 42.0, "COCO_val2014_000000000042", "0
 
 # %% ../../nbs/40_data/04_photos.ipynb #0c770fec
 def coco_annotations(root: "str | Path", split: str) -> tuple[dict[int, list[str]], dict[int, list[str]]]:
-    """Category names (each once) and captions by image id, from `annotations/`; an image without any is absent.
-    Raises `UnsafError`."""
+    "Category names (each once) and captions by image id, from `annotations/`; raises `UnsafError`."
     objects, captions = defaultdict(dict), defaultdict(list)
     path = find(root, f"annotations/instances_{split}.json", f"instances_{split}.json",
                 what=f"object annotations of {split}")
@@ -59,8 +56,8 @@ def coco_annotations(root: "str | Path", split: str) -> tuple[dict[int, list[str
     kinds, boxes, where = f"{path}, categories", f"{path}, annotations", f"an annotation of {path}"
     names = {id_of(c["id"], kinds): c["name"] for c in records(found["categories"], ("id",), kinds, ("name",))}
     for a in records(found["annotations"], ("image_id", "category_id"), boxes):
-        objects[coco_id(a["image_id"], where)][names.get(id_of(a["category_id"], where),
-                                                         f"category {a['category_id']}")] = True
+        name = names.get(id_of(a["category_id"], where), f"category {a['category_id']}")
+        objects[coco_id(a["image_id"], where)][name] = True
     path = find(root, f"annotations/captions_{split}.json", f"captions_{split}.json", what=f"captions of {split}")
     for a in records(read_json(path, "annotations")["annotations"], ("image_id",),
                      f"{path}, annotations", ("caption",)):
@@ -111,8 +108,7 @@ def _coco_meaning(row: Any) -> dict:
     return dict(info=dict(row))
 
 def coco(split: str = COCO.split, annotations: bool = False, **options: Any) -> Benchmark:
-    """COCO's photographs, `info` with `id` and `file_name`, and with `objects` and `captions` where `annotations`;
-    `options` as for `opened`."""
+    "COCO's photographs, `info` with `id` and `file_name`, with `annotations` also `objects` and `captions`."
     card, part = _COCO_HUB.get(split, (replace(COCO, hub=None), split))
     if annotations and not options.get("folder"): options["folder"] = _coco_folder(split)
     return opened(card, _coco_meaning, split, partial(_coco_files, annotations), parts=[(None, part)], **options)
@@ -167,7 +163,7 @@ POPE = Card(
 
 # %% ../../nbs/40_data/04_photos.ipynb #30c58c03
 def coco_pictures(root: Path, images: Any, *names: str) -> Any:
-    "The pictures of a COCO split: in `images`, below `root`, or in `$UNSAF_DATA/coco`."
+    "The images of a COCO split: in `images`, below `root`, or in `$UNSAF_DATA/coco`."
     here = folder_of(COCO)
     return pictures_in(root, *names, *(here/n for n in names if here), given=images)
 

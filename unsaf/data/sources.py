@@ -34,9 +34,8 @@ class Card:
     revision: "str | None" = None               # a pinned commit
     columns: tuple[str, ...] = ()               # without these it cannot be read
     key: "str | tuple[str, ...] | None" = None  # the columns with the id of a question; its place in the table if None
-    # the column with the id of a picture; "": each row has its own; None: told apart by their bytes
-    shows: "str | None" = None
-    image: tuple[str, ...] = ("image",)         # columns with pictures
+    shows: "str | None" = None                  # the column with the id of an image; "": one a row; None: told by their bytes
+    image: tuple[str, ...] = ("image",)         # columns with images
     large: bool = False                         # streamed where only some rows are wanted
 
     def __repr__(self) -> str: return f"Card({self.name}: {self.title})"
@@ -45,10 +44,8 @@ class Card:
 def _card_page(self) -> str:
     facts = {"on the Hub": self.hub and f"{self.hub} {self.config or ''}", "commit": self.revision, "split": self.split,
              "rows": ", ".join(f"{s} {'?' if n is None else f'{n:,}'}" for s, n in self.sizes.items()),
-             "licence": self.licence,
-             "cite": self.citation, "read in": "; ".join(self.read)}
-    rows = "".join(f"<tr><th>{k}</th><td "
-                   f"style='text-align:left'>{'not known' if v is None else html.escape(v)}</td></tr>"
+             "licence": self.licence, "cite": self.citation, "read in": "; ".join(self.read)}
+    rows = "".join(f"<tr><th>{k}</th><td style='text-align:left'>{html.escape(v or 'not known')}</td></tr>"
                    for k, v in facts.items())
     return f"<b>{html.escape(self.title)}</b><table>{rows}</table>"
 
@@ -56,7 +53,7 @@ Card._repr_html_ = _card_page
 
 # %% ../../nbs/40_data/03_sources.ipynb #472f10e5
 def by_content(ids: Sequence[str], contents: Iterable["str | bytes | None"]) -> list["str | None"]:
-    "For each row the id of the first row with the same content; None where there is no picture."
+    "For each row the id of the first row with the same content; None where there is no image."
     first: dict[bytes, str] = {}
     def name(i: str, c: "str | bytes | None") -> "str | None":
         if c is None: return None
@@ -80,7 +77,7 @@ assert by_content(["q1", "q2", "q3"], [b"one", b"two", b"one"]) == ["q1", "q2", 
 # %% ../../nbs/40_data/03_sources.ipynb #ac2151a5
 @dataclass(frozen=True, eq=False, repr=False)
 class HubTable:
-    "Rows of a `datasets.Dataset`; pictures stay undecoded until they are asked for."
+    "Rows of a `datasets.Dataset`; images stay undecoded until they are asked for."
     plain: Any                                  # the columns without pictures
     cells: Any                                  # the columns with pictures
     ids: Sequence[str]
@@ -90,7 +87,7 @@ class HubTable:
     def reader(self, i: int, column: str) -> Callable: return FromCell(self.cells, column, i)
 
 def stem(name: Any) -> str:
-    "An id as text, without the suffix of a picture file."
+    "An id as text, without the suffix of an image file."
     bare, suffix = os.path.splitext(str(name))
     return bare if suffix.lower() in SUFFIXES else str(name)
 
@@ -105,8 +102,7 @@ def _ids(card: Card, columns: Any) -> list[str]:
 def _content(cell: Any) -> "str | bytes | None": return (cell or {}).get("bytes") or (cell or {}).get("path")
 
 def table_of(dataset: Any, card: Card, place: str, column: "Callable | None" = None) -> HubTable:
-    """A map-style data set as a table; `column` chooses a row's picture where there are several.
-    Raises `UnsafError` for a missing column."""
+    "A map-style data set as a table; `column` chooses a row's image where there are several. Raises `UnsafError`."
     import datasets
     need(card.columns, dataset.column_names, place)
     held = [c for c in card.image if c in dataset.column_names]
@@ -126,8 +122,7 @@ def table_of(dataset: Any, card: Card, place: str, column: "Callable | None" = N
 
 # %% ../../nbs/40_data/03_sources.ipynb #cbcc7ae0
 def _unreachable() -> tuple[type[Exception], ...]:
-    """What is raised where the Hub refuses or cannot be reached: its client's own errors,
-    and those of the HTTP library below."""
+    "What is raised where the Hub refuses or cannot be reached: by its client, and by the HTTP library below."
     from huggingface_hub.errors import HfHubHTTPError
     return (OSError, ValueError,
             *(c for c in HfHubHTTPError.__mro__ if c.__name__ in ("HTTPError", "RequestException")), *_table_errors())
@@ -138,8 +133,7 @@ def _asked(hub: str) -> str:
     return HfApi().dataset_info(hub).sha
 
 def revision_of(card: Card, cache: "str | Path | None" = None) -> "str | None":
-    """The commit to read: the pinned one, or the one that was met at the first download; None for a folder.
-    Raises `UnsafError`."""
+    "The commit to read: pinned, or met at the first download; None for a folder. Raises `UnsafError`."
     if card.revision or os.path.isdir(card.hub): return card.revision
     if known := noted(card.hub, cache): return known
     try: commit = _asked(card.hub)
@@ -189,17 +183,17 @@ def _streamed(card: Card, config: "str | None", split: str, revision: "str | Non
 # %% ../../nbs/40_data/03_sources.ipynb #b4dfeac8
 @dataclass(frozen=True, eq=False, repr=False)
 class Benchmark(ImageSet):
-    "Questions about pictures, in the order of their source; lazy, sliceable, and chosen from by `choose`."
-    shown: Sequence[str] = ()                   # for each position in `ids`, the picture that it shows
+    "Questions about images, in the order of their source; lazy, sliceable, and chosen from by `choose`."
+    shown: Sequence[str] = ()                   # for each position in `ids`, the image that it shows
     card: "Card | None" = None
 
     @property
     def image_ids(self) -> list[str]:
-        "The picture of each sample, in order; the same name twice is the same picture."
+        "The image of each sample, in order; the same name twice is the same image."
         return [self.shown[i] for i in self.order]
 
     def unique(self) -> "Benchmark":
-        "The first sample of each picture."
+        "The first sample of each image."
         first: dict[str, int] = {}
         for i in self.order: first.setdefault(self.shown[i], i)
         return replace(self, order=list(first.values()))
@@ -240,13 +234,13 @@ def build(card: Card, table: Any, split: str, meaning: Callable, drop: "Callable
 
 # %% ../../nbs/40_data/03_sources.ipynb #547ad9bb
 def folder_of(card: Card, folder: "str | Path | None" = None) -> "Path | None":
-    """The local copy of a data set: `folder`, or `$UNSAF_DATA/NAME` where that exists, or None.
-    Raises `UnsafError` for a folder that does not exist."""
-    if folder is not None and not Path(os.path.expanduser(folder)).is_dir():
-        raise UnsafError(f"{card.name}: folder={_shown(folder)} does not exist")
-    if folder is not None: return Path(os.path.expanduser(folder))
+    "The local copy of a data set: `folder`, which must exist, or `$UNSAF_DATA/NAME` where that does, or None."
     home = os.environ.get("UNSAF_DATA")
-    return Path(os.path.expanduser(home))/card.name if home and (Path(os.path.expanduser(home))/card.name).is_dir() else None
+    if folder is None and not home: return None
+    found = Path(os.path.expanduser(folder if folder is not None else home))/(card.name if folder is None else "")
+    if found.is_dir(): return found
+    if folder is None: return None
+    raise UnsafError(f"{card.name}: folder={_shown(folder)} does not exist")
 
 # %% ../../nbs/40_data/03_sources.ipynb #8ab76504
 def _local(root: Path, config: "str | None", split: str, cache: "str | Path | None" = None) -> Any:
@@ -267,8 +261,7 @@ def _local(root: Path, config: "str | None", split: str, cache: "str | Path | No
 # %% ../../nbs/40_data/03_sources.ipynb #53235810
 def _from_hub(card: Card, parts: Sequence[tuple], n: "int | None", seed: "int | None", unique: bool,
               stream: "bool | None", cache: "str | Path | None" = None) -> tuple[Any, Card, str]:
-    """The rows of a Hub data set, the card that they follow, and their place;
-    a snapshot in the cache is read without the Hub."""
+    "The rows of a Hub data set, the card that they follow, and their place; a cached snapshot needs no Hub."
     if not card.hub:
         raise UnsafError(f"{card.name} is not on the Hub as far as is known: give its files with folder=, "
                          f"or $UNSAF_DATA/{card.name}")
@@ -301,13 +294,11 @@ def _joined(parts: Sequence[Any]) -> Any:
 
 # %% ../../nbs/40_data/03_sources.ipynb #9b91a45f
 def opened(card: Card, meaning: Callable, split: str, original: "Callable | None" = None, *,
-           parts: "Sequence[tuple] | None" = None,
-           drop: "Callable | None" = None, column: "Callable | None" = None,
+           parts: "Sequence[tuple] | None" = None, drop: "Callable | None" = None, column: "Callable | None" = None,
            folder: "str | Path | None" = None, images: "str | Path | None" = None, n: "int | None" = None,
-           seed: "int | None" = 0,
-           unique_images: bool = False, stream: "bool | None" = None, cache: "str | Path | None" = None) -> Benchmark:
-    """Samples of a data set from a folder or the Hub. `folder`, `images` (its pictures), `n` at most, `seed`, `unique_images`, `stream` and `cache`
-    (where notes and tables are written) are the user's."""
+           seed: "int | None" = 0, unique_images: bool = False, stream: "bool | None" = None,
+           cache: "str | Path | None" = None) -> Benchmark:
+    "Samples of a data set from a folder or the Hub; from `folder` on, the options are those that a user gives."
     if split not in card.sizes:
         raise UnsafError(f"{card.name} has no split {split!r}, but {', '.join(card.sizes)}")
     if n is not None: _count(n)

@@ -68,8 +68,7 @@ def exact_match(prediction: str, answers: Sequence[str]) -> bool:
     return normalise(prediction, official=False) in {normalise(a, official=False) for a in _annotators(answers)}
 
 def value_match(prediction: str, answers: Sequence[str]) -> bool:
-    """Does `prediction` say the value of one of the right answers,
-    numbers as numbers? Raises `ValueError` for no answers."""
+    "Does `prediction` say the value of one of the right answers, numbers as numbers?"
     return _value(prediction) in {_value(a) for a in _annotators(answers)}
 
 # %% ../../nbs/10_metrics/05_accuracy.ipynb #ed358ac5
@@ -127,8 +126,7 @@ class Accuracy:
 
 # %% ../../nbs/10_metrics/05_accuracy.ipynb #e07ba8f5
 def by_group(result: Accuracy, groups: Sequence["str | Iterable[str]"]) -> dict[str, Accuracy]:
-    """`result` for each group; `groups` names the group or groups of each question.
-    Raises `ValueError` for unequal lengths."""
+    "`result` for each group; `groups` names the group or groups of each question."
     if len(groups) != result.n: raise ValueError(f"need the groups of {result.n} questions, got {len(groups)}")
     rows: dict[str, list[int]] = {}
     for i, names in enumerate(groups):
@@ -141,7 +139,7 @@ def _said(reply: "str | Reply") -> tuple[str, "Outcome | None"]:
     "The text of a reply without its thought, and its outcome where there is nothing to read."
     if isinstance(reply, str): return without_reasoning(reply), None
     if not isinstance(reply, Reply): raise ValueError(f"a reply must be text or a Reply, got {reply!r:.60}")
-    return without_reasoning(reply.text), Outcome(reply.finish) if reply.finish in ("refused", "failed") else None
+    return without_reasoning(reply.text), reply.failure
 
 def _score(rule: str, replies: Sequence, read: Callable[[int, str], tuple[Outcome, float]]) -> Accuracy:
     "Every reply read and credited by `read(place, text)`."
@@ -167,8 +165,7 @@ def open_accuracy(
     rule: "str | Callable" = "vqa",                  # or vqa-mended, exact, value; or a function (prediction, answers) -> credit
     answerable: "Sequence[bool] | None" = None,      # whether each question can be answered, where the data set says so
 ) -> Accuracy:
-    """Score open replies;
-    raises `ValueError` for an unknown rule, unequal or empty lists, or a question without answers."""
+    "Score open replies; raises `ValueError` for an unknown rule, or unequal or empty lists."
     credit = rule if callable(rule) else OPEN_RULES.get(rule)
     if credit is None: raise ValueError(f"rule {rule!r} is unknown: use one of {', '.join(OPEN_RULES)}")
     replies, answers = _lists(replies=replies, answers=answers)
@@ -176,8 +173,8 @@ def open_accuracy(
     if answerable is not None: _lists(replies=replies, answerable=answerable)
     def read(i: int, text: str) -> tuple[Outcome, float]:
         outcome = _open_outcome(text)
-        allowed = any("unanswerable" in a.casefold()
-                      for a in given[i]) and not (answerable is not None and answerable[i])
+        able = answerable is not None and answerable[i]
+        allowed = not able and any("unanswerable" in a.casefold() for a in given[i])
         if outcome is Outcome.UNREADABLE or (outcome is Outcome.ABSTAINED and not allowed): return outcome, 0
         return outcome, float(credit(text, given[i]))
     return _score(rule if isinstance(rule, str) else rule.__name__, replies, read)
@@ -192,8 +189,7 @@ def choice_accuracy(
     gold: Sequence[str],                                       # the right letters; "unanswerable" where no option is right
     rule: str = "letter or text",
 ) -> Accuracy:
-    """Score multiple-choice replies by `read_choice`;
-    raises `ValueError` for unequal or empty lists, or a gold letter without option."""
+    "Score multiple-choice replies by `read_choice`; raises `ValueError` for a gold letter without option."
     replies, options, gold = _lists(replies=replies, options=options, gold=gold)
     choices = [_lettered(o) for o in options]
     for i, (g, o) in enumerate(zip(gold, choices)):

@@ -90,8 +90,7 @@ class _Scores(_Rates):
     "The scores of Eq. 1."
     @property
     def audacity(self) -> Number:
-        """share of the answered questions that are answerable (Eq. 1, precision); lower = bolder;
-        nan if none is answered"""
+        "share of the answered questions that are answerable (Eq. 1, precision); lower = bolder; nan if none is answered"
         return _ratio(self.ta, self.ta + self.fa)
     @property
     def timidity(self) -> Number:
@@ -187,8 +186,7 @@ class Awareness(_Skill):
         return [(name, getattr(self, name), meaning) for name, meaning in meanings.items()]
     def as_dict(self) -> dict[str, Number]:
         "The four counts and every score by name."
-        counts = dict(ta=self.ta, fa=self.fa, tu=self.tu, fu=self.fu)
-        return counts | {name: getattr(self, name) for name in SCORES}
+        return {name: getattr(self, name) for name in ("ta", "fa", "tu", "fu", *SCORES)}
 
 # %% ../../nbs/10_metrics/01_awareness.ipynb #2daf180a
 def awareness(
@@ -209,14 +207,18 @@ def awareness(
 # %% ../../nbs/10_metrics/01_awareness.ipynb #106f55fc
 def scorer(*names: str) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     "A function from counts of shape (..., 4) to {name: values of shape (...)}; names from `SCORES`, else `ValueError`."
-    unknown = [n for n in names if n not in SCORES]
-    if unknown or not names: raise ValueError(f"unknown scores {unknown}: choose from {', '.join(SCORES)}")
+    return _scorer(names, SCORES, 4, Awareness)
+
+def _scorer(names: Sequence[str], known: Sequence[str], cells: int, record: Callable) -> Callable[[np.ndarray], dict]:
+    "`names` of the `record` that is made of counts with `cells` numbers on their last axis, as a function of these."
+    unknown = [n for n in names if n not in known]
+    if unknown or not names: raise ValueError(f"unknown scores {unknown}: choose from {', '.join(known)}")
     def scores(counts: np.ndarray) -> dict[str, np.ndarray]:
         counts = np.asarray(counts)
-        if counts.ndim == 0 or counts.shape[-1] != 4:
-            raise ValueError(f"counts need TA, FA, TU, FU on their last axis, got shape {counts.shape}")
-        s = Awareness(*np.moveaxis(counts, -1, 0))
-        return {n: getattr(s, n) for n in names}
+        if counts.ndim == 0 or counts.shape[-1] != cells:
+            raise ValueError(f"counts need {cells} numbers on their last axis, got shape {counts.shape}")
+        made = record(*np.moveaxis(counts, -1, 0))
+        return {n: getattr(made, n) for n in names}
     return scores
 
 # %% ../../nbs/10_metrics/01_awareness.ipynb #ae36d6a6
@@ -257,8 +259,7 @@ def bounds(
     unread_answerable: Number,                         # unread replies to answerable questions
     unread_unanswerable: Number,                       # unread replies to unanswerable questions
 ) -> Bounds:                                           # exact extremes; of criterion and the rates, only the two corners
-    """Worst and best case of UnF1, unf1_class, J, MCC, balanced accuracy and d' over unread replies;
-    `ValueError` as `awareness`."""
+    "Worst and best case of UnF1, unf1_class, J, MCC, balanced accuracy and d' over unread replies."
     ta, fa, tu, fu, a, u = _counts(ta=ta, fa=fa, tu=tu, fu=fu, unread_answerable=unread_answerable,
                                    unread_unanswerable=unread_unanswerable)
     return Bounds(worst=awareness(ta, fa + u, tu, fu + a), best=awareness(ta + a, fa, tu + u, fu))

@@ -16,24 +16,26 @@ from scipy.special import logsumexp
 from ..core import ModelError, Reply
 
 # %% ../../nbs/10_metrics/03_calibration.ipynb #6593cd99
+def _flat_numbers(x: np.ndarray, name: str) -> None:
+    if x.dtype.kind not in "biuf" or x.ndim != 1:
+        raise ValueError(f"{name} must be one flat list of numbers, got {x.dtype} of shape {x.shape}")
+
+def _all(good: np.ndarray, x: np.ndarray, name: str, rule: str) -> None:
+    "Raises `ValueError` that names the first value that is not `good`."
+    if good.all(): return
+    first = int(np.argmin(good))
+    raise ValueError(f"{name} must {rule}: {(~good).sum()} of {len(x)} do not, the first is {x[first]:g} at position {first}")
+
 def _columns(confidence: Sequence[float], correct: Sequence[bool]) -> tuple[np.ndarray, np.ndarray]:
-    "Both columns as floats of one length; raises `ValueError` that names the first value without a meaning."
+    "Both columns as floats of one length; raises `ValueError`."
     p, y = np.asarray(confidence), np.asarray(correct)
-    for name, x in (("confidence", p), ("correct", y)):
-        if x.dtype.kind not in "biuf" or x.ndim != 1:
-            raise ValueError(f"{name} must be one flat list of numbers, got {x.dtype} of shape {x.shape}")
+    for name, x in (("confidence", p), ("correct", y)): _flat_numbers(x, name)
     if len(p) != len(y):
-        raise ValueError(f"confidence has {len(p)} entries and correct has {len(y)}: "
-                         "one of each is needed for every answer")
+        raise ValueError(f"confidence has {len(p)} entries and correct has {len(y)}: one of each is needed for every answer")
     if not len(p): raise ValueError("no answers: an empty set has no calibration; were all replies unreadable?")
     p, y = p.astype(float), y.astype(float)
-    rules = ("confidence", p, (p >= 0) & (p <= 1), "lie in [0, 1]"), ("correct", y, (y == 0) | (y == 1),
-                                                                      "be 0 or 1 (put a threshold on soft accuracy)")
-    for name, x, good, rule in rules:
-        if not good.all():
-            first = int(np.argmin(good))
-            raise ValueError(f"{name} must {rule}: {(~good).sum()} of {len(x)} do not, "
-                             f"the first is {x[first]:g} at position {first}")
+    _all((p >= 0) & (p <= 1), p, "confidence", "lie in [0, 1]")
+    _all((y == 0) | (y == 1), y, "correct", "be 0 or 1 (put a threshold on soft accuracy)")
     return p, y
 
 # %% ../../nbs/10_metrics/03_calibration.ipynb #30ac3f50
@@ -41,8 +43,7 @@ def brier(
     confidence: Sequence[float],    # in [0, 1], one an answer
     correct: Sequence[bool],        # 0 or 1, whether that answer was right
 ) -> float:                         # 0 to 1, lower is better
-    """Mean squared distance of confidence and correctness (paper, Eq. 2; binary form of Brier 1950);
-    raises `ValueError`."""
+    "Mean squared distance of confidence and correctness (paper, Eq. 2; binary form of Brier 1950)."
     p, y = _columns(confidence, correct)
     return float(np.mean((p - y) ** 2))
 
@@ -90,17 +91,13 @@ def reliability_bins(
 
 # %% ../../nbs/10_metrics/03_calibration.ipynb #fb4ce3bd
 def ece(confidence: Sequence[float], correct: Sequence[bool], n_bins: int = 15, closed: str = "right") -> float:
-    """Expected calibration error, 0 to 1 (paper, Eq. 4): mean gap of the bins, weighted by their answers.
-
-    Arguments and errors are those of `reliability_bins`."""
+    "Expected calibration error, 0 to 1 (paper, Eq. 4): mean gap of the bins of `reliability_bins`, weighted by answers."
     bins = reliability_bins(confidence, correct, n_bins, closed)
     filled = bins.counts > 0
     return float(np.average(np.abs(bins.gap[filled]), weights=bins.counts[filled]))
 
 def mce(confidence: Sequence[float], correct: Sequence[bool], n_bins: int = 15, closed: str = "right") -> float:
-    """Maximum calibration error, 0 to 1 (paper, Eq. 5): the largest gap of the bins that hold an answer.
-
-    Arguments and errors are those of `reliability_bins`."""
+    "Maximum calibration error, 0 to 1 (paper, Eq. 5): the largest gap of the bins that hold an answer."
     return float(np.nanmax(np.abs(reliability_bins(confidence, correct, n_bins, closed).gap)))
 
 # %% ../../nbs/10_metrics/03_calibration.ipynb #60b37ddf
@@ -110,8 +107,7 @@ def ece_if_calibrated(
     n: int = 200,                   # how often the outcomes are drawn
     seed: int = 0,
 ) -> np.ndarray:                    # n values of ECE, each of a perfectly calibrated model
-    """The ECEs that chance alone gives these confidences: outcomes drawn with the chances that the confidences name;
-    raises `ValueError`."""
+    "The ECEs that chance alone gives these confidences: outcomes drawn with the chances that they name."
     p, _ = _columns(confidence, np.zeros(np.shape(confidence)))
     if n < 1: raise ValueError(f"n must be 1 or more draws, got {n}")
     rng = np.random.default_rng(seed)
@@ -122,8 +118,7 @@ def ice(
     confidence: Sequence[float],    # in [0, 1], one an answer
     correct: Sequence[bool],        # 0 or 1
 ) -> float:                         # 0 to 1, lower is better
-    """Instance-level calibration error: the mean of |confidence - correct| (the paper's Eq. 6, there called MacroCE);
-    raises `ValueError`."""
+    "Instance-level calibration error: the mean of |confidence - correct| (the paper's Eq. 6, there called MacroCE)."
     p, y = _columns(confidence, correct)
     return float(np.mean(np.abs(p - y)))
 
@@ -132,12 +127,11 @@ def macro_ce(
     confidence: Sequence[float],    # in [0, 1], one an answer
     correct: Sequence[bool],        # 0 or 1; both must occur
 ) -> float:                         # 0 to 1, lower is better; 1/2 for any constant confidence
-    """MacroCE of Si et al. (2022): mean distance over right and over wrong answers, then their mean;
-    `ValueError` where one kind is missing."""
+    "MacroCE of Si et al. (2022): mean distance over right and over wrong answers, then their mean; both must occur."
     p, y = _columns(confidence, correct)
     if y.all() or not y.any():
-        raise ValueError("macro_ce needs right and wrong answers, "
-                         f"got {len(y)} that are all {'right' if y.all() else 'wrong'}: use ice")
+        kind = "right" if y.all() else "wrong"
+        raise ValueError(f"macro_ce needs right and wrong answers, got {len(y)} that are all {kind}: use ice")
     return float(((1 - p[y == 1]).mean() + p[y == 0].mean()) / 2)
 
 # by name, those that a run scores its answers by: (confidence, correct) -> a loss, lower is better
@@ -213,13 +207,9 @@ def answer_confidence(
 def _correct(values: Any, name: str = "correct") -> np.ndarray:
     "Accuracies in [0, 1] as floats, one axis, at least one; raises `ValueError`."
     x = np.asarray(values)
-    if x.dtype.kind not in "biuf" or x.ndim != 1:
-        raise ValueError(f"{name} must be one flat list of numbers, got {x.dtype} of shape {x.shape}")
+    _flat_numbers(x, name)
     if not len(x): raise ValueError(f"{name} is empty: no question, no score")
-    bad = ~((x >= 0) & (x <= 1))
-    if bad.any():
-        raise ValueError(f"{name} must lie in [0, 1]: {bad.sum()} of {len(x)} do not, "
-                         f"the first is {x[bad][0]:g} at position {int(np.argmax(bad))}")
+    _all((x >= 0) & (x <= 1), x, name, "lie in [0, 1]")
     return x.astype(float)
 
 def _pairs(confidence: Any, correct: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -263,8 +253,7 @@ def aurc(
     confidence: Sequence[float],    # any unit, higher is surer
     correct: Sequence[float],       # 0 or 1, or soft accuracy in between
 ) -> float:                         # 0 to 1, lower is better; the error rate for a constant confidence
-    """Area under the risk-coverage curve (Geifman et al. 2019), equal confidences entering together;
-    raises `ValueError`."""
+    "Area under the risk-coverage curve (Geifman et al. 2019), equal confidences entering together."
     return risk_coverage(confidence, correct).area
 
 def aurc_oracle(correct: Sequence[float]) -> float:
@@ -282,8 +271,7 @@ def coverage_at_risk(
     correct: Sequence[float],       # 0 or 1, or soft accuracy in between
     risk: float,                    # the tolerance, 0 to 1
 ) -> float:                         # 0 to 1, higher is better
-    """The largest coverage at which the mean error is at most `risk` (C@R of Whitehead et al. 2022);
-    0 where there is none; raises `ValueError`."""
+    "The largest coverage with a mean error of at most `risk` (C@R of Whitehead et al. 2022); 0 without any."
     if not 0 <= risk <= 1:
         raise ValueError(f"risk must lie in [0, 1], such as 0.05 for one wrong answer in twenty, got {risk!r}")
     curve = risk_coverage(confidence, correct)
@@ -296,8 +284,7 @@ def effective_reliability(
     answered: Sequence[bool],    # False where the model abstained
     cost: float = 1,             # of an answer with accuracy 0; 1, 10 and 100 are customary
 ) -> float:                      # -cost to 1, higher is better; 0 for a model that never answers
-    """Effective reliability (Whitehead et al. 2022): accuracy where answered, -cost where wrong, 0 for silence,
-    averaged; raises `ValueError`."""
+    "Mean of accuracy where answered, -cost where wrong, 0 for silence (Whitehead et al. 2022)."
     asked = _correct(answered, "answered")
     if not np.isin(asked, (0, 1)).all(): raise ValueError("answered must hold booleans, or 0 and 1")
     y = np.asarray(correct)
@@ -315,8 +302,7 @@ def reliability_threshold(
     correct: Sequence[float],       # 0 or 1, or soft accuracy in between
     cost: float = 1,
 ) -> float:                         # answer where confidence >= this; inf: abstain on everything
-    """The threshold with the highest effective reliability, the lowest of equals (Whitehead et al. 2022);
-    raises `ValueError`."""
+    "The threshold with the highest effective reliability, the lowest of equals (Whitehead et al. 2022)."
     s, y = _pairs(confidence, correct)
     if not 0 <= cost < np.inf: raise ValueError(f"cost must be a number from 0, got {cost!r}")
     levels, group = np.unique(-s, return_inverse=True)
@@ -334,8 +320,7 @@ def dual_accuracy(
     standard: Sequence[bool] | Mapping[Any, bool],    # whether each answerable question was answered rightly
     upd: Sequence[bool] | Mapping[Any, bool],         # whether an answer was withheld from its twin: same order, or same keys
 ) -> float:                                           # 0 to 1; at most the smaller of the two accuracies
-    """Share of pairs in which both twins count (MM-UPD, Miyai et al. 2024);
-    raises `ValueError`, also for a question without its twin."""
+    "Share of pairs in which both twins count (MM-UPD, Miyai et al. 2024); every question needs its twin."
     if isinstance(standard, Mapping) and isinstance(upd, Mapping):
         alone = [k for k in [*standard, *upd] if (k in standard) != (k in upd)]
         if alone:

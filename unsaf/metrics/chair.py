@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Callable, Sequence
 import numpy as np
-from .awareness import _ratio
+from .awareness import _ratio, _scorer
 from .objects import Objects, OfficialObjects, Synonyms
 from .text.normalise import UNFINISHED, split_reasoning
 
@@ -73,8 +73,7 @@ class CaptionScore(_Rates):
 
     @cached_property
     def counts(self) -> np.ndarray:
-        """the seven counts of this caption, in the order of `CHAIR_COUNTS`;
-        zeros where the reply was cut in its thought and is none"""
+        "the seven counts of this caption, in the order of `CHAIR_COUNTS`; zeros where the reply was cut in its thought"
         if UNFINISHED in self.notes: return np.zeros(len(CHAIR_COUNTS), int)
         named = set(self.mentioned)
         return np.array([1, bool(self.hallucinated), len(self.mentioned), len(self.hallucinated),
@@ -110,7 +109,8 @@ class ChairScore(_Rates):
     def __str__(self) -> str:
         scores = ", ".join(f"{name} {getattr(self, name):.3f}" for name in CHAIR_SCORES)
         cut = f", {self.unfinished} replies {UNFINISHED}" if self.unfinished else ""
-        return f"{scores} ({len(self.captions) - self.unfinished} captions, {self.silent} without an object, {self._count('mentions')} mentions{cut})"
+        return (f"{scores} ({len(self.captions) - self.unfinished} captions, {self.silent} without an object, "
+                f"{self._count('mentions')} mentions{cut})")
 
 # %% ../../nbs/10_metrics/08_chair.ipynb #651d6d2e
 def _rows(captions: Sequence[str], objects: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> None:
@@ -149,8 +149,7 @@ class Chair:
         objects: Sequence[Sequence[str]],       # the category names of each picture's instances
         references: Sequence[Sequence[str]],    # the reference captions of each picture; may be empty lists
     ) -> ChairScore:
-        """CHAIR_i, CHAIR_s (0 to 1, lower is better) and the set scores;
-        `ValueError` for an unknown category or unequal lengths."""
+        "CHAIR_i, CHAIR_s (0 to 1, lower is better) and the set scores; `ValueError` for an unknown category."
         _rows(captions, objects, references)
         scores = []
         for i, (caption, there, texts) in enumerate(zip(captions, objects, references)):
@@ -162,19 +161,12 @@ class Chair:
 
 # %% ../../nbs/10_metrics/08_chair.ipynb #401e4f45
 def chair_scorer(*names: str) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    """A function from counts of shape (..., 7) to {name: values of shape (...)};
-    names from `CHAIR_SCORES`, else `ValueError`."""
-    unknown = [n for n in names if n not in CHAIR_SCORES]
-    if unknown or not names:
-        raise ValueError(f"unknown scores {unknown}: choose from {', '.join(CHAIR_SCORES)}")
-    def scores(counts: np.ndarray) -> dict[str, np.ndarray]:
-        rates = _Rates()
-        rates.counts = np.asarray(counts)
-        if rates.counts.ndim == 0 or rates.counts.shape[-1] != len(CHAIR_COUNTS):
-            raise ValueError(f"counts need {len(CHAIR_COUNTS)} numbers on their last axis, "
-                             f"got shape {rates.counts.shape}")
-        return {n: getattr(rates, n) for n in names}
-    return scores
+    "A function from counts of shape (..., 7) to {name: values of shape (...)}; names from `CHAIR_SCORES`."
+    def rates(*counts: np.ndarray) -> _Rates:
+        made = _Rates()
+        made.counts = np.stack(counts, axis=-1)
+        return made
+    return _scorer(names, CHAIR_SCORES, len(CHAIR_COUNTS), rates)
 
 # %% ../../nbs/10_metrics/08_chair.ipynb #95fc285d
 _CLOSE = "\"'”’»›)\\]*_`~」』）】》〉"
@@ -187,8 +179,8 @@ _OF_LIST = re.compile(r"[ \t>]*(?:[-+–][ \t]|\*[ \t*]|[•‣▪◦·|]|\(?\d{
 def _ends_sentence(text: str, stop: re.Match) -> bool:
     "Is `stop` the end of a sentence, and not of a number, an abbreviation or the mark of a list?"
     if not stop[0].startswith("."): return True
-    line, till = max(text.rfind("\n", max(0, stop.start() - 40), stop.start()) + 1,
-                     stop.start() - 40, 0), stop.start() + 1
+    at, till = stop.start(), stop.start() + 1
+    line = max(text.rfind("\n", max(0, at - 40), at) + 1, at - 40, 0)
     before = text[line:till]
     at_start = not line or text[line - 1] == "\n"
     if _SHORT.search(before) or (at_start and _NUMBER.match(before)): return False
@@ -200,21 +192,19 @@ def _last_sentence(text: str) -> int:
     return next((m.end() for m in reversed(list(_STOP.finditer(text))) if _ends_sentence(text, m)), 0)
 
 def _last_item(text: str, after: int) -> int:
-    """Where the last item of a list that another line follows ends, its line break included;
-    0 where none ends behind `after`."""
+    "Where the last item of a list that another line follows ends, its line break included; 0 without one."
     end = text.rfind("\n")
     while end > after:
         start = text.rfind("\n", 0, end) + 1
         line = text[start:end].rstrip()
         if start + len(line) <= after: return 0
-        if _OF_LIST.match(line) and len(line) > 2 + line.isascii() and not line.endswith((":", "：", ",", ";")) and re.search(r"[^\W\d]", line):
-            return end + 1
+        item = _OF_LIST.match(line) and len(line) > 2 + line.isascii() and re.search(r"[^\W\d]", line)
+        if item and not line.endswith((":", "：", ",", ";")): return end + 1
         end = start - 1
     return 0
 
 def drop_incomplete(text: str) -> str:
-    """The text, a thought aside, up to its last complete sentence or item; empty where none is.
-    For replies that hit their length limit."""
+    "The text, a thought aside, up to its last complete sentence or item; for replies cut at their limit."
     said = split_reasoning(text)
     text = text if said.content == text.strip() else said.content
     sentence = _last_sentence(text)

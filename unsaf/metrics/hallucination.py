@@ -10,9 +10,10 @@ __all__ = ['RULES', 'POPE_COUNTS', 'POPE_SCORES', 'Count', 'POLLINGS', 'read_yes
 # %% ../../nbs/10_metrics/09_hallucination.ipynb #357cc3cf
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import Callable, Mapping, Sequence
 import numpy as np
-from .awareness import _ratio
+from .awareness import _ratio, _scorer
 from .chair import (
     CHAIR_COUNTS, CHAIR_SCORES, Chair, ChairScore, CaptionScore, chair_scorer, drop_incomplete, _f1)
 from .resampling import _labels
@@ -48,13 +49,9 @@ def _read_vlmevalkit(reply: str) -> str | None:
 # %% ../../nbs/10_metrics/09_hallucination.ipynb #98b454dd
 def _abstained(reply: str) -> bool: return "unanswerable" in reply.lower()
 
-def _read_strict(reply: str) -> str | None:
-    "Yes or no alone, before a mark at the start, or as a final statement, and not the other word; None otherwise."
-    return word_of(reply)
-
 # %% ../../nbs/10_metrics/09_hallucination.ipynb #ff98eab8
 _READERS: dict[str, Callable[[str], str | None]] = {
-    "pope": _read_original, "lmms-eval": _read_lmms, "vlmevalkit": _read_vlmevalkit, "strict": _read_strict}
+    "pope": _read_original, "lmms-eval": _read_lmms, "vlmevalkit": _read_vlmevalkit, "strict": word_of}
 RULES = tuple(_READERS)
 
 def _rule(rules: str) -> str:
@@ -62,9 +59,7 @@ def _rule(rules: str) -> str:
     return rules
 
 def read_yes_no(reply: str, rules: str = "pope") -> str | None:
-    """`yes`, `no`, or None where the rule reads neither: `pope` always reads one, unless the reply was cut in its thought.
-
-    Raises `ValueError` for unknown rules or a reply that is no text."""
+    "`yes`, `no`, or None where the rule reads neither: `pope` always reads one, unless cut in its thought."
     if not isinstance(reply, str): raise ValueError(f"a reply must be a text, got {reply!r:.60}")
     said, read = for_script(reply), _READERS[_rule(rules)]
     return None if said is None else read(said)
@@ -184,8 +179,7 @@ POLLINGS = ("random", "popular", "adversarial")
 def pope_mean(
     scores: Mapping[str, Pope],     # by polling: random, popular and adversarial
 ) -> dict[str, float]:
-    """The mean of each score over the three pollings; nan where it is in one;
-    `ValueError` where a polling is missing or the rules differ."""
+    "The mean of each score over the three pollings; nan where it is in one; raises `ValueError`."
     if set(scores) != set(POLLINGS):
         raise ValueError(f"needed are the pollings {', '.join(POLLINGS)}, got {', '.join(scores) or 'none'}")
     if len({s.rules for s in scores.values()}) > 1:
@@ -210,15 +204,5 @@ def pope_cells(
 
 # %% ../../nbs/10_metrics/09_hallucination.ipynb #43255a3d
 def pope_scorer(*names: str, rules: str = "pope") -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    """A function from counts of shape (..., 8) to {name: values of shape (...)};
-    names from `POPE_SCORES`, else `ValueError`."""
-    unknown = [n for n in names if n not in POPE_SCORES]
-    if unknown or not names: raise ValueError(f"unknown scores {unknown}: choose from {', '.join(POPE_SCORES)}")
-    _rule(rules)
-    def scores(counts: np.ndarray) -> dict[str, np.ndarray]:
-        counts = np.asarray(counts)
-        if counts.ndim == 0 or counts.shape[-1] != len(POPE_COUNTS):
-            raise ValueError(f"counts need {len(POPE_COUNTS)} numbers on their last axis, got shape {counts.shape}")
-        s = Pope(*np.moveaxis(counts, -1, 0), rules=rules)
-        return {n: getattr(s, n) for n in names}
-    return scores
+    "A function from counts of shape (..., 8) to {name: values of shape (...)}; names from `POPE_SCORES`."
+    return _scorer(names, POPE_SCORES, len(POPE_COUNTS), partial(Pope, rules=_rule(rules)))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Iterator, Mapping, Sequence
-from ..core import UnsafError
+from ..core import UnsafError, lines_under
 
 # %% ../../nbs/10_metrics/07_objects.ipynb #fb9c6293
 Synonyms = str | Path | Mapping[str, Sequence[str]] | None
@@ -63,25 +63,10 @@ def _official_tokens(caption: str) -> list[str]:
     return _SHORT.sub(r" \1 ", text).split()
 
 # %% ../../nbs/10_metrics/07_objects.ipynb #e103e355
-_STAYS = {w[i:] for w in """breeches britches chassis christmas clippers contretemps corps debris diabetes gallows georgia graffiti happiness headquarters
-herpes high-jinks innings jackanapes mathematics measles mews mumps news pincers pliers proceedings progress rabies scissors series shears
-species swiss tuna""".split() for i in range(len(w))}
-_STAYS_IE = tuple(w + "s" for w in """alergie auntie beanie birdie bogie bombie collie cookie cutie doggie eyrie freebie goonie groupie hankie
-hippie hoagie hottie indie junkie laddie laramie lingerie meanie newbie nightie oldie pixie quickie reverie rookie softie sortie stoolie sweetie
-techie toughie valkyrie veggie weenie yuppie zombie""".split())
-_ENDINGS = dict(pair.split(">") for pair in """
-men>man children>child people>person feet>foot teeth>tooth geese>goose oxen>ox kine>cow brethren>brother our>my axes>axe sexes>sex
-leaves>leaf loaves>loaf beeves>beef moves>move monies>money genii>genie opera>opus genera>genus corpora>corpus ganglia>ganglion
-atlases>atlas atlantes>atlas corpuses>corpus opuses>opus octopodes>octopus penises>penis penes>penis testes>testis mythoi>mythos
-ephemerides>ephemeris numena>numen occipita>occiput zoa>zoon
-ae>a itis>itis eaux>eau quizzes>quiz matrices>matrix apices>apex vertices>vertex indices>index aliases>alias statuses>status
-oi>ous ci>cus ti>tus pi>pus vi>vus ii>ius ri>rus ta>tum ia>ium crises>crisis shoes>shoe oes>o buses>bus mice>mouse lice>louse
-xes>x ches>ch sses>ss shes>sh movies>movie ombies>ombie series>series quies>quy ies>y
-alves>alf elves>elf olves>olf helves>helve eaves>eaf deaves>deave arves>arf erves>erve nives>nife lives>life wives>wife lves>lf rves>rf
-aves>ave eves>eve oves>ove sives>sive tives>tive hives>hive fves>fve ves>fe
-bases>basis diagnoses>diagnosis parentheses>parenthesis prognoses>prognosis synopses>synopsis theses>thesis analyses>analysis
-opses>opsis yses>ysis hoses>hose doses>dose roses>rose ooses>oose noses>nose boses>bose closes>close poses>pose oses>osis
-news>news s>""".split())
+_TABLE = {heading: " ".join(lines) for heading, lines in lines_under("captions.txt").items()}
+_STAYS = {w[i:] for w in _TABLE["stays in the singular"].split() for i in range(len(w))}
+_STAYS_IE = tuple(w + "s" for w in _TABLE["stays after ie"].split())
+_ENDINGS = dict(pair.split(">") for pair in _TABLE["endings"].split())
 
 # %% ../../nbs/10_metrics/07_objects.ipynb #f7b1f386
 def _official_singular(word: str) -> str:
@@ -96,11 +81,9 @@ def _official_singular(word: str) -> str:
     return word
 
 # %% ../../nbs/10_metrics/07_objects.ipynb #93cce622
-_PAIRS = {pair: pair for pair in """motor bike,motor cycle,air plane,traffic light,street light,traffic signal,stop light,fire hydrant,stop sign,
-parking meter,suit case,sports ball,baseball bat,baseball glove,tennis racket,wine glass,hot dog,cell phone,mobile phone,teddy bear,hair drier,
-potted plant,laptop computer,stove top oven,home plate,train track""".replace("\n", "").split(",")}
-_PAIRS |= {f"{age} {animal}": animal for age in ("baby", "adult")
-           for animal in "bird cat dog horse sheep cow elephant bear zebra giraffe animal cub".split()}
+_PAIRS = {pair: pair for pair in _TABLE["pairs"].split(", ")}
+_AGED = "bird cat dog horse sheep cow elephant bear zebra giraffe animal cub".split()
+_PAIRS |= {f"{age} {animal}": animal for age in ("baby", "adult") for animal in _AGED}
 _PAIRS |= {"passenger jet": "jet", "passenger train": "train", "bow tie": "tie", "toilet seat": "toilet",
            "wine glas": "wine glass"}
 
@@ -114,8 +97,7 @@ def _joined(tokens: Sequence[str]) -> Iterator[str]:
 
 # %% ../../nbs/10_metrics/07_objects.ipynb #91b5666a
 class OfficialObjects:
-    """Objects in captions as the official CHAIR tool finds them, quirks included;
-    `synonyms`: a file, a mapping, or None for COCO's 80 kinds."""
+    "Objects as the official CHAIR tool finds them, quirks included; `synonyms`: a file, a mapping, or COCO's."
 
     def __init__(self, synonyms: Synonyms = None) -> None:
         self._names = {word: line[0] for line in _lines(synonyms) for word in line}
@@ -134,9 +116,8 @@ class OfficialObjects:
 # %% ../../nbs/10_metrics/07_objects.ipynb #2f391161
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*|[^\w\s]")
 _POSSESSIVE = re.compile(r"['’](?:s|d|m|ll|re|ve|t)?$")
-_PLURALS = (("men", "man"), ("children", "child"), ("people", "person"), ("mice", "mouse"),
-            ("geese", "goose"), ("oxen", "ox"),
-            ("feet", "foot"), ("teeth", "tooth"), ("ies", "y"), ("ies", "ie"), ("ves", "f"), ("ves", "fe"))
+_PLURALS = (("men", "man"), ("children", "child"), ("people", "person"), ("mice", "mouse"), ("geese", "goose"),
+            ("oxen", "ox"), ("feet", "foot"), ("teeth", "tooth"), ("ies", "y"), ("ies", "ie"), ("ves", "f"), ("ves", "fe"))
 
 def _singulars(word: str) -> Iterator[str]:
     "What a word may be the plural of, the likeliest first."
@@ -146,21 +127,14 @@ def _singulars(word: str) -> Iterator[str]:
     if word.endswith("s") and not word.endswith("ss"): yield word[:-1]
 
 # %% ../../nbs/10_metrics/07_objects.ipynb #636b6ccf
-_NOTHING = """train track, train station, train platform, train yard, bus stop, bus station, bus shelter, bus lane, bike lane, bike path,
-bike rack, car park, car seat, boat dock, boat house, bird house, bird bath, bird cage, bird feeder, dog house, dog park, dog food, cat food,
-horse trailer, book shelf, book case, tv stand, tv show, toilet paper, toilet roll, toilet brush, orange juice, apple juice, apple sauce,
-apple pie, banana bread, carrot juice, pizza box, pizza cutter, pizza pan, cake stand, cup holder, bottle opener, mouse pad, phone booth,
-phone case, table cloth, table tennis, bed spread, chair lift, ski lift, ski slope, ski resort, ski lodge, ski pole, ski mask, ski jacket,
-ski suit, ski boot, ski goggle, jet ski, oven mitt, remote area, remote location, home plate, tie dye""".replace("\n", " ").split(", ")
+_NOTHING = _TABLE["phrases for nothing"].split(", ")
 _SOMETHING = {"toilet seat": "toilet", "seat of the toilet": "toilet", "carrot cake": "cake", "apple cake": "cake",
-              "banana cake": "cake",
-              "stuffed bear": "teddy bear", "toy bear": "teddy bear", "dog bowl": "bowl", "oranges": "orange"}
-_ANIMALS = set("bird cat dog horse sheep cow elephant bear zebra giraffe animal cub calf lion tiger deer "
-               "goat pig monkey".split())
+              "banana cake": "cake", "stuffed bear": "teddy bear", "toy bear": "teddy bear", "dog bowl": "bowl",
+              "oranges": "orange"}
+_ANIMALS = {*_AGED, "calf", "lion", "tiger", "deer", "goat", "pig", "monkey"}
 _QUALIFIERS = dict.fromkeys("baby adult male female mother father".split(), _ANIMALS)
 _QUALIFIERS["passenger"] = {"train", "airplane", "bus", "car", "truck", "boat", "seat", "side", "door"}
-_AFTER_FRUIT = set("""a an and are as at by for from has have in inside into is it its near next of on onto or out outside over sits sitting
-lies lying rests resting that the there to under was were which while with""".split())
+_AFTER_FRUIT = set(_TABLE["after a fruit"].split())
 _COLORS = set("red green blue yellow purple white black brown pink gray grey orange".split())
 
 # %% ../../nbs/10_metrics/07_objects.ipynb #a9a90104
@@ -201,8 +175,7 @@ class _Known:
 
 # %% ../../nbs/10_metrics/07_objects.ipynb #c19940fb
 class Objects(_Known):
-    """Objects in captions by a table of words;
-    `synonyms`: a file, a mapping from name to words, or None for COCO's 80 kinds."""
+    "Objects by a table of words; `synonyms`: a file, a mapping from name to words, or None for COCO's 80 kinds."
 
     def _tokens(self, caption: str) -> list[str]:
         "Words in the form of the table, and marks."

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Mapping, Sequence
 import numpy as np
 from ..core import Outcome
-from .awareness import Number, _ratio
+from .awareness import Number, _ratio, _scorer
 from .text.normalise import abstains, split_reasoning
 from .text.short_answers import normalise
 
@@ -25,13 +25,12 @@ def _abstains(x: Any) -> bool: return isinstance(x, str) and abstains(split_reas
 
 def _lists(**named: Any) -> list[list]:
     "The sequences as lists of one length; raises `ValueError` for none or unequal ones."
-    lists = {name: list(x) for name, x in named.items()}
-    sizes = {name: len(x) for name, x in lists.items()}
-    if len(set(sizes.values())) > 1:
-        raise ValueError(f"need lists of one length, got {', '.join(f'{k}: {v}' for k, v in sizes.items())}")
-    if 0 in sizes.values():
-        raise ValueError(f"no items: {' and '.join(sizes)} are empty, and an empty set has no score")
-    return list(lists.values())
+    lists = [list(x) for x in named.values()]
+    sizes = set(map(len, lists))
+    if len(sizes) > 1:
+        raise ValueError(f"need lists of one length, got {', '.join(f'{k}: {len(x)}' for k, x in zip(named, lists))}")
+    if 0 in sizes: raise ValueError(f"no items: {' and '.join(named)} are empty, and an empty set has no score")
+    return lists
 
 # %% ../../nbs/10_metrics/04_pressure.ipynb #e7d3fdfd
 CELLS = ("kept", "turned", "abstained", "unreadable", "corrected", "stayed")
@@ -124,14 +123,8 @@ def by_image(
 RATES = ("misleading_rate", "turned_rate", "abstained_rate", "correction_rate")
 
 def pressure_scorer(*names: str) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    """A function from counts of shape (..., 6), columns as `CELLS`, to {rate: values};
-    names from `RATES`, all by default."""
-    unknown = [n for n in names if n not in RATES]
-    if unknown: raise ValueError(f"unknown rates {unknown}: choose from {', '.join(RATES)}")
-    def scores(counts: np.ndarray) -> dict[str, np.ndarray]:
-        record = Pressure(*np.moveaxis(np.asarray(counts), -1, 0))
-        return {n: getattr(record, n) for n in names or RATES}
-    return scores
+    "A function from counts of shape (..., 6), columns as `CELLS`, to {rate: values}; all of `RATES` by default."
+    return _scorer(names or RATES, RATES, len(CELLS), Pressure)
 
 # %% ../../nbs/10_metrics/04_pressure.ipynb #0022ee7f
 @dataclass(frozen=True)
@@ -144,9 +137,8 @@ class Judge:
     def __call__(self, a: str, b: str, question: str = "") -> "bool | Outcome":
         return self.compare([(a, b, question)])[0]
 
-normalised_match = Judge("normalised match",
-                         lambda pairs: [normalise(a, official=False) == normalise(b, official=False)
-                                        for a, b, _ in pairs])
+normalised_match = Judge("normalised match", lambda pairs: [
+    normalise(a, official=False) == normalise(b, official=False) for a, b, _ in pairs])
 
 # %% ../../nbs/10_metrics/04_pressure.ipynb #7a868c89
 def _judge(equal: Any) -> Judge:
@@ -211,16 +203,14 @@ class Agreement:
     cells: np.ndarray = field(repr=False, compare=False)    # items x (share of equal pairs, 1), zeros without a verdict
 
 def share(counts: np.ndarray) -> np.ndarray:
-    """Counts of shape (..., 2) -> first over second,
-    nan where that is 0: the statistic of `Agreement.cells` for a bootstrap."""
+    "Counts of shape (..., 2) -> first over second, nan where that is 0: the statistic of `Agreement.cells`."
     counts = np.asarray(counts, float)
     return _ratio(counts[..., 0], counts[..., 1])
 
 # %% ../../nbs/10_metrics/04_pressure.ipynb #d1b72900
 def agreement(answers: Sequence, rephrased: Sequence[Sequence], equal: "Judge | Callable | None" = None,
               questions: "Sequence[str] | None" = None) -> Agreement:
-    """Eq. 8 with its judge, counts and bounds; `questions` for judges that read them;
-    arguments and errors as `consistency`."""
+    "Eq. 8 with its judge, counts and bounds; `questions` for judges that read them; otherwise as `consistency`."
     answers, rephrased = _lists(answers=answers, rephrased=rephrased)
     judge = _judge(equal)
     v = _verdicts(_pairs(answers, rephrased, questions), judge)
@@ -236,6 +226,5 @@ def consistency(
     rephrased: Sequence[Sequence],              # K answers for each, to its other wordings
     equal: "Judge | Callable | None" = None,    # a `Judge`, or a function of two answers; None: `normalised_match`
 ) -> float:                                     # 0 to 1, higher is steadier; nan where no pair could be judged
-    """CU of Eq. 8; raises `ValueError` for unequal, ragged or empty lists.
-    `agreement` also gives counts, bounds and cells."""
+    "CU of Eq. 8; raises `ValueError` for unequal, ragged or empty lists. `agreement` gives counts and bounds."
     return agreement(answers, rephrased, equal).value

@@ -34,9 +34,27 @@ class Interval:
     level: float                 # e.g. 0.95
     n: int                       # resamples drawn
     method: str                  # percentile or bca
-    # share of the resamples in which the statistic was not finite; the limits are over the others
-    undefined: float = 0.0
+    undefined: float = 0.0       # share of the resamples without a finite value; the limits are over the others
     samples: np.ndarray | None = field(default=None, repr=False, compare=False)    # resampled values, where asked for
+
+    @classmethod
+    def bare(cls, value: float, level: float = .95) -> "Interval":
+        "A value without limits: one image says nothing of others."
+        return cls(float(value), np.nan, np.nan, level, 0, "none")
+
+    @classmethod
+    def between(cls, value: float, samples: np.ndarray) -> "Interval":
+        "A value with its 95 % percentile interval over resampled values, those that are not finite left out."
+        good = samples[np.isfinite(samples)]
+        low, high = np.quantile(good, [.025, .975]) if len(good) else (np.nan, np.nan)
+        return cls(float(value), float(low), float(high), .95, len(samples), "percentile", 1 - len(good) / len(samples))
+
+    @property
+    def span(self) -> str: return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+    def as_dict(self) -> dict[str, float | None]:
+        "Value and limits, for JSON; what is undefined is None."
+        return {k: x if np.isfinite(x := float(getattr(self, k))) else None for k in ("value", "low", "high")}
 
     def __contains__(self, x: float) -> bool: return bool(self.low <= x <= self.high)
 
@@ -59,8 +77,7 @@ def _columns(out: Any, rows: int) -> tuple[np.ndarray, Callable[[list], Any]]:
     return x, wrap
 
 def _sizes(n: int, width: int, at_once: int = 4_000_000) -> Iterator[int]:
-    """Parts of `n` rows such that a part has about `at_once` numbers;
-    memory stays flat, and the draws do not depend on it."""
+    "Parts of `n` rows such that a part has about `at_once` numbers: memory stays flat, and the draws are the same."
     step = max(1, at_once // max(1, width))
     for start in range(0, n, step): yield min(step, n - start)
 
@@ -77,8 +94,7 @@ def _bca_tails(tails: np.ndarray, value: float, samples: np.ndarray, jack: np.nd
 
 def _interval(value: float, samples: np.ndarray, level: float, method: str, keep: bool,
               jack: np.ndarray | None = None, times: np.ndarray | None = None) -> Interval:
-    """One `Interval` from one column of resampled values;
-    `jack` holds the leave-one-out values for BCa, each `times` over."""
+    "One `Interval` from one column of resampled values; `jack`: the leave-one-out values for BCa, each `times` over."
     defined = samples[np.isfinite(samples)]
     limits = np.full(2, np.nan)
     if np.isfinite(value) and len(defined):
@@ -177,14 +193,14 @@ class Comparison:
     b: float
     n: int                  # exchanges looked at
     exact: bool             # all distinct exchanges, not a sample of them
-    # share of the exchanges without a finite difference; counted as if they reached the observed one
-    undefined: float
+    undefined: float        # share of the exchanges without a finite difference; counted as if they reached the observed one
     images: int             # images compared
     left_out: int = 0       # images that only one of the two had
 
     def __str__(self) -> str:
-        return f"{self.difference:+.3f} ({100 * self.interval.level:g}% interval {self.interval.low:+.3f} to " \
-               f"{self.interval.high:+.3f}, p = {self.p:.4g}, {self.images} images)"
+        i = self.interval
+        return (f"{self.difference:+.3f} ({100 * i.level:g}% interval {i.low:+.3f} to {i.high:+.3f}, "
+                f"p = {self.p:.4g}, {self.images} images)")
 
 # %% ../../nbs/10_metrics/02_resampling.ipynb #3b037261
 def _every_exchange(times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -195,8 +211,7 @@ def _every_exchange(times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return s, np.exp(log.sum(1))
 
 def _exchanges(times: np.ndarray, n: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-    """Parts of (exchanged images of each kind, probabilities);
-    the probabilities are None where they are drawn at random."""
+    "Parts of (exchanged images of each kind, probabilities; None where they are drawn at random)."
     if np.prod(times + 1.0) <= n: yield _every_exchange(times); return
     rng = np.random.default_rng([seed, 1])         # apart from the bootstrap's stream
     for size in _sizes(n, len(times)): yield rng.binomial(times, 0.5, size=(size, len(times))), None
@@ -284,14 +299,12 @@ def paired_permutation(
         x = _columns(statistic(both), len(both))[0]
         return x[:len(sums)] - x[len(sums):]
     spans = cluster_bootstrap(gap, np.hstack([a, b]), n=n, seed=seed, level=level)
-    return wrap([Comparison(float(va[0, c] - vb[0, c]), float(p[c]), spans[c], float(va[0, c]),
-                            float(vb[0, c]), seen, exact,
-                            float(lost[c]), len(a), left_out) for c in range(len(p))])
+    return wrap([Comparison(float(x - y), float(p[c]), spans[c], float(x), float(y), seen, exact, float(lost[c]),
+                            len(a), left_out) for c, (x, y) in enumerate(zip(va[0], vb[0]))])
 
 # %% ../../nbs/10_metrics/02_resampling.ipynb #0d4792c3
 def holm(p_values: Sequence[float]) -> np.ndarray:
-    """p-values adjusted for their number (Holm 1979), in the order given;
-    raises `ValueError` outside 0 to 1 and for nan."""
+    "p-values adjusted for their number (Holm 1979), in the order given; raises `ValueError` outside 0 to 1."
     p = _finite(p_values, "p_values", ndim=1)
     if np.any(p < 0) or np.any(p > 1): raise ValueError("p-values lie between 0 and 1")
     order = np.argsort(p, kind="stable")

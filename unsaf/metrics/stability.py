@@ -102,8 +102,7 @@ def reliability(
 def inversions(
     repeats: Sequence[Sequence[float]],    # models x repeats
 ) -> float:                                # 0 to 1; 0.5 for noise
-    """Chance that two repeats order a pair of models differently, over all pairs of both;
-    a tie in one of them counts half."""
+    "Chance that two repeats order a pair of models differently, over all pairs of both; a tie counts half."
     x = _repeats(repeats)
     m, k = x.shape
     i, j = np.triu_indices(m, 1)
@@ -119,8 +118,7 @@ class Ranking:
     "A ranking of models, and what is left of it when the images are drawn again."
     scores: np.ndarray       # (models,) on the data as they are
     ranks: np.ndarray        # (models,) 1 is the best
-    # (models, models) chance that a resample orders the pair otherwise; a tie in one of the two counts half
-    inversion: np.ndarray
+    inversion: np.ndarray    # (models, models) chance that a resample orders the pair otherwise; a tie in one counts half
     first: np.ndarray        # (models,) chance of being the best, shared by ties
     changed: float           # share of the resamples whose ranking is not that of the data
     footrule: float          # mean distance of a resample's ranking from that of the data
@@ -145,9 +143,7 @@ def _resampled(statistic: Callable, x: np.ndarray, n: int, seed: int, paired: bo
     _, images, cells = x.shape
     def of_all(sums: np.ndarray) -> np.ndarray: return _score(statistic, sums.reshape(-1, cells)).reshape(len(sums), -1)
     if paired: found = cluster_bootstrap(of_all, x.transpose(1, 0, 2).reshape(images, -1), n, seed, keep=True)
-    else:
-        # a stream for each
-        found = [cluster_bootstrap(of_all, rows, n, [seed, m], keep=True)[0] for m, rows in enumerate(x)]
+    else: found = [cluster_bootstrap(of_all, rows, n, [seed, m], keep=True)[0] for m, rows in enumerate(x)]
     return np.array([i.value for i in found]), np.stack([i.samples for i in found], axis=1)
 
 # %% ../../nbs/10_metrics/10_stability.ipynb #d0e4fcfa
@@ -169,8 +165,8 @@ def rank_bootstrap(
         raise ValueError(f"the counts of models {lost}, numbered from 0, leave their score undefined: rank the others")
     if len(good) == 0:
         raise ValueError(f"a score is undefined in each of {n} resamples: more images are needed")
-    ranks, (drawn, times) = rank(scores, higher_is_better), np.unique(rank(good, higher_is_better),
-                                                                      axis=0, return_counts=True)
+    ranks = rank(scores, higher_is_better)
+    drawn, times = np.unique(rank(good, higher_is_better), axis=0, return_counts=True)
     share, best = times / len(good), drawn == drawn.min(1, keepdims=True)
     order, was = np.sign(drawn[:, :, None] - drawn[:, None]), np.sign(ranks[:, None] - ranks)
     return Ranking(scores, ranks, np.tensordot(share, np.abs(order - was) / 2, 1),
@@ -180,8 +176,7 @@ def rank_bootstrap(
 
 # %% ../../nbs/10_metrics/10_stability.ipynb #b8489b8d
 def _per_image(statistic: Callable, rows: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Spread s that one image brings to a score, se = s / sqrt(images), by the jackknife;
-    times: (draws, rows), how often each row is there."""
+    "Spread s that one image brings to a score, se = s / sqrt(images), by the jackknife; times: (draws, rows)."
     size = times.sum(1, keepdims=True)
     left = (times @ rows)[:, None] - rows
     out = _score(statistic, left.reshape(-1, rows.shape[1])).reshape(times.shape)
@@ -196,14 +191,14 @@ class Needed:
     images: int              # rounded up
     low: int                 # percentile interval of `images` over resamples of the pilot
     high: int
-    # s: the standard error times the root of the number of images; of the difference, where two models are compared
-    spread: float
+    spread: float            # s: the standard error (of the difference, for two models) times the root of the images
     pilot: int               # images that this rests on
     level: float             # of the interval that is planned, and of low to high; 1 - level is the test's level
     undefined: float = 0.0   # share of the pilot's resamples without a finite spread
 
     def __str__(self) -> str:
-        return f"{self.images:,} images ({100 * self.level:g}% interval {self.low:,} to {self.high:,}, from a pilot of {self.pilot:,})"
+        return (f"{self.images:,} images ({100 * self.level:g}% interval {self.low:,} to {self.high:,}, "
+                f"from a pilot of {self.pilot:,})")
 
 # %% ../../nbs/10_metrics/10_stability.ipynb #a55596d1
 def images_needed(
@@ -239,8 +234,7 @@ def images_needed(
 
 # %% ../../nbs/10_metrics/10_stability.ipynb #8e021193
 def _pilot(statistic: Callable, counts: Any, other: Any) -> tuple[Callable, np.ndarray]:
-    """The score that is planned for and the pilot's rows: of one model,
-    or the difference of two with their counts side by side."""
+    "The score that is planned for and the pilot's rows: of one model, or the difference of two side by side."
     a = _finite(counts, "counts (images x cells)", ndim=2)
     if len(a) < 2: raise ValueError(f"a pilot needs two images or more, got {len(a)}")
     if other is None: return statistic, a

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from ..core import Picture, UnsafError, fingerprint
+from ..core import Picture, UnsafError, fingerprint, one_of
 from .list_forms import lines_of
 from .labels import fold, told
 from ..metrics.text.normalise import UNFINISHED, split_reasoning
@@ -26,8 +26,7 @@ LETTER = "Answer with the option's letter from the given choices directly."  # L
 YES_NO = "Please answer yes or no."                                          # MME
 UNSURE = "If you are unsure, reply with unanswerable."                       # the paper's J.2, shortened
 DETAIL = "Please describe this image in detail."                             # customary for CHAIR, e.g. in OPERA
-CAPTION = "Describe the image."                                              # ours
-# ours, as all below
+CAPTION = "Describe the image."                                              # ours, as all below
 SAME_MEANING = "Write {k} other wordings of this question with the same meaning, as a numbered list."
 
 # %% ../../nbs/20_prompts/07_benchmarks.ipynb #5990b8b3
@@ -62,12 +61,12 @@ def _line(text: str) -> str: return " ".join(str(text).split())
 def _text(name: str, **slots: str) -> str: return _SLOT.sub(lambda m: slots[m[1]], TEXTS[name].removeprefix("<image>"))
 
 def _parts(picture: Picture | None, name: str, **slots: str) -> Parts:
-    "The prompt `name`, its picture in front where there is one."
+    "The prompt `name`, its image in front where there is one."
     return (*([] if picture is None else [picture]), _text(name, **slots))
 
 def version(name: str) -> str:
     "12 hexadecimal digits of the content of prompt `name`, a key of `TEXTS`; raises `UnsafError`."
-    if name not in TEXTS: raise UnsafError(f"prompt {name!r} is unknown: use one of {', '.join(TEXTS)}")
+    one_of("prompt", name, TEXTS)
     return fingerprint(TEXTS[name])[:12]
 
 # %% ../../nbs/20_prompts/07_benchmarks.ipynb #093fb410
@@ -81,8 +80,7 @@ def option_lines(options: Sequence[str]) -> str:
 
 def accuracy_parts(picture: Picture | None, question: str, options: Sequence[str] = (), abstain: bool = False,
                    hint: str = "") -> Parts:
-    """Ask `question`, with `options` as multiple choice; `abstain` offers `unanswerable`;
-    raises `UnsafError` for one option."""
+    "Ask `question`, with `options` as multiple choice; `abstain` offers `unanswerable`."
     asked = f"{hint.strip()}\n{question.strip()}".strip()
     name = ("accuracy_mc" if options else "accuracy_oe") + ("_abstain" if abstain else "")
     return _parts(picture, name, question=asked, options=option_lines(options) if options else "")
@@ -98,14 +96,13 @@ def yes_no_parts(picture: Picture | None, question: str, abstain: bool = False) 
                   question=question.strip().removesuffix(YES_NO).rstrip())
 
 def pope_parts(picture: Picture, thing: str, abstain: bool = False) -> Parts:
-    "Ask whether `thing` is in the picture."
+    "Ask whether `thing` is in the image."
     return yes_no_parts(picture, pope_question(thing), abstain)
 
 # %% ../../nbs/20_prompts/07_benchmarks.ipynb #c48b9c4b
 def caption_parts(picture: Picture, kind: str = "detail") -> Parts:
     "Ask for a description, `kind` detail or short; raises `UnsafError`."
-    if kind not in ("detail", "short"):
-        raise UnsafError(f"caption kind {kind!r} is unknown: use detail or short")
+    one_of("caption kind", kind, ("detail", "short"))
     return _parts(picture, "caption" if kind == "detail" else "caption_short")
 
 # %% ../../nbs/20_prompts/07_benchmarks.ipynb #0a93ec7a
@@ -114,20 +111,18 @@ MISLEADING = ("explicit", "implicit")
 def misleading_parts(picture: Picture | None, question: str, options: Sequence[str], wrong: str,
                      kind: str = "explicit") -> Parts:
     "Ask with a line that speaks for the option with letter `wrong`; raises `UnsafError` for an unknown letter or kind."
-    if kind not in MISLEADING:
-        raise UnsafError(f"misleading kind {kind!r} is unknown: use {' or '.join(MISLEADING)}")
-    lines = option_lines(options)
-    if len(wrong) != 1 or wrong not in LETTERS[:len(options)]:
-        raise UnsafError(f"wrong={wrong!r} is no letter of the {len(options)} options: "
-                         f"use one of {', '.join(LETTERS[:len(options)])}")
+    one_of("misleading kind", kind, MISLEADING)
+    lines, letters = option_lines(options), tuple(LETTERS[:len(options)])
+    if wrong not in letters:
+        raise UnsafError(f"wrong={wrong!r} is no letter of the {len(options)} options: use one of {', '.join(letters)}")
     return _parts(picture, f"misleading_{kind}", question=question.strip(), options=lines, wrong=wrong)
 
 # %% ../../nbs/20_prompts/07_benchmarks.ipynb #025a5908
 def rephrase_parts(question: str, k: int = 5, answer: str = "", picture: Picture | None = None) -> Parts:
     "Ask for `k` >= 1 other wordings, with the `answer` in view where given; raises `UnsafError`."
     if k < 1: raise UnsafError(f"k = {k} wordings: ask for at least 1")
-    name = "rephrase_answer" if answer else "rephrase"
-    return _parts(picture, name, question=_line(question), answer=_line(answer), k=str(k))
+    return _parts(picture, "rephrase_answer" if answer else "rephrase", question=_line(question), answer=_line(answer),
+                  k=str(k))
 
 # %% ../../nbs/20_prompts/07_benchmarks.ipynb #e830a010
 _ITEM = re.compile(r"""[\s>*_#]* (?: [(（]? \d{1,3} \ufe0f? (?: \s{0,3}[.):：、．）](?!\d) | \u20e3 ) | [①-⑳⑴-⒛❶-❿]
@@ -160,8 +155,7 @@ def _tidy(text: str) -> str:
 
 # %% ../../nbs/20_prompts/07_benchmarks.ipynb #aeaf74eb
 def _rows(text: str) -> list[tuple[str, str]]:
-    """(item or chatter, text) of every line, and of every numbered part of a line;
-    a question that goes on in the next line is one item."""
+    "(item or chatter, text) of every line and numbered part of a line; a question may go on in the next line."
     pieces = [part for line in text.splitlines() for part in _NEXT.split(line) if part.strip()]
     marked, rows = [_ITEM.match(p) for p in pieces], []
     depth = next((len(p) - len(p.lstrip()) for p, m in zip(pieces, marked) if m), 0)
@@ -190,17 +184,16 @@ _FENCED = re.compile(r"\A[^\[{`]{0,200}```\w{0,10}\s*\n(.*?)(?:\n\s*```|\Z)", re
 _STRING = re.compile(r'(?:"(\w{1,40})"\s{0,9}:\s{0,9})?"((?:[^"\\\n]|\\.)*+)"(?=\s{0,99}(?:[,}\]]|\Z))')
 
 def _texts(value: Any) -> Iterator[tuple[str, str]]:
-    """(item or remark, text) of a list of texts, or of objects;
-    of one object, the list in it, its numbered texts, or its first."""
+    "(item or remark, text) of a list of texts or of objects; of one object, its list, its numbered texts, or its first."
     if isinstance(value, dict):
         lists = [v for v in value.values() if isinstance(v, list)]
         each = all(k[-1:].isdigit() for k in value)
         yield from _texts(lists[0] if lists else list(value.values()) if each else [value])
     elif isinstance(value, list):
         for v in value:
-            told = [t for t in v.values()
-                    if isinstance(t, str)] if isinstance(v, dict) else [v] if isinstance(v, str) else []
-            yield from zip(("item", *["remark"] * len(told)), told)
+            parts = list(v.values()) if isinstance(v, dict) else [v]
+            texts = [t for t in parts if isinstance(t, str)]
+            yield from zip(("item", *["remark"] * len(texts)), texts)
 
 def _whole_strings(body: str) -> list[tuple[str, str]]:
     "The same of JSON that cannot be parsed, and what was cut off at its end."
@@ -241,8 +234,7 @@ def _key(text: str) -> str: return re.sub(r"[^\w]+", " ", text.casefold()).strip
 # %% ../../nbs/20_prompts/07_benchmarks.ipynb #66993318
 def read_items(text: str, k: int | None = None, *, asked: str = "", questions: bool = False,
                cut: bool = False) -> ItemList:
-    """Read a list of at most `k` items; `asked`: an item equal to it is a fault; `cut`: the reply hit its limit.
-    Never raises on a `text`."""
+    "Read a list of at most `k` items; one equal to `asked` is a fault; `cut`: the reply hit its limit. Never raises."
     said = split_reasoning(text)
     if said.unfinished: return ItemList((), {UNFINISHED: 1}, ((UNFINISHED, text),), said.notes)
     data, seen, lines = _json_rows(said.content), set(), []
@@ -291,7 +283,7 @@ def cove_plan_parts(parts: Parts, draft: str, k: int = 3) -> Parts:
     return _then(parts, _text("cove_plan", task="", draft=_line(draft), k=str(k)))
 
 def cove_check_parts(parts: Parts, question: str) -> Parts:
-    "Step 3: ask one check in a fresh conversation, with the pictures of `parts` and nothing else of it."
+    "Step 3: ask one check in a fresh conversation, with the images of `parts` and nothing else of it."
     return (*(p for p in parts if isinstance(p, Picture)), _text("cove_check", question=_line(question)))
 
 def cove_revise_parts(parts: Parts, draft: str, checks: Sequence[tuple[str, str]]) -> Parts:

@@ -18,8 +18,7 @@ class Line:
     text: str
     at: Sequence[int]        # the place of each character in the reply
     end: int                 # where the part of the reply that it accounts for ends
-    # what its form says: question, item, bullet, choice, option, either, answer, remark or cut; "" in prose
-    role: str = ""
+    role: str = ""           # question, item, bullet, choice, option, either, answer, remark or cut by its form; "" in prose
     label: str = ""          # the letter of an option
     gap: bool = False        # a blank line stands before it
     level: int = 0           # how far it is indented
@@ -101,8 +100,7 @@ def _tokens(text: str, at: int) -> Iterator[tuple[str, int, int, bool]]:
 _COLON = re.compile(r"\s*:")
 
 def _walk(text: str, start: int) -> tuple[list[_Leaf], int, int | None, bool]:
-    """The leaves of the data at `start`, where it ends, where a part begins that was cut off,
-    and whether brackets are open."""
+    "The leaves of the data at `start`, where it ends, where a part begins that was cut off, and are brackets open."
     top, key, key_at, leaves, end, loose = None, None, 0, [], start, False
     for kind, a, b, whole in _tokens(text, start):
         if kind == "bare" and loose and text[end:a].isspace() and not _COLON.match(text, b): break

@@ -79,8 +79,7 @@ def _read(text: str, setting: Setting, options: tuple[str, ...], template: str) 
 # %% ../../nbs/20_prompts/05_readers.ipynb #c8fdcd5f
 def read_reply(reply: Reply, question: Question, template: str = "none") -> Answer:
     "`read_answer` for a `Reply` to `question`; refused and failed calls get their own outcomes."
-    if reply.finish == "refused": return Answer(Outcome.REFUSED)
-    if reply.finish == "failed": return Answer(Outcome.FAILED)
+    if reply.failure: return Answer(reply.failure)
     return read_answer(reply.text, question.setting, question.options, template)
 
 # %% ../../nbs/20_prompts/05_readers.ipynb #bb0184eb
@@ -96,8 +95,8 @@ def _number_options(pieces: list[Piece]) -> None:
         else:
             settle()
             run = []
-            head = p if p.kind == "marked" or p.asks else head if p.kind in ("plain",
-                                                                             "remark") and head and not p.gap else None
+            goes_on = p.kind in ("plain", "remark") and not p.gap
+            head = p if p.kind == "marked" or p.asks else head if goes_on else None
     settle()
 
 def _sections(pieces: list[Piece]) -> None:
@@ -271,8 +270,7 @@ _WRAPPED = re.compile(r"""\[([^][]+)\]|"([^"]+)"|'([^']+)'|“([^“”]+)”|�
 _UNSEEN = re.compile("\x1b\\[[0-9;]*[A-Za-z]|[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u200b\u2060\ufeff\ud800-\udfff]")
 
 def _tidy(text: str) -> str:
-    """`text` on one line, without emphasis, control characters and halves of surrogates,
-    and without brackets or quotation marks around all of it."""
+    "`text` on one line, without emphasis, control characters, and brackets or quotation marks around all of it."
     if not text.isascii(): text = text.encode("utf-16", "surrogatepass").decode("utf-16", "ignore")
     text = re.sub(r"(?<=[?？])[ .…]+$|\s[/|]$", "",
                   " ".join(_UNSEEN.sub("", text).split()).strip("*").rstrip(",|\\").strip())
@@ -313,8 +311,7 @@ class QuestionList:
     questions: tuple[Question, ...]       # to ask; `number` is the place in the model's list, faulty ones included
     unasked: tuple[Question, ...]         # duplicates, and those beyond k; notes say which
     pieces: Mapping[str, int]             # everything that is not in `questions`, counted by kind
-    # (kind, raw text) of every piece in order; kind is "question" for those to ask
-    lines: tuple[tuple[str, str], ...]
+    lines: tuple[tuple[str, str], ...]    # (kind, raw text) of every piece in order; kind is "question" for those to ask
     notes: tuple[str, ...] = ()           # what was done to the reply before it was read, e.g. "thought removed"
 
 def _same(q: Question) -> tuple[str, ...]:
@@ -364,8 +361,7 @@ def _split(text: str, setting: Setting) -> SplitReply:
     return whole if not lists(inner) or (several and lists(whole)) else inner
 
 # %% ../../nbs/20_prompts/05_readers.ipynb #a75b3cb9
-# the kind of a piece that is in no block
-_OUTSIDE = {"answer": "answer given", "cut": "cut off", "unread": "unread"}
+_OUTSIDE = {"answer": "answer given", "cut": "cut off", "unread": "unread"}     # kinds of pieces that are in no block
 
 def read_questions(text: str, setting: "str | Setting", answerable: bool, k: int, image_id: str = "", *,
                    cut: bool = False) -> QuestionList:
@@ -379,8 +375,8 @@ def read_questions(text: str, setting: "str | Setting", answerable: bool, k: int
     inside = {i for b in blocks for i in b.at}
     counts = Counter(kind for i, kind in enumerate(kinds) if i not in inside) if pieces else Counter(["empty"])
     asked, unasked, end = [], [], len(pieces) - 1 - bool(counts["unread"])
-    for block, (kind, q) in zip(blocks, _sort(blocks, setting, answerable, k, image_id,
-                                              end if cut or counts["unread"] else -1)):
+    cut_at = end if cut or counts["unread"] else -1
+    for block, (kind, q) in zip(blocks, _sort(blocks, setting, answerable, k, image_id, cut_at)):
         for i in block.at: kinds[i] = kind
         if kind == "question": asked.append(q)
         else: counts[kind] += 1

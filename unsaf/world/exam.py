@@ -30,7 +30,7 @@ from .lessons import HERE, answer_text, gen_text, text_of
 
 # %% ../../nbs/30_world/07_exam.ipynb #26305631
 def content(image: Image.Image, text: str) -> list[dict[str, Any]]:
-    "A user turn: the picture where `text` says `<image>`, else in front."
+    "A user turn: the image where `text` says `<image>`, else in front."
     before, mark, after = text.partition(tiny.IMAGE)
     if not mark: before, after = "", text
     parts = [{"type": "text", "text": before}, {"type": "image", "image": image}, {"type": "text", "text": after}]
@@ -92,8 +92,7 @@ def _share(rows: Sequence[bool]) -> float | None: return round(sum(rows)/len(row
 
 # %% ../../nbs/30_world/07_exam.ipynb #b61bcf54
 def answering(candidate: Candidate, images: int = 100, seed: int = 777, **wording: Any) -> dict[str, dict[str, float]]:
-    """What is right, by setting;
-    `swapped` is the share of answerable questions answered right without seeing their picture."""
+    "What is right, by setting; `swapped`: of answerable questions that were asked about another image."
     scenes, out = deck(images, seed), {}
     for setting in ("open", "mc"):
         rng = random.Random(f"exam {seed} {setting}")
@@ -109,8 +108,7 @@ def answering(candidate: Candidate, images: int = 100, seed: int = 777, **wordin
 
 # %% ../../nbs/30_world/07_exam.ipynb #14a0dac3
 def easy_vqa(candidate: Candidate, images: int = 1000) -> float | None:
-    """Share of right answers to the questions about the first `images` pictures of the test split;
-    None where it is not installed."""
+    "Share of right answers about the first `images` images of the test split; None where it is not installed."
     try: import easy_vqa as made
     except ImportError: return None
     paths = made.get_test_image_paths()
@@ -151,10 +149,8 @@ def write_lists(candidate: Candidate, setting: Setting, images: int, k: int, tem
 
 # %% ../../nbs/30_world/07_exam.ipynb #20412521
 def two_stages(candidate: Candidate, setting: "str | Setting" = "oe", images: int = 64, k: int = 5,
-               temperature: float = 0.,
-               seed: int = 778, **wording: Any) -> tuple[list[Written], dict[str, Any]]:
-    """Questions that the candidate wrote and answered, greedily, and shares over its lists;
-    `wording`: layout and paraphrase."""
+               temperature: float = 0., seed: int = 778, **wording: Any) -> tuple[list[Written], dict[str, Any]]:
+    "Questions that the candidate wrote and answered, and shares over its lists; `wording`: layout, paraphrase."
     found, shares = write_lists(candidate, setting_of(setting), images, k, temperature, seed, **wording)
     scenes = deck(images, seed)
     drawn = [render(scenes[int(w.question.image_id)]) for w in found]
@@ -238,11 +234,10 @@ def exam(folder: Path, images: int = 150, seed: int = 777, rows: Sequence[str] =
     out["answering"] = {w: answering(candidate, images, seed, **WORDINGS[w]) for w in wordings}
     for row in rows:
         written, shares = two_stages(candidate, images=images, seed=seed+1, **ROWS[row])
-        both = len({w.question.answerable for w in written}) == 2
-        if both:
-            out[row] = table(written, images) | shares | {"by kind": by_kind(written), "by domain": by_domain(written)}
-        else: out[row] = None
-        if both and row in ("oe", "mc"): out[row]["by image"] = cells_by_image(written, images).tolist()
+        out[row] = None
+        if len({w.question.answerable for w in written}) < 2: continue
+        out[row] = table(written, images) | shares | {"by kind": by_kind(written), "by domain": by_domain(written)}
+        if row in ("oe", "mc"): out[row]["by image"] = cells_by_image(written, images).tolist()
     return out
 
 # %% ../../nbs/30_world/07_exam.ipynb #c2326aca
@@ -260,13 +255,11 @@ def sibling(run: Path, images: int, seed: int) -> dict[str, Any]:
     record = json.loads((run/"run.json").read_text("utf-8"))
     t = exam(run/"model", images, seed, ("oe", "mc"), ("as printed",))
     right = {f"{s} right": t["answering"]["as printed"][s]["right"] for s in ("open", "mc")}
-    return {"seed": record["recipe"]["seed"], **right, "J oe": t["oe"] and t["oe"]["J asked"],
-            "J mc": t["mc"] and t["mc"]["J asked"]}
+    return {"seed": record["recipe"]["seed"], **right, **{f"J {s}": t[s] and t[s]["J asked"] for s in ("oe", "mc")}}
 
 def bundle(run: Path, folder: Path, images: int = 150, seed: int = 777, others: Sequence[Path] = (),
            **facts: str | None) -> dict[str, Any]:
-    """Copy a finished run's model to `folder`, examine it and write its card; `others`: runs with other seeds;
-    `facts` go on the card."""
+    "Copy a run's model to `folder`, examine it and write its card; `others`: other seeds; `facts` go on the card."
     shutil.copytree(run/"model", folder, dirs_exist_ok=True)
     for file in folder.iterdir(): file.chmod(0o644)
     record = json.loads((run/"run.json").read_text("utf-8"))

@@ -12,7 +12,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from ..core import Setting, UnsafError, setting_of
-from .scenes import CELLS, COLORS, DOMAINS, PLURALS, SHAPES, Scene, Thing, absent
+from .scenes import CELLS, COLORS, DOMAINS, PLURALS, SHAPES, Scene, Thing, absent, with_article
 
 # %% ../../nbs/30_world/01_grammar.ipynb #78e28723
 KINDS = ("color", "shape", "where", "atshape", "atcolor", "count", "exist")
@@ -30,23 +30,19 @@ def values(kind: str, domain: str = "plain") -> tuple[str, ...]:
 # %% ../../nbs/30_world/01_grammar.ipynb #1a781915
 WORDINGS = {
     "color": ("What color is the {}?", "Which color does the {} have?", "What is the color of the {}?",
-              "Which color is the {}?",
-              "What color does the {} have?", "In which color is the {} drawn?"),
+              "Which color is the {}?", "What color does the {} have?", "In which color is the {} drawn?"),
     "shape": ("What shape is the {}?", "What is the shape of the {}?", "Which shape does the {} have?",
-              "Which shape is the {}?",
-              "What shape does the {} have?", "In which shape is the {} drawn?"),
+              "Which shape is the {}?", "What shape does the {} have?", "In which shape is the {} drawn?"),
     "where": ("Where is the {}?", "In which part of the image is the {}?", "Where can you see the {}?",
               "What is the position of the {}?", "Where in the image is the {}?", "In which place is the {} drawn?"),
     "atshape": ("What shape is in the {}?", "Which shape is at the {}?", "What is the shape of the object in the {}?",
                 "Which shape can you see in the {}?", "What shape does the object in the {} have?",
                 "Which shape is drawn in the {}?"),
     "atcolor": ("What color is the object in the {}?", "Which color is at the {}?",
-                "What is the color of the object in the {}?",
-                "Which color can you see in the {}?", "What color does the object in the {} have?",
-                "Which color is drawn in the {}?"),
+                "What is the color of the object in the {}?", "Which color can you see in the {}?",
+                "What color does the object in the {} have?", "Which color is drawn in the {}?"),
     "count": ("How many {} are there?", "How many {} can you see?", "What is the number of {}?",
-              "How many {} does the image show?",
-              "How many {} are in the image?", "How many {} are drawn?"),
+              "How many {} does the image show?", "How many {} are in the image?", "How many {} are drawn?"),
     "exist": ("Is there {} in the image?", "Does the image show {}?", "Can you see {}?", "Does the image contain {}?",
               "Is {} in the image?", "Is {} drawn?")}
 
@@ -135,9 +131,7 @@ def _exist(scene: Scene, t: Thing, rng: random.Random | None) -> Posed:
                                    (rng.choice(domain.colors), shape)])
         if rng.random() < .3: color = None
     elif t.cell % 2: shape = _next([s for s in domain.shapes if not _matching(scene, color, s)], shape)
-    noun = _noun(color, shape)
-    return _posed("exist", f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}", rng,
-                  "yes" if _matching(scene, color, shape) else "no")
+    return _posed("exist", with_article(_noun(color, shape)), rng, "yes" if _matching(scene, color, shape) else "no")
 
 # %% ../../nbs/30_world/01_grammar.ipynb #79945199
 def answerable(scene: Scene, kind: str, rng: random.Random | None = None) -> Posed | None:
@@ -156,8 +150,7 @@ def false_premise(scene: Scene, kind: str, rng: random.Random | None = None) -> 
     elif not (pool := absent(scene, what)): return None
     else:
         after = scene.things[-1 if kind == "atcolor" else 0]
-        about = rng.choice(pool) if rng else _next(pool, {"shape": after.shape, "color": after.color,
-                                                          "cell": after.place}[what])
+        about = rng.choice(pool) if rng else _next(pool, after.place if what == "cell" else getattr(after, what))
         if kind == "shape": about = _noun(about, None)
     return _posed(kind, about, rng, why=FALSE_PREMISE)
 
@@ -199,8 +192,7 @@ def _window(scene: Scene, posed: Posed, pool: Sequence[str]) -> tuple[str, ...]:
     return tuple(pool[(start+i) % len(pool)] for i in range(4))
 
 def with_options(scene: Scene, posed: Posed, rng: random.Random | None = None, miss: bool = False) -> Posed:
-    """The question with four options; `miss` leaves out the right one.
-    Raises `UnsafError` for kinds with fewer than four answers."""
+    "The question with four options; `miss` leaves out the right one. Raises `UnsafError` for too few answers."
     pool = _pool(scene, posed)
     wrong = [x for x in pool if x != posed.answer]
     if len(wrong) < (4 if miss else 3):
@@ -220,8 +212,7 @@ def _some(pool: Sequence[str], k: int, turn: int, rng: random.Random | None) -> 
 
 def question_list(scene: Scene, asked: bool, setting: "str | Setting" = "oe", k: int = 5,
                   rng: random.Random | None = None) -> list[Posed]:
-    """`k` questions of different kinds in a fixed order; `rng` varies the kinds.
-    Raises `UnsafError` if there are fewer kinds."""
+    "`k` questions of different kinds in a fixed order; `rng` varies the kinds. Raises `UnsafError` for too few."
     mc, turn = setting_of(setting) is Setting.MC, scene.things[0].cell + len(scene.things)
     if asked:
         posed = {p.kind: p for x in (CHOICE_KINDS if mc else KINDS) if (p := answerable(scene, x))}

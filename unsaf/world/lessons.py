@@ -100,8 +100,7 @@ def look(scene: Scene, rng: random.Random) -> list[Branch]:
     return [Branch(p, r, .5, "look") for p, r in tasks]
 
 def letters(scene: Scene, rng: random.Random) -> list[Branch]:
-    """Which letter stands before a value, and which value behind a letter: what choosing takes, without the picture;
-    easier with two options."""
+    "Which letter stands before a value, and which value behind a letter: what choosing takes, without the image."
     options = rng.sample(grammar.values(rng.choice(grammar.PREMISE_KINDS), scene.domain), rng.choice((2, 2, 3, 4, 4)))
     first = _inline(options) if rng.random() < .5 else bench.option_lines(options)
     pairs = [f"{o} {x}" for x, o in zip("ABCD", options)]
@@ -160,10 +159,9 @@ def easy_question(scene: Scene, rng: random.Random) -> Posed:
     true = rng.random() < .5
     if rng.random() < .5: name, there = (t.shape if true else rng.choice(d.shapes)), t.shape
     else: name, there = (t.color if true else rng.choice(d.colors)) + " shape", t.color + " shape"
-    text = rng.choice(["does the image contain a {}?", "is a {} present?",
-                       "is there a {} in the image?", "is there a {}?",
-                       "does the image not contain a {}?", "is no {} present?", "is there not a {} in the image?",
-                       "is there not a {}?"])
+    text = rng.choice(["does the image contain a {}?", "is a {} present?", "is there a {} in the image?",
+                       "is there a {}?", "does the image not contain a {}?", "is no {} present?",
+                       "is there not a {} in the image?", "is there not a {}?"])
     return Posed(text.format(name), "easy", "yes" if (name == there) != (" no" in text) else "no")
 
 # %% ../../nbs/30_world/05_lessons.ipynb #1a710162
@@ -203,12 +201,11 @@ def plain_choices(scene: Scene, rng: random.Random, abstain: bool = True) -> lis
 
 # %% ../../nbs/30_world/05_lessons.ipynb #c6fca6bd
 Mix = tuple[tuple[str, float], ...]
-LOOK_MIX: Mix = (("look", .26), ("oe", .36), ("mc", .08), ("letters", .06), ("ask_oe", .10),
-                 ("list_oe", .10), ("plain_oe", .04))
+LOOK_MIX: Mix = (("look", .26), ("oe", .36), ("mc", .08), ("letters", .06), ("ask_oe", .10), ("list_oe", .10),
+                 ("plain_oe", .04))
 CHOICE_MIX: Mix = (("look", .05), ("oe", .10), ("mc", .16), ("letters", .50), ("name_first", .15), ("plain_mc", .04))
-FULL_MIX: Mix = (("look", .03), ("oe", .18), ("mc", .30), ("letters", .02), ("name_first", .03),
-                 ("ask_oe", .01), ("ask_mc", .02),
-                 ("list_oe", .10), ("list_mc", .17), ("plain_oe", .08), ("plain_mc", .06))
+FULL_MIX: Mix = (("look", .03), ("oe", .18), ("mc", .30), ("letters", .02), ("name_first", .03), ("ask_oe", .01),
+                 ("ask_mc", .02), ("list_oe", .10), ("list_mc", .17), ("plain_oe", .08), ("plain_mc", .06))
 
 def lesson(scene: Scene, rng: random.Random, mix: Mix, abstain: bool = True) -> list[Branch]:
     "The branches about one picture; `abstain=False` leaves out every question to answer that has no answer."

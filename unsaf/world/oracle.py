@@ -20,8 +20,7 @@ class Verdict:
     status: str                    # answerable, unanswerable, ambiguous or unread
     answers: tuple[str, ...] = ()  # every right answer, in the vocabulary's words; with options: the right ones
     reason: str = ""               # of unanswerable: false premise, unobservable or no right option
-    # color, shape, where, atshape, atcolor, count, exist or unobservable; empty if unread
-    kind: str = ""
+    kind: str = ""                 # one of `grammar.KINDS` or unobservable; empty if unread
 
 # %% ../../nbs/30_world/02_oracle.ipynb #971e5093
 def _plain(text: str) -> str:

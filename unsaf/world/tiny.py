@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
-from ..core import ModelError
+from ..core import ModelError, one_of
 from .scenes import CELL_PIXELS, IMAGE_PIXELS
 
 # %% ../../nbs/30_world/04_tiny.ipynb #e2a9c50e
@@ -42,8 +42,7 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}{{ '" + ASSISTANT + "' }}{% endif %}")
 
 def tokenizer(corpus: Iterable[str], phrases: Iterable[str] = (), entries: int = 768) -> Any:
-    """A byte-level BPE of `entries` learned from `corpus`, and `phrases` as tokens of their own;
-    the same texts give the same tokens."""
+    "A byte-level BPE of `entries` learned from `corpus`, and `phrases` as tokens of their own; deterministic."
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
     bpe = Tokenizer(models.BPE())
@@ -60,24 +59,24 @@ def tokenizer(corpus: Iterable[str], phrases: Iterable[str] = (), entries: int =
 
 # %% ../../nbs/30_world/04_tiny.ipynb #40389503
 def processor(tokenizer: Any) -> Any:
-    "The LLaVA processor: pictures are resized to 48 x 48 by Pillow, `<image>` becomes nine tokens."
+    "The LLaVA processor: images are resized to 48 x 48 by Pillow, `<image>` becomes nine tokens."
     from transformers import LlavaProcessor
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
     side = {"height": IMAGE_PIXELS, "width": IMAGE_PIXELS}
-    images = CLIPImageProcessorPil(size=side, crop_size=side, image_mean=[MEAN]*3,
-                                   image_std=[STD]*3, do_center_crop=False)
+    images = CLIPImageProcessorPil(size=side, crop_size=side, image_mean=[MEAN]*3, image_std=[STD]*3,
+                                   do_center_crop=False)
     return LlavaProcessor(image_processor=images, tokenizer=tokenizer, patch_size=CELL_PIXELS,
-                          chat_template=CHAT_TEMPLATE,
-                          vision_feature_select_strategy="default", num_additional_image_tokens=1)
+                          chat_template=CHAT_TEMPLATE, vision_feature_select_strategy="default",
+                          num_additional_image_tokens=1)
 
 def config(size: str, tokenizer: Any) -> Any:
     "The `LlavaConfig` of one of `SIZES`; `unsaf_template` tells that the model knows no system message."
     from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig
-    if size not in SIZES: raise ModelError(f"size {size!r} is unknown: use one of {', '.join(SIZES)}")
+    one_of("size", size, SIZES, ModelError)
     v, t = SIZES[size]
     vision = CLIPVisionConfig(hidden_size=v.width, intermediate_size=v.hidden, num_hidden_layers=v.layers,
-                              projection_dim=v.width,
-                              num_attention_heads=v.heads, image_size=IMAGE_PIXELS, patch_size=CELL_PIXELS)
+                              projection_dim=v.width, num_attention_heads=v.heads, image_size=IMAGE_PIXELS,
+                              patch_size=CELL_PIXELS)
     text = LlamaConfig(vocab_size=-(-len(tokenizer) // 8)*8, hidden_size=t.width, intermediate_size=t.hidden,
                        num_hidden_layers=t.layers, num_attention_heads=t.heads, num_key_value_heads=t.heads,
                        max_position_embeddings=2048, tie_word_embeddings=True, bos_token_id=None,
@@ -101,7 +100,7 @@ def build(size: str, tokenizer: Any, seed: int = 0) -> Any:
             elif "position_embedding" in name: p.normal_(0, .3)
             elif p.ndim == 2 and "lm_head" not in name: p.normal_(0, .8/math.sqrt(p.shape[1]))
             if name.endswith(("o_proj.weight", "down_proj.weight")): p.mul_(1/math.sqrt(2*layers))
-    model.generation_config.pad_token_id, model.generation_config.eos_token_id = tokenizer.pad_token_id, tokenizer.eos_token_id
+    model.generation_config.update(pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id)
     return model
 
 # %% ../../nbs/30_world/04_tiny.ipynb #fd189c30

@@ -134,9 +134,8 @@ def collate(packed: Sequence[Packed], encoder: Encoder) -> dict[str, Any]:
     images = ids == encoder.image
     patch = np.where(images, (images.cumsum(1) - 1) % tiny.PATCHES, -1)
     mask = torch.zeros(size, 1, length, length).masked_fill_(~torch.from_numpy(sees)[:, None], -1e9)
-    return dict(ids=torch.from_numpy(ids), positions=torch.from_numpy(positions), mask=mask,
-                weights=torch.from_numpy(weights),
-                topics=torch.from_numpy(topics), patch=torch.from_numpy(patch))
+    arrays = dict(ids=ids, positions=positions, weights=weights, topics=topics, patch=patch)
+    return {name: torch.from_numpy(x) for name, x in arrays.items()} | dict(mask=mask)
 
 # %% ../../nbs/30_world/06_training.ipynb #7fc79d11
 def pixels(images: Sequence[Any]) -> Any:
@@ -207,8 +206,7 @@ class _Process:
         return [muon, torch.optim.AdamW(rest, rate, betas=(.9, .98), weight_decay=0., fused=True)]
 
     def log(self, text: str):
-        if self.rank: return
-        print(f"{time.time() - self.began:7.0f}s {text}", flush=True)
+        if not self.rank: print(f"{time.time() - self.began:7.0f}s {text}", flush=True)
 
 # %% ../../nbs/30_world/06_training.ipynb #36d1c12c
 class Run(_Process):
@@ -240,8 +238,7 @@ class Run(_Process):
 # %% ../../nbs/30_world/06_training.ipynb #17cbd167
 def _alphabet(encoder: Encoder) -> list[list[list[int]]]:
     "For shape, color, row and column: the token ids of the words, with and without a blank in front."
-    words = [["empty", *world.SHAPES], ["empty", *world.COLORS], ["top", "middle", "bottom"],
-             ["left", "center", "right"]]
+    words = ["empty", *world.SHAPES], ["empty", *world.COLORS], ["top", "middle", "bottom"], ["left", "center", "right"]
     return [[[encoder.encode(gap + w)[0] for w in side] for gap in (" ", "")] for side in words]
 
 def _patches(scene: Scene) -> np.ndarray:
@@ -279,8 +276,8 @@ def teach_vision(run: Run, images: int = 96, scale: float = 8.):
         loss = 0.
         for j, side in enumerate(alphabet):
             for ids in side:
-                loss = loss + F.cross_entropy((seen @ table[ids].T).flatten(0, 1),
-                                              gold[..., j].flatten(), weight=rare[j])
+                logits = (seen @ table[ids].T).flatten(0, 1)
+                loss = loss + F.cross_entropy(logits, gold[..., j].flatten(), weight=rare[j])
         loss.backward()
         run.share(ps)
         optimizer.step()
@@ -364,9 +361,8 @@ def _rank(rank: int, recipe: Recipe, out: Path, until: int | None):
     (out/"run.json").write_text(json.dumps(record), "utf-8")
 
 # %% ../../nbs/30_world/06_training.ipynb #b038c158
-MEMORY = dict(MALLOC_MMAP_MAX_="0", MALLOC_TRIM_THRESHOLD_="20000000000",
-              MALLOC_TOP_PAD_="268435456", GOMP_SPINCOUNT="0",
-              OMP_WAIT_POLICY="PASSIVE", OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
+MEMORY = dict(MALLOC_MMAP_MAX_="0", MALLOC_TRIM_THRESHOLD_="20000000000", MALLOC_TOP_PAD_="268435456",
+              GOMP_SPINCOUNT="0", OMP_WAIT_POLICY="PASSIVE", OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
 
 def train(recipe: Recipe, out: Path, until: int | None = None) -> Path:
     "Run the whole recipe, or go on where `out` stopped; returns the model's folder."

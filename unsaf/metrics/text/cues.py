@@ -9,6 +9,7 @@ __all__ = ['LETTER', 'ALONE', 'DENIAL', 'HYPOTHETICAL', 'OPTION_TEXT', 'CUE', 'F
 
 # %% ../../../nbs/10_metrics/00_text/02_cues.ipynb #d30846ef
 import html, re
+from ...core import lines_under
 from .normalise import READ_LIMIT, clean
 
 # %% ../../../nbs/10_metrics/00_text/02_cues.ipynb #8d85c3d1
@@ -47,40 +48,15 @@ def tidy(text: str) -> str:
 # %% ../../../nbs/10_metrics/00_text/02_cues.ipynb #a927962c
 _EAST = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0900-\u097f\u0600-\u06ff"
 _WORD = rf"[^\W{_EAST}]"    # a word character of a script that puts blanks between words
-_AHEAD = ("是选選为為案项項择擇即填答应應就取定了个個第在于於像似指对對非不除否只可有和或与與をがはもとでにらのへや肢은는이가을를답로면택기와과나고")
-_BEHIND = ("项項选選是为為对對正和或与與、错錯不也才就吧了的呢最更应應符可会會被即跟及都比因所完并表显顯均更号號而还還且をがはもとでにらのへやだじま입이번가는은를을요예로라임다와과나도에의만인처")
+_TABLE = {heading: "|".join(lines) for heading, lines in lines_under("cues.txt").items()}
+_AHEAD, _BEHIND = _TABLE["characters before a letter"], _TABLE["characters behind a letter"]
 LETTER = rf"""(?<!{_WORD})(?<![\w][.'-])(?<![@°#])(?<![^A-H]&)(?<![\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af](?<![{_AHEAD}]))
     ([A-Za-z])(?!{_WORD}|[']{_WORD}|-\w|[+&](?![A-H](?!\w))|[#°@]|/[A-Za-z]{{2}}|/[I-Zi-z](?!\w)|\.[A-Za-z](?![A-Za-z])|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af](?<![{_BEHIND}]))"""
 ALONE = re.compile(LETTER, re.X)
 
 # %% ../../../nbs/10_metrics/00_text/02_cues.ipynb #7eb1d367
-_EUROPE = (r"no|ni|nunca|tampoco|ning[uú]n\w*|incorrect[oa]s?|fals[oa]s?|excepto|menos|salvo|"
-    r"descart\w+|errad[oa]s?|err[oó]nea?s?|não|nao|nem|nenhum\w*|exceto|incorret[oa]s?|non|"
-    r"nessun\w*|errat[oa]|sbagliat[oa]|tranne|eccetto|esclu\w+|scart\w+|pas|ne|jamais|aucun\w*|"
-    r"sauf|faux|fausse|incorrecte?s?|exclu\w*|[eé]limin\w+|[eé]cart\w+|nicht|kein\w*|niemals|weder|"
-    r"au(?:ß|ss)er|falsch\w*|ausgeschlossen|ausschlie(?:ß|ss)\w*|unzutreffend|scheidet|не|ни|нет|"
-    r"неверн\w+|неправильн\w+|ошибочн\w+|кроме|исключ\w+|niet|geen|nie|değil|yanlış|không|bukan|"
-    r"salah|tidak")
-_ENGLISH = (r"not|nor|neither|never|none|cannot|without|except|exclud\w+|eliminat\w+|rul(?:e|es|ed|"
-    r"ing)|discard\w*|reject\w*|dismiss\w*|(?:anything|everything|all|nothing) but|other than|"
-    r"rather than|instead|unlike|apart from|aside from|besides|wrong\w*|incorrect\w*|false|invalid|"
-    r"impossible|unlikely|improbable|implausible|doubt\w*|distractors?|mistaken|inaccurate|"
-    r"mislead\w+|untrue|nothing|hardly|avoid\w*|far from|fail\w*|contradict\w*|disagree\w*|"
-    r"irrelevant|refus\w+|den(?:y|ies|ied)|skip\w*|ignor\w+|drop\w*|nope|nah|(?:is|are|be) out|out "
-    r"of|crossed out|struck|less likely|least likely|opposite of|remov\w+|cross(?:es|ing)? out|"
-    r"lacks?|lacking|inconsistent|nonsense|absurd|decoy|red herring|ain't")
-DENIAL = re.compile(rf"\b(?:{_ENGLISH}|{_EUROPE})\b|n't\b|[❌✗✘✖⛔🚫≠¬]|!=|不|非(?!常)|[没沒无無错錯误誤未勿]|排除|剔除|淘汰|除了|除外|以外|之外|否|"
-    r"ない|ません|なく|なかっ|ではな|じゃな|除[くいき]|間違|違[うい]|誤[りっ]|아니|아닙|아닌|않|틀[린렸려립]|제외|말고|오답|못|없|빼고|"
-    r"ليس|(?<!\w)ل[ام](?!\w)|غير|خطأ|خاطئ|عدا|باستثناء|سوى|استبع|नहीं|गलत|ग़लत|सिवाय|अलावा|असत्य", re.I)
-HYPOTHETICAL = re.compile(r"\b(?:(?:(?:some|any)(?:one|body)|(?:the )?users?|they|people|others?|"
-    r"you|he|she) (?:said|says?|suggest\w*|claim\w*|think\w*|thought|believe\w*))\b|\b(?:if|"
-    r"whether|unless|suppos\w+|assum\w+|si|wenn|falls|если)\b|如果|假如|若|もし|만약|إذا|यदि|अगर", re.I)
-_STOP = re.compile(r"[.;:!?。、؛،؟।\n(]|,(?! (?:da(?:ss|ß)|que|что|che|that)\b)|\b(?:so|(?<!thing "
-    r")(?<!all )but|therefore|thus|hence|because|since|then|while|whereas|although|though|means|as "
-    r"(?:it|the|this|they|there)|pero|porque|as[ií] que|por lo tanto|mais|donc|car|aber|also|daher|"
-    r"weil|denn|sondern|ent[aã]o|portanto|pois|ma|quindi|perch[eé]|но|поэтому)\b|所以|因此|因为|因為|故|但|而|"
-    r"则|則|だから|ので|しかし|したがって|그래서|따라서|하지만|그러므로|(?<=아니라)|(?<=아니고)|(?<=ではなく)|(?<=じゃなく)|لكن|لذلك|لأن|"
-    r"लेकिन|इसलिए|क्योंकि", re.I)
+DENIAL = re.compile(r"\b(?:{denial, english}|{denial, europe})\b|{denial, others}".format_map(_TABLE), re.I)
+HYPOTHETICAL, _STOP = (re.compile(_TABLE[meaning], re.I) for meaning in ("supposing", "clause ends"))
 _CLAUSE = 90    # characters on either side that are looked at
 OPTION_TEXT = "x"    # what stands for the text of an option once it has been looked at
 _MARKS_BEHIND = re.compile(rf"^[\"'*)\]]{{0,4}}(?:[.:)]{{0,2}} ?[\"'(*]{{0,2}}{OPTION_TEXT}\b[\"')*]{{0,2}})?")
@@ -106,32 +82,13 @@ _LABEL = (r"(?:^|[\"'{,][ ]?)[\"'*_#\[]{0,4}(?:choice|option|letter|selection|se
 _BETWEEN = (r"(?:[ ](?:here|to (?:the|this|your|that) (?:above )?question|in this case|would|should|must|then|"
     r"therefore|has to|will|can only|that best \w+|is therefore|is thus))?")
 _IS = r"[\"'*_`)\]]{0,5}[ ]?(?:is\b|be\b|was\b|are\b|becomes\b|:|=|→|->|=>|⇒|⟹|—|–|-(?=[ ]))"
-_CHOOSE = (r"(?:choos(?:e|ing)|chose|select(?:ed|ing)?|pick(?:ed|ing)?|go(?:ing)? with|went with|opt(?:ing)? for|"
-    r"settl(?:e|ing) on|vote for)")
-_EASTERN = (r"(?<=,)(?:而|应该|應該|应|應)?是(?=[A-Z](?![A-Za-z]))|(?:答案|结论|結論|正解|解答|答)(?:应该|應該|应|應|就|便|只能|"
-    r"显然|顯然|一定|可能|当然|當然)?(?:是|为|為|选|選|即|:|=)?|(?:选项|選項|选择|選擇)(?:应该|應該|应|應)?(?:是|为|為|:)|"
-    r"(?<![可单單多])[选選](?:择|擇|了|定)?(?![项項])|(?:正解|答え|答|解答|回答|正答|選択肢)(?:の記号)?(?:は|:|が|=)|(?:정답|해답|답변|"
-    r"답|선택)(?:은|는|이|:|=)?")
-_WESTERN = (r"respuestas?(?: correcta| final)?(?: es| ser[ií]a| debe ser|:)|(?:opci[oó]n|"
-    r"alternativa|letra|op[cç][aã]o|opzione) corre(?:c|t)?ta(?: es| [eéè]|:)|(?:elijo|escojo|"
-    r"selecciono|elegir[ií]a|escolho|scelgo|choisis|w[aä]hle|выбираю|gabarito:?)|resposta(?: "
-    r"correta| certa| final)?(?: [eé]| seria|:)|risposta(?: corretta| giusta| esatta| finale)?(?: "
-    r"[eèé]| sarebbe|:)|r[eé]ponse(?: correcte| finale)?(?: est| serait| :|:)|"
-    r"(?:antwort(?:option)?|l[oö]sung)(?: ist| lautet| w[aä]re|:)|ответ(?: —| -| –| это| будет|:)?|"
-    r"antwoord(?: is|:)|đáp án(?: là|:)?|cevap:?|jawaban(?:nya)?(?: adalah|:)?|odpowied[zź](?: to|"
-    r":)|(?:ال)?[إا]?(?:جابة|جواب)(?: الصحيحة| الصحيح| النهائية| النهائي)?(?: هي| هو|:)|الخيار "
-    r"الصحيح(?: هو|:)?|[أا]ختار|(?:उत्तर|जवाब)(?: है| होगा|:)?|सही विकल्प(?: है|:)?")
 _SPEAKER = r"(?:^|\b(?:i|we|i'd|i'll|we'd|would|will|let's|must|should|to)\b[ ](?:\w+[ ])?|[.:,\n][ ]?)"
 _SIGNS = r"answer[ ](?=[(\"'*]{0,3}[B-HJ-Z]\b)|\#{4}|[✅✔☑✓👉∴](?=[^\w\n]{0,6}\w)"
-CUE = re.compile(rf"{_NOUN}{_BETWEEN}{_IS}|{_LABEL}|{_SIGNS}|{_SPEAKER}{_CHOOSE}[ ]|{_EASTERN}|\b(?:{_WESTERN})",
-    re.I | re.M)
+_EASTERN, _WESTERN = _TABLE["announcing, east"], _TABLE["announcing, west"]
+CUE = re.compile(rf"{_NOUN}{_BETWEEN}{_IS}|{_LABEL}|{_SIGNS}|{_SPEAKER}(?:{_TABLE['choosing']})[ ]|{_EASTERN}|\b(?:{_WESTERN})",
+                 re.I | re.M)
 _BLANK = r"[^\w\n❌✗✘✖≠]{0,12}\n?[^\w\n❌✗✘✖≠]{0,12}"
-_FILLER = (r"(?:the|la|el|le|die|der|das|definitely|clearly|probably|likely|most likely|thus|"
-    r"therefore|simply|just|indeed|likely to be|option|choice|letter|answer|number|is|opci[oó]n|"
-    r"letra|alternativa|lettre|r[eé]ponse|buchstabe|op[cç][aã]o|opzione|lettera|вариант|буква|a(?= "
-    r"(?:letra|op[cç][aã]o|alternativa|letter)\b))\b|选项|選項|选择|選擇|选|選|選択肢|记号|記号|应该|是|为|為|は|보기|"
-    r"الخيار|الحرف|विकल्प")
-FILLERS = re.compile(rf"(?:{_BLANK}(?:{_FILLER})){{0,4}}{_BLANK}", re.I)
+FILLERS = re.compile(rf"(?:{_BLANK}(?:{_TABLE['fillers']})){{0,4}}{_BLANK}", re.I)
 
 # %% ../../../nbs/10_metrics/00_text/02_cues.ipynb #7550b286
 VERDICT = re.compile(rf"""{LETTER}["'*)\]]{{0,4}}(?:[.:)-]{{0,2}}[ ]?["'(*]{{0,2}}{OPTION_TEXT}{{2,}}(?!\w)["')*]{{0,2}})?(?:

@@ -265,8 +265,7 @@ def _opening(text: str, texts: _Texts) -> str:
 _LEAD = re.compile(r"(?:the\s+)?(?:correct\s+|final\s+|best\s+)?answer\s*(?:is\b|:)\s*:?\s*", re.I)
 
 def named_letter(reply: str, options: Mapping[str, str]) -> str:
-    """The one option that `reply`, its reasoning taken off, names by its letter or by nothing but its text;
-    else an empty string."""
+    "The one option that `reply`, its reasoning taken off, names by letter or by nothing but its text; else empty."
     texts, text = _Texts(options), tidy(reply)
     short, lead = _without_explanation(text), text.lstrip(" *")
     body = _plain(_LEAD.sub("", short, count=1) if _LEAD.match(lead) else short)

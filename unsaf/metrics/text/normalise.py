@@ -11,8 +11,8 @@ __all__ = ['WORD', 'READ_LIMIT', 'SOFT_LEXICON', 'SOFT_ABSTENTION', 'THOUGHT', '
 import json, re, unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import files
 from typing import Sequence
+from ...core import lines_under
 
 # %% ../../../nbs/10_metrics/00_text/00_normalise.ipynb #94e7b5ba
 _UNSEEN = ((0xad, 0xad), (0x34f, 0x34f), (0x61c, 0x61c), (0x180b, 0x180f), (0x200b, 0x200f), (0x202a, 0x202e),
@@ -48,13 +48,7 @@ def abstains(text: str) -> bool:
     return WORD in text.casefold() or (not text.isascii() and _may_hide(text) and WORD in clean(text).casefold())
 
 # %% ../../../nbs/10_metrics/00_text/00_normalise.ipynb #d7acb8a3
-def _lexicon() -> dict[str, tuple[str, ...]]:
-    "The patterns of `tables/soft_abstention.txt` by language."
-    text = files("unsaf").joinpath("tables/soft_abstention.txt").read_text("utf-8")
-    blocks = (block.split("\n") for block in text.partition("\n\n")[2].strip().split("\n\n"))
-    return {head.strip("[]"): tuple(patterns) for head, *patterns in blocks}
-
-SOFT_LEXICON = _lexicon()
+SOFT_LEXICON: dict[str, tuple[str, ...]] = {name: tuple(lines) for name, lines in lines_under("soft_abstention.txt").items()}
 SOFT_ABSTENTION: tuple[str, ...] = tuple(p for patterns in SOFT_LEXICON.values() for p in patterns)
 
 # %% ../../../nbs/10_metrics/00_text/00_normalise.ipynb #562e486e
@@ -188,8 +182,7 @@ _ANSWER = re.compile(rf"""{_L} (?P<slash>[/／]|\\/)? (?:final[_ ]?answer|answer
     | \[(?P<square>/?)ANSWER\](?=[^\[\]]{{0,2000}}\[/ANSWER\]|(?<=\[/ANSWER\]))""", re.X | re.I)
 
 def _unwrapped(text: str) -> tuple[str, str, str]:
-    """What stands between answer tags, several below each other, and what stands before and behind;
-    all of `text` where it has none."""
+    "What stands between answer tags, and what before and behind; all of `text` where it has none."
     inside, before, behind, within, at = [], [], [], False, 0
     if not _any(("ans", "final", "conclusion", "solution", "response", "output", "box", "答案"), text):
         return text, "", ""
@@ -257,8 +250,7 @@ def _within_limit(said: str) -> str:
 _LAYERS = 8    # more marks inside each other than any model writes
 
 def split_reasoning(text: str, unwrap: bool = True, whole: bool = False) -> SplitReply:
-    """What `text` says, all of it if `whole`, and what it thought; `unwrap` takes the answer out of its tags.
-    Linear, and never raises on a text."""
+    "What `text` says, all of it if `whole`, and what it thought; `unwrap` takes the answer out of its tags."
     said, thoughts, truncated = text, [], False
     for _ in range(_LAYERS):
         once, thought, unfinished = _split_once(said, unwrap)
@@ -288,8 +280,7 @@ def _once(pairs: list) -> dict:
     return said
 
 def answer_in_json(text: str) -> "str | None":
-    """What the key `answer` of the JSON object `text` says, fenced or not;
-    None where it is no such object, or abstains beside its answer."""
+    "What the key `answer` of the JSON object `text` says; None where it is none, or abstains beside its answer."
     inner = re.sub(r"^```\w{0,10}\s*|\s*```$", "", text.strip()) if text.lstrip().startswith("```") else text.strip()
     if not (inner.startswith("{") and inner.endswith("}")): return None
     try: said = json.loads(inner, object_pairs_hook=_once)

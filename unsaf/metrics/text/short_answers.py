@@ -76,11 +76,8 @@ def _official(text: str) -> str:
     words = [_NUMBERS.get(w, w) for w in text.lower().split()]
     return " ".join(_CONTRACTIONS.get(w, w) for w in words if w not in _ARTICLES)
 
-def _mended(text: str) -> str:
-    "The same intention without quirks 2 to 6, of an answer without its wrapping."
-    return _words(_bare(text))
-
 def _words(text: str) -> str:
+    "The same intention without quirks 2 to 6, of an answer without its wrapping."
     text = re.sub(r"(?<=[0-9]),(?=[0-9]{3}(?![0-9]))", "", text)
     text = re.sub(r"\.(?![0-9])", "", text.translate({ord(m): " " for m in _MARKS + _MORE_MARKS}))
     words = [_NUMBERS.get(w, w) for w in text.lower().split()]
@@ -89,10 +86,9 @@ def _words(text: str) -> str:
     return said[1:-1] if len(said) > 2 and said[0] == said[-1] == "'" else said
 
 def normalise(text: str, official: bool = True) -> str:
-    """`text` as VQA compares it; with `official=False` its known quirks are mended.
-    Raises `ValueError` for what is not text."""
+    "`text` as VQA compares it; with `official=False` its known quirks are mended. Raises `ValueError`."
     if not isinstance(text, str): raise ValueError(f"an answer must be text, got {text!r:.60}")
-    return _official(_flat(text)) if official else _mended(text)
+    return _official(_flat(text)) if official else _words(_bare(text))
 
 # %% ../../../nbs/10_metrics/00_text/04_short_answers.ipynb #36dede7f
 YES_NO: dict[str, list[str]] = {
@@ -103,8 +99,7 @@ YES_NO: dict[str, list[str]] = {
 
 @lru_cache(maxsize=8)
 def _patterns(yes: tuple[str, ...], no: tuple[str, ...]) -> tuple[dict[str, str], str]:
-    """Each word in the form in which it is looked for, with what it says;
-    and a pattern for any of them, the longest first."""
+    "Each word in the form in which it is looked for, with what it says; and a pattern, the longest first."
     meaning = {_plain(w.replace("_", " ")): said for said, words in (("yes", yes), ("no", no)) for w in words}
     return meaning, "|".join(re.escape(w) for w in sorted(meaning, key=len, reverse=True))
 
@@ -143,8 +138,7 @@ _SO = re.compile(r"(?:so|therefore|thus|hence|in conclusion|overall|final(?:ly)?
 
 @dataclass(frozen=True)
 class _Stated:
-    """What a reply states:
-    its first word where that is yes or no, and its final statements with the end of the last one."""
+    "What a reply states: its first word where that is yes or no, and its final statements with their end."
     first: "str | None"
     final: frozenset[str]
     end: int
@@ -212,8 +206,7 @@ def _other(word: str) -> str: return "no" if word == "yes" else "yes"
 
 # %% ../../../nbs/10_metrics/00_text/04_short_answers.ipynb #2d3d25c8
 def yes_or_no(reply: str, clause: bool = False) -> "str | None":
-    """`yes`, `no`, or None where a reply says neither, both, or is cut in its thought;
-    `clause` also reads *Yes it is*. Never raises on a text."""
+    "`yes`, `no`, or None where a reply says neither, both, or is cut in its thought; `clause` also reads *Yes it is*."
     said = split_reasoning(reply)
     return None if said.unfinished else word_of(said.content, clause)
 
@@ -238,8 +231,7 @@ def _closing(text: str) -> "str | None":
 
 # %% ../../../nbs/10_metrics/00_text/04_short_answers.ipynb #f2138433
 def verdict_of(content: str) -> "str | None":
-    """`yes`, `no` or None of a judge's reply without its reasoning: the first word, or a final statement;
-    the other must not come last."""
+    "`yes`, `no` or None of a judge's reply: the first word, or a final statement; the other must not come last."
     text = _plain(content)
     found = _stated(text, clause=True)
     word = next(iter(found.final)) if len(found.final) == 1 else None if found.final else found.first or _closing(text)
