@@ -323,4 +323,4 @@ def test_a_cross_encoder_from_a_local_folder(tmp_path):
 def test_later_rooms_are_opened_only_when_needed():
     import ast, inspect
     top = [n for n in ast.parse(inspect.getsource(room)).body if isinstance(n, ast.ImportFrom)]
-    assert {"core", "awareness", "text.declining", "text.normalise", "text.short_answers"} == {n.module for n in top if n.level}
+    assert {"core", "awareness", "text.normalise", "text.short_answers"} == {n.module for n in top if n.level}

@@ -25,8 +25,7 @@ SHEET = ("id", "image_id", "question", "options", COLUMN)
 _SAID = {"yes": True, "y": True, "no": False, "n": False, "unclear": None}
 
 def _ids(table: pd.DataFrame) -> list[str]:
-    """A name for each row that does not tell its class;
-    it begins with a letter, since a spreadsheet takes 12e45 for a number."""
+    "A name for each row that does not tell its class; a letter first, since a spreadsheet takes 12e45 for a number."
     what = zip(table["image_id"], table["setting"], table["answerable"].astype(bool), table["number"].astype(int),
                table["question"], table["options"])
     return [f"q{fingerprint(*map(str, row))[:12]}" for row in what]
@@ -36,8 +35,7 @@ def sheet(
     n: int = 100,           # questions of each class; all where there are fewer
     seed: int = 0,          # draws and shuffles them
 ) -> pd.DataFrame:          # columns `SHEET`, the last one empty
-    """A random sample to be labelled by hand, without labels and replies;
-    raises `UnsafError` where a class has no counted reply."""
+    "A random sample to be labelled by hand, without labels and replies; raises `UnsafError`."
     if n < 1: raise UnsafError(f"n = {n} questions of each class: give 1 or more")
     rng, chosen = np.random.default_rng(seed), []
     for flag, name in ((True, "answerable"), (False, "unanswerable")):
@@ -54,8 +52,7 @@ def _read(source: "str | Path | pd.DataFrame") -> pd.DataFrame:
     if isinstance(source, pd.DataFrame): return source.astype(str)
     try:
         text = Path(source).read_bytes().decode("utf-8-sig")
-        # in much of the world a spreadsheet writes semicolons
-        mark = max(",;\t", key=text.partition("\n")[0].count)
+        mark = max(",;\t", key=text.partition("\n")[0].count)      # in much of the world a spreadsheet writes semicolons
         found = pd.read_csv(io.StringIO(text), sep=mark, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as e:
         raise UnsafError(f"{source}: {getattr(e, 'strerror', None) or e}; give the sheet as a CSV file") from None
@@ -65,8 +62,7 @@ def _read(source: "str | Path | pd.DataFrame") -> pd.DataFrame:
 
 # %% ../../nbs/60_assessment/05_label_audit.ipynb #f9932ded
 def filled(table: pd.DataFrame, source: "str | Path | pd.DataFrame") -> pd.DataFrame:
-    """`table` with `looked_at` and `truth` (missing: unclear or not looked at) from a sheet that was filled in;
-    raises `UnsafError` naming the line."""
+    "`table` with `looked_at` and `truth` (missing: unclear, or not looked at) from a filled-in sheet."
     found, place = _read(source), {name: i for i, name in enumerate(_ids(table))}
     place |= {name[1:]: i for name, i in place.items()}      # as sheets of earlier versions have them
     looked, truth = np.zeros(len(table), bool), [None] * len(table)
@@ -113,11 +109,8 @@ def _some_looked_at(cells: np.ndarray, counts: np.ndarray, n: int, seed: int) ->
                                 for wrong, of in ((total[4:6].sum(), total[4:].sum()),
                                                   (total[2:4].sum(), total[:4].sum())))
     observed = cluster_bootstrap(j, cells, n=n, seed=seed, keep=True)
-    draws = _corrected(observed.samples, some_a, some_b)
-    good = draws[np.isfinite(draws)]
-    low, high = np.quantile(good, [.025, .975]) if len(good) else (np.nan, np.nan)
-    corrected = Interval(float(_corrected(observed.value, a.value, b.value)), float(low), float(high), .95, n,
-                         "percentile", 1 - len(good) / n)
+    corrected = Interval.between(_corrected(observed.value, a.value, b.value),
+                                 _corrected(observed.samples, some_a, some_b))
     # unanswerable, then answerable
     weight = np.repeat([cells[:, 1:3].sum() / total[:4].sum(), cells[:, [0, 3]].sum() / total[4:].sum()], 4)
     by_truth = cluster_bootstrap(_bias, counts * weight, n=n, seed=seed)
@@ -144,43 +137,37 @@ class _Found:
             return "a + b is 1 or more, or undefined: these labels say nothing, and no J can be corrected"
         if not np.isfinite(e.value): return f"{says}; too few questions are known to look at it"
         shown = f"excess {e.value:+.3f}, {e.low:+.3f} to {e.high:+.3f}"
-        if e.low > 0:
-            return f"{says}; here it says something ({shown}): replies agree with wrong labels, and the corrected J is too high"
-        if e.high < 0:
-            return f"{says}; here it says something ({shown}): replies contradict wrong labels, and the corrected J is too low"
-        return f"{says}; nothing here speaks against it ({shown})"
+        if e.low <= 0 <= e.high: return f"{says}; nothing here speaks against it ({shown})"
+        way = "agree with wrong labels, and the corrected J is too high" if e.low > 0 else \
+            "contradict wrong labels, and the corrected J is too low"
+        return f"{says}; here it says something ({shown}): replies {way}"
 
 # %% ../../nbs/60_assessment/05_label_audit.ipynb #b125b662
 class Audit(_Found):
     "What the labels are worth, and J without the wrong ones; every number with its 95% interval."
     def lines(self) -> list[str]:
         "The findings as lines of text."
-        c, span = self.counts, lambda i: f"{i.value:.3f} ({i.low:.3f} to {i.high:.3f})"
-        lines = [f"labels audited by {self.by}: the truth of {c['answerable'] + c['unanswerable']:,} of "
-                 f"{c['counted']:,} counted questions is known; {c['unknown']} stayed unclear",
-                 f"a: {c['wrong_answerable']} of {c['answerable']} written as answerable cannot be answered: "
-                 f"{span(self.a)}",
-                 f"b: {c['wrong_unanswerable']} of {c['unanswerable']} written as unanswerable can be: {span(self.b)}",
-                 f"Youden's J as announced {span(self.observed)}, divided by 1 - a - b {span(self.corrected)}, "
-                 f"by the truth of the audited questions {span(self.true)}"]
-        return [*lines, self.verdict]
+        c = self.counts
+        return [f"labels audited by {self.by}: the truth of {c['answerable'] + c['unanswerable']:,} of "
+                f"{c['counted']:,} counted questions is known; {c['unknown']} stayed unclear",
+                f"a: {c['wrong_answerable']} of {c['answerable']} written as answerable cannot be answered: {self.a.span}",
+                f"b: {c['wrong_unanswerable']} of {c['unanswerable']} written as unanswerable can be: {self.b.span}",
+                f"Youden's J as announced {self.observed.span}, divided by 1 - a - b {self.corrected.span}, "
+                f"by the truth of the audited questions {self.true.span}", self.verdict]
 
     def as_dict(self) -> dict[str, Any]:
         "All as plain values, for JSON; what is undefined is None."
-        number = lambda x: float(x) if np.isfinite(x) else None
         return dict(by=self.by, counts=dict(self.counts), verdict=self.verdict,
-                    **{k: dict(value=number(i.value), low=number(i.low), high=number(i.high)) for k in _NAMES
-                       for i in [getattr(self, k)]})
+                    **{k: getattr(self, k).as_dict() for k in _NAMES})
 
 # %% ../../nbs/60_assessment/05_label_audit.ipynb #95921717
 def audit_labels(
     table: pd.DataFrame,                          # from `audited`, or from `filled`
-    images: "Sequence[str] | None" = None,        # all pictures, also those without a row; None: those of the table
+    images: "Sequence[str] | None" = None,        # all images, also those without a row; None: those of the table
     n: int = 2_000,                               # resamples
     seed: int = 0,
 ) -> Audit:
-    """Label error, observed and corrected J.
-    Raises `UnsafError` without a column truth, `ValueError` where a class has no known truth or there is one picture."""
+    "Label error, observed and corrected J; raises `ValueError` where a class has no known truth."
     names, by_hand = list(dict.fromkeys(table["image_id"] if images is None else images)), "looked_at" in table
     counts = _by_label_truth_reply(table, names)
     total = counts.sum(0)

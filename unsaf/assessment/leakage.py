@@ -37,7 +37,7 @@ def _sklearn() -> Any:
     return sklearn
 
 def _parts(texts: Sequence[tuple[str, ...]], images: np.ndarray, folds: int) -> list[tuple]:
-    "(rows to train on, rows to rate, their word weights each) for each part of the pictures."
+    "(rows to train on, rows to rate, their word weights each) for each part of the images."
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.model_selection import GroupKFold
     found = []
@@ -48,8 +48,7 @@ def _parts(texts: Sequence[tuple[str, ...]], images: np.ndarray, folds: int) -> 
     return found
 
 def _rated(parts: list[tuple], hard: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """p(unanswerable) of every row by a classifier that has not seen its picture,
-    and the share of unanswerable rows that it was trained with."""
+    "p(unanswerable) of every row by a classifier that saw other images, and its share of unanswerable rows."
     from sklearn.linear_model import LogisticRegression
     p, prior = np.empty(len(hard)), np.empty(len(hard))
     for train, test, seen, new in parts:
@@ -60,7 +59,7 @@ def _rated(parts: list[tuple], hard: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 # %% ../../nbs/60_assessment/04_leakage.ipynb #88c49a9f
 def _within(p: np.ndarray, hard: np.ndarray, place: np.ndarray, fold: np.ndarray) -> Callable[[np.ndarray], float]:
-    "AUROC over the pairs within a part, as a function of how often each picture was drawn; nan without such a pair."
+    "AUROC over the pairs within a part, as a function of how often each image was drawn; nan without such a pair."
     sides = []
     for k in np.unique(fold):
         here = fold == k
@@ -72,20 +71,17 @@ def _within(p: np.ndarray, hard: np.ndarray, place: np.ndarray, fold: np.ndarray
     return value
 
 def _drawn(value: Callable[[np.ndarray], float], images: int, n: int, seed: int) -> Interval:
-    "`value` with its percentile interval over pictures."
+    "`value` with its percentile interval over images."
     rng, even = np.random.default_rng(seed), np.full(images, 1 / images)
     found = np.array([value(rng.multinomial(images, even)) for _ in range(n)])
-    good = found[np.isfinite(found)]
-    low, high = np.quantile(good, [.025, .975]) if len(good) else (np.nan, np.nan)
-    return Interval(value(np.ones(images, int)), float(low), float(high), .95, n, "percentile", 1 - len(good) / n)
+    return Interval.between(value(np.ones(images, int)), found)
 
 # %% ../../nbs/60_assessment/04_leakage.ipynb #c9eb48ff
 POLICY = ("youden_j", "unf1", "unf1_class")
 
 def _side_by_side(table: pd.DataFrame, place: np.ndarray, abstain: np.ndarray, n: int,
                   seed: int) -> dict[str, dict[str, Interval]]:
-    """Scores of the blind policy (policy), of the model (model) and theirs minus its (gap),
-    over the rows that have a cell."""
+    "Scores of the blind policy, of the model, and theirs minus its (gap), over the rows that have a cell."
     hard, cell = ~table["answerable"].to_numpy(bool), table["cell"]
     names = np.where(hard, np.where(abstain, "TU", "FA"), np.where(abstain, "FU", "TA"))
     counted = cell.notna().to_numpy()
@@ -103,8 +99,7 @@ def _side_by_side(table: pd.DataFrame, place: np.ndarray, abstain: np.ndarray, n
 
 # %% ../../nbs/60_assessment/04_leakage.ipynb #b0507472
 def _shares(p: np.ndarray, hard: np.ndarray, place: np.ndarray, n: int, seed: int) -> dict[str, Interval]:
-    """Share of the questions that are named rightly,
-    by the words and by always naming the class that is larger among all."""
+    "Share of the questions that are named rightly, by the words and by always naming the larger class."
     larger = hard.mean() > .5
     cells = np.zeros((place.max() + 1, 3))
     for j, each in enumerate(((p > .5) == hard, hard == larger, np.ones(len(hard)))):
@@ -114,8 +109,7 @@ def _shares(p: np.ndarray, hard: np.ndarray, place: np.ndarray, n: int, seed: in
 
 # %% ../../nbs/60_assessment/04_leakage.ipynb #1d1492f9
 def _telling(texts: Sequence[tuple[str, ...]], hard: np.ndarray, top: int) -> pd.DataFrame:
-    """The `top` words and pairs that point to each class: word, points_to, weight (above 0: unanswerable),
-    share of each class's questions with it."""
+    "The `top` words and pairs that point to each class, with weight and share of each class's questions."
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     words = TfidfVectorizer(analyzer=grams)
@@ -155,26 +149,21 @@ class Leakage(_Found):
 
     def lines(self) -> list[str]:
         "The findings as lines of text."
-        span = lambda i: f"{i.value:.3f} ({i.low:.3f} to {i.high:.3f})"
-        return [f"AUROC of the words alone {span(self.auroc)}, of {len(self.table):,} questions about {self.images} "
-                f"pictures in {self.folds} parts",
-                f"with shuffled labels {np.mean(self.permuted):.3f} ({min(self.permuted):.3f} to "
-                f"{max(self.permuted):.3f} in {len(self.permuted)} shuffles)",
-                f"named rightly {span(self.accuracy)}; the larger class alone {span(self.majority)}",
-                *(f"{name}: abstaining by the words alone {span(self.policy[name])}, "
-                  f"the model {span(self.model[name])}, "
-                  f"left for looking {span(self.gap[name])}" for name in ("youden_j", "unf1")),
-                f"point to unanswerable: {self.told_by('unanswerable')}",
-                f"point to answerable: {self.told_by('answerable')}"]
+        p = self.permuted
+        return [f"AUROC of the words alone {self.auroc.span}, of {len(self.table):,} questions about {self.images} "
+                f"images in {self.folds} parts",
+                f"with shuffled labels {np.mean(p):.3f} ({min(p):.3f} to {max(p):.3f} in {len(p)} shuffles)",
+                f"named rightly {self.accuracy.span}; the larger class alone {self.majority.span}",
+                *(f"{name}: abstaining by the words alone {self.policy[name].span}, the model {self.model[name].span}, "
+                  f"left for looking {self.gap[name].span}" for name in ("youden_j", "unf1")),
+                *(f"point to {side}: {self.told_by(side)}" for side in ("unanswerable", "answerable"))]
 
     def as_dict(self) -> dict[str, Any]:
         "Everything but the single questions as plain values, for JSON; what is undefined is None."
-        number = lambda x: float(x) if np.isfinite(x) else None
-        plain = lambda i: dict(value=number(i.value), low=number(i.low), high=number(i.high), level=i.level)
+        plain = lambda i: i.as_dict() | dict(level=i.level)
         return dict(auroc=plain(self.auroc), accuracy=plain(self.accuracy), majority=plain(self.majority),
                     permuted=list(self.permuted),
-                    **{side: {k: plain(i) for k, i in getattr(self, side).items()}
-                       for side in ("policy", "model", "gap")},
+                    **{side: {k: plain(i) for k, i in getattr(self, side).items()} for side in ("policy", "model", "gap")},
                     words=self.words.to_dict("records"), questions=len(self.table), images=self.images,
                     folds=self.folds, counted=self.counted)
 
@@ -186,11 +175,10 @@ def _check(table: pd.DataFrame, folds: int, permutations: int) -> None:
     for flag, name in ((True, "answerable"), (False, "unanswerable")):
         about = table.loc[table["answerable"].astype(bool) == flag, "image_id"].nunique()
         if about < 2:
-            raise ValueError(f"{about} pictures have a question written as {name}: "
-                             "leakage takes two or more of each class")
+            raise ValueError(f"{about} images have a question written as {name}: leakage takes two or more of each class")
     images = table["image_id"].nunique()
     if images < folds:
-        raise ValueError(f"{images} pictures have questions: {folds} parts of whole pictures take {folds} or more")
+        raise ValueError(f"{images} images have questions: {folds} parts of whole images take {folds} or more")
     if not table["cell"].notna().any():
         raise ValueError("no reply is an answer or an abstention: there is no score to compare with")
     if not any(map(grams, _pieces(table))): raise ValueError("the questions hold no word")
@@ -198,14 +186,13 @@ def _check(table: pd.DataFrame, folds: int, permutations: int) -> None:
 # %% ../../nbs/60_assessment/04_leakage.ipynb #1ebd8544
 def leakage(
     table: pd.DataFrame,          # of an `Assessment`
-    folds: int = 5,               # parts of whole pictures
+    folds: int = 5,               # parts of whole images
     permutations: int = 20,       # shuffles of the labels
-    n: int = 2_000,               # resamples of the pictures
+    n: int = 2_000,               # resamples of the images
     seed: int = 0,                # of shuffles and resamples
     top: int = 12,                # telling words of each class
 ) -> Leakage:
-    """What the words alone tell (1-2-gram TF-IDF, logistic regression);
-    `ValueError` for one class or too few pictures, `UnsafError` without scikit-learn."""
+    "What the words alone tell (1-2-gram TF-IDF, logistic regression); `ValueError` for one class or too few images."
     _check(table, folds, permutations)
     _sklearn()
     texts, hard = _pieces(table), ~table["answerable"].to_numpy(bool)
@@ -220,5 +207,4 @@ def leakage(
     return Leakage(_drawn(_within(p, hard, place, fold), len(images), n, seed),
                    **_shares(p, hard, place, n, seed), permuted=permuted,
                    **_side_by_side(table, place, p > prior, n, seed), words=_telling(texts, hard, top), table=rows,
-                   images=len(images), folds=folds,
-                   counted=int(table["cell"].notna().sum()))
+                   images=len(images), folds=folds, counted=int(table["cell"].notna().sum()))

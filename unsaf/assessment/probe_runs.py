@@ -8,7 +8,7 @@ __all__ = ['PROBES', 'ROW', 'CROSSED', 'SHARED', 'Why', 'Missing', 'Probes', 'pr
 # %% ../../nbs/60_assessment/06_probe_runs.ipynb #bc80dbcd
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from functools import partial
@@ -24,10 +24,10 @@ from ..runs import write_table
 from .label_audit import Audit, audit_labels, audit_scenes, filled
 from .leakage import Leakage, leakage
 from ..metrics.awareness import scorer
-from ..metrics.resampling import Comparison, Interval, cluster_bootstrap, paired_permutation
+from ..metrics.resampling import Comparison, Interval, paired_permutation
 from ..models.base import Model
 from .probes import blanked, reask, swapped
-from .scores import counts_of
+from .scores import counts_of, intervals_of
 from ..store import Store
 
 # %% ../../nbs/60_assessment/06_probe_runs.ipynb #4ef4ea16
@@ -51,7 +51,7 @@ class Missing(Exception):
 
 def _row(probe: str, measure: str, value: "Interval | float", n: int, note: str = "") -> dict:
     "One line of the table; an `Interval` brings its limits."
-    i = value if isinstance(value, Interval) else Interval(float(value), np.nan, np.nan, .95, 0, "none")
+    i = value if isinstance(value, Interval) else Interval.bare(value)
     odd = f"undefined in {i.undefined:.1%} of the resamples" if np.isfinite(i.value) and 0 < i.undefined < 1 else ""
     none = "" if np.isfinite(i.value) else "undefined: no reply of one of the classes is counted"
     return dict(zip(ROW, (probe, measure, i.value, i.low, i.high, n, "; ".join(filter(None, (note, none, odd))))))
@@ -89,8 +89,7 @@ class Probes:
             if probe in self.missing: said += ["", f"  {probe}: not done ({self.missing[probe]})"]
             else: said += ["", f"  {probe}: {self.reading(probe)}", *map(_line, rows.itertuples())]
         if any(self.calls.values()):
-            said += ["", "  {asked} replies asked for, {cached} from the store, "
-                         "{failed} calls failed".format(**self.calls)]
+            said += ["", "  {asked} replies asked for, {cached} from the store, {failed} calls failed".format(**self.calls)]
         return said
 
     def __str__(self) -> str: return "\n".join(self.lines())
@@ -107,12 +106,12 @@ def _reading(self: Probes, probe: str) -> str:
     of = partial(_value, self, probe)
     if probe in self.missing: return str(self.missing[probe])
     if probe in ("blank", "swap"):
-        shown = "empty pictures" if probe == "blank" else "the wrong pictures"
+        shown = "empty images" if probe == "blank" else "the wrong images"
         return f"on {shown} J is {of('youden_j'):.3f}; {of('youden_j_lost'):.3f} of its own J is lost"
     if probe == "leakage":
         return (f"words alone tell the classes apart with an AUROC of {of('auroc'):.3f} (shuffled labels "
-                f"{of('auroc_shuffled'):.3f}); "
-                f"abstaining by them gives J {of('youden_j_words'):.3f}, the model has {of('youden_j'):.3f}")
+                f"{of('auroc_shuffled'):.3f}); abstaining by them gives J {of('youden_j_words'):.3f}, the model has "
+                f"{of('youden_j'):.3f}")
     if probe == "audit":
         return f"of the questions written as answerable {of('a'):.1%} are not; of the others {of('b'):.1%} are answerable"
     if probe == "corrected": return self.found["audit"].verdict
@@ -140,13 +139,6 @@ Probes.reading, Probes.as_dict, Probes.save = _reading, _as_dict, _save
 # %% ../../nbs/60_assessment/06_probe_runs.ipynb #d9b1106b
 CROSSED = ("youden_j", "unf1")
 _CHANGED = ("youden_j", "unf1", "answer_rate")
-
-def _scores(result: Assessment, names: Sequence[str], n: int) -> dict[str, Interval]:
-    "`names` of an assessment with intervals over its pictures; without limits where there is one picture."
-    counts = counts_of(result.table, result.images)
-    if len(counts) > 1: return cluster_bootstrap(scorer(*names), counts, n=n)
-    return {k: Interval(float(v[0]), np.nan, np.nan, .95, 0, "none")
-            for k, v in scorer(*names)(counts.sum(0)[None]).items()}
 
 def _gap(a: Assessment, b: Assessment, n: int) -> "Comparison | None":
     "Youden's J of `a` minus that of `b`, over their common pictures; None where there is one or it is undefined."
@@ -179,7 +171,7 @@ class _Bench:
 
     @property
     def pictures(self) -> ImageSet:
-        "The pictures of the assessment that could be read; raises `Missing` where they are not at hand."
+        "The images of the assessment that could be read; raises `Missing` where they are not at hand."
         samples = self.result.samples
         if samples is None: raise Missing(Why.NO_PICTURES, "the assessment came without its pictures")
         place = {name: i for i, name in enumerate(samples.image_ids)}
@@ -198,7 +190,8 @@ def _on_others(b: _Bench, probe: str) -> tuple[list[dict], Assessment]:
     pictures = b.pictures
     if probe == "swap" and len(pictures) < 2: raise Missing(Why.NO_PICTURES, "swapping takes two or more")
     found = b.ask(b.model, b.result, (blanked if probe == "blank" else swapped)(pictures))
-    rows = [_row(probe, k, i, _counted(found), _note(found)) for k, i in _scores(found, _CHANGED, b.n).items()]
+    scores = intervals_of(_CHANGED, counts_of(found.table, found.images), b.n)
+    rows = [_row(probe, k, i, _counted(found), _note(found)) for k, i in scores.items()]
     gap = _gap(b.result, found, b.n)
     lost = gap.interval if gap else np.nan
     return [*rows, _row(probe, "youden_j_lost", lost, _counted(found),
@@ -224,9 +217,9 @@ def _cross(b: _Bench, probe: str) -> tuple[list[dict], dict[tuple[str, str], Ass
     for (asker, answerer), r in found.items():
         gap = None if asker == answerer else _gap(r, own[asker], b.n)
         note = f"{gap.difference:+.3f} to {asker} itself, p = {gap.p:.2g}" if gap else ""
-        for name, i in _scores(r, CROSSED, b.n).items():
-            told = "; ".join(filter(None, (_note(r), note if name == "youden_j" else "")))
-            rows.append(_row("cross", f"{name}, {asker} answered by {answerer}", i, _counted(r), told))
+        for name, i in intervals_of(CROSSED, counts_of(r.table, r.images), b.n).items():
+            notes = "; ".join(filter(None, (_note(r), note if name == "youden_j" else "")))
+            rows.append(_row("cross", f"{name}, {asker} answered by {answerer}", i, _counted(r), notes))
     return rows, found
 
 # %% ../../nbs/60_assessment/06_probe_runs.ipynb #c22b1817
@@ -267,7 +260,7 @@ def _audited(b: _Bench) -> Audit:
     "By hand where labels were given, else by the oracle; raises `Missing`."
     drawn = b.result.samples is not None and all("scene" in s.info for s in b.result.samples)
     if b.labels is None and not drawn:
-        raise Missing(Why.NO_TRUTH, "the pictures are no drawn scenes; "
+        raise Missing(Why.NO_TRUTH, "the images are no drawn scenes; "
                       "`unsaf audit` writes a sample of the questions to be labelled by hand")
     try:
         if b.labels is None: return audit_scenes(b.result, n=b.n, seed=b.seed)
@@ -279,8 +272,7 @@ _DO = {"cross": _cross, "blank": _on_others, "swap": _on_others, "leakage": _lea
        "audit": _audit, "corrected": _audit}
 
 def probes_of(names: "str | Iterable[str]") -> list[str]:
-    """Probes by name, in the order of `PROBES`: 'all', or some with commas between;
-    raises `UnsafError` for an unknown one."""
+    "Probes by name, in the order of `PROBES`: 'all', or some with commas between; raises `UnsafError`."
     asked = [x.strip() for x in names.split(",")] if isinstance(names, str) else list(names)
     if asked == ["all"]: return list(PROBES)
     odd = next((x for x in asked if x not in PROBES), None)
@@ -297,8 +289,7 @@ def _models(others: Any, first: str) -> list[Model]:
     names = [first, *(m.name for m in found)]
     twice = next((x for x, n in Counter(names).items() if n > 1), None)
     if twice is not None:
-        raise UnsafError(f"two models of the cross-examination are called {twice!r}: give each once, "
-                         "under a name of its own")
+        raise UnsafError(f"two models of the cross-examination are called {twice!r}: give each once, under its own name")
     return found
 
 # %% ../../nbs/60_assessment/06_probe_runs.ipynb #563f619c
@@ -312,8 +303,7 @@ def probe(
     n: int = 10_000,                         # resamples and exchanges
     seed: int = 0, progress: "bool | None" = None,
 ) -> Probes:
-    """Put probes to a finished assessment; one that cannot be done has a typed reason.
-    Raises `UnsafError` for unknown names."""
+    "Put probes to a finished assessment; one that cannot be done has a typed reason. Raises `UnsafError`."
     wanted, others = probes_of(names), _models(others, result.model)
     if isinstance(model, str): model = _models(model, "")[0]
     if model is not None and model.name != result.model:
@@ -329,8 +319,6 @@ def probe(
     finally:
         if kept is not store: kept.close()
     if "corrected" in found: found["audit"] = found.pop("corrected")
-    setting = "multiple choice" if result.plan.setting == "mc" else "open-ended"
-    return Probes(result.model, result.run_id,
-                  f"{setting}, {len(result.images)} pictures of {result.source or 'a list'}",
-                  pd.DataFrame(rows, columns=ROW),
-                  missing, found, {k: bench.calls[k] for k in ("asked", "cached", "failed")})
+    about = f"{result.plan.setting.words}, {len(result.images)} images of {result.source or 'a list'}"
+    return Probes(result.model, result.run_id, about, pd.DataFrame(rows, columns=ROW), missing, found,
+                  {k: bench.calls[k] for k in ("asked", "cached", "failed")})

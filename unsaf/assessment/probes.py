@@ -15,8 +15,8 @@ from typing import Any, Iterator
 import numpy as np
 import pandas as pd
 from PIL import Image
-from .run import COLUMNS, Assessment, Plan, answer_request, answer_row, cell_of
-from ..core import ImageError, Outcome, Picture, Question, Reply, Request, Sample, Setting, UnsafError
+from .run import COLUMNS, Assessment, Plan, _pin, answer_request, answer_row, cell_of
+from ..core import Outcome, Picture, Question, Reply, Request, Sample, Setting, UnsafError, one_of
 from ..data.image_set import ImageSet
 from ..data.images import images as image_set
 from ..world.scenes import blank, PLURALS, SHAPES, Scene
@@ -65,10 +65,9 @@ def _scenes(scenes: "Mapping[str, Scene] | Sequence[Sample]") -> Mapping[str, Sc
     "Scenes by image, from a mapping or from samples of the drawn world."
     if isinstance(scenes, Mapping): return scenes
     samples = list(scenes)
-    lost = next((s.image_id for s in samples if "scene" not in s.info), None)
-    if lost is not None:
-        raise UnsafError(f"picture {lost} has no scene: the oracle knows the drawn world only, "
-                         "as in unsaf.images('scenes')")
+    missing = next((s.image_id for s in samples if "scene" not in s.info), None)
+    if missing is not None:
+        raise UnsafError(f"image {missing} has no scene: the oracle knows the drawn world only, as in unsaf.images('scenes')")
     return {s.image_id: Scene.from_dict(s.info["scene"]) for s in samples}
 
 def _options(cell: str) -> tuple[str, ...]: return tuple(json.loads(cell)) if cell else ()
@@ -77,20 +76,18 @@ def audited(
     table: pd.DataFrame,                                  # of an `Assessment`
     scenes: "Mapping[str, Scene] | Sequence[Sample]",     # by image_id, or samples with their scene in `info`
 ) -> pd.DataFrame:                                        # `table` with oracle_status, oracle_reason, oracle_kind, truth and right
-    """The oracle's verdict on every question; truth and right are missing where it has none.
-    Raises `UnsafError` for a picture without a scene."""
+    "The oracle's verdict on every question; truth and right are missing where it has none. Raises `UnsafError`."
     known = _scenes(scenes)
-    lost = next((i for i in table["image_id"] if i not in known), None)
-    if lost is not None:
-        raise UnsafError(f"picture {lost} of the table is not among the {len(known)} scenes: "
-                         "give those that it was made from")
+    missing = next((i for i in table["image_id"] if i not in known), None)
+    if missing is not None:
+        raise UnsafError(f"image {missing} of the table is not among the {len(known)} scenes: give those that it was made from")
     asked = list(zip(table["image_id"], table["question"], map(_options, table["options"]), table["reply"]))
     found = [check(known[i], q, o) for i, q, o, _ in asked]
     truth = [{"answerable": True, "unanswerable": False}.get(v.status) for v in found]
     right = [is_right(v, reply, o) if v.status != "unread" else None for v, (_, _, o, reply) in zip(found, asked)]
     return table.assign(oracle_status=[v.status for v in found], oracle_reason=[v.reason for v in found],
-                        oracle_kind=[v.kind for v in found],
-                        truth=pd.array(truth, "boolean"), right=pd.array(right, "boolean"))
+                        oracle_kind=[v.kind for v in found], truth=pd.array(truth, "boolean"),
+                        right=pd.array(right, "boolean"))
 
 # %% ../../nbs/60_assessment/03_probes.ipynb #b86c1f4d
 def _truth_known(table: pd.DataFrame) -> pd.DataFrame:
@@ -98,8 +95,7 @@ def _truth_known(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["truth"].notna()]
 
 def label_noise(table: pd.DataFrame) -> tuple[float, float]:
-    """(a, b): share of the questions written as answerable that are not, and of the others that are;
-    nan without such questions."""
+    "(a, b): share of the questions written as answerable that are not, and of the others that are."
     known = _truth_known(table)
     asked, truth = known["answerable"].to_numpy(bool), known["truth"].to_numpy(bool)
     share = lambda wrong: float(wrong.mean()) if len(wrong) else float("nan")
@@ -126,25 +122,21 @@ def _next(images: ImageSet, names: Sequence[str], i: int) -> Sample:
     return replace(other, picture=Picture(names[i], other.picture.read))
 
 def swapped(images: Any) -> ImageSet:
-    """Each name with the next picture (the last with the first) and what is known of that one;
-    raises `UnsafError` for fewer than two."""
+    "Each name with the next image (the last with the first); raises `UnsafError` for fewer than two."
     images = _as_set(images)
-    if len(images) < 2: raise UnsafError(f"{images.source} holds one picture: swapping takes two or more")
+    if len(images) < 2: raise UnsafError(f"{images.source} holds one image: swapping takes two or more")
     return _changed(images, partial(_next, images, images.image_ids), "swapped")
 
 def _empty(images: ImageSet, i: int) -> Sample:
     sample = images[i]
-    if "scene" not in sample.info:
-        return replace(sample,
-                       picture=Picture(sample.image_id,
-                                       lambda: Image.new("RGB", sample.picture.pixels().size, "white")), info={})
-    scene = Scene.from_dict(sample.info["scene"])
-    return replace(sample, picture=Picture(sample.image_id, partial(blank, scene)),
-                   info={"scene": replace(scene, things=()).to_dict()})
+    if "scene" in sample.info:
+        scene = Scene.from_dict(sample.info["scene"])
+        read, info = partial(blank, scene), {"scene": replace(scene, things=()).to_dict()}
+    else: read, info = lambda: Image.new("RGB", sample.picture.pixels().size, "white"), {}
+    return replace(sample, picture=Picture(sample.image_id, read), info=info)
 
 def blanked(images: Any) -> ImageSet:
-    """Each name with an empty picture: the bare paper of a drawn scene, white in the same size for any other;
-    nothing else is known of it."""
+    "Each name with an empty image: the bare paper of a drawn scene, white in the same size for any other."
     images = _as_set(images)
     return _changed(images, partial(_empty, images), "blank")
 
@@ -153,9 +145,9 @@ _WRITTEN = ("setting", "k", "question_tokens")
 
 def _plan_for(model: Model, result: Assessment, changes: Mapping[str, Any]) -> Plan:
     "The plan of `result` with changes that the second stage can make."
-    odd = next((name for name in changes if name in _WRITTEN or name not in Plan.__dataclass_fields__), None)
-    if odd: raise UnsafError(f"reask cannot change {odd!r}: the questions are written; choose among "
-                             f"{', '.join(sorted(set(Plan.__dataclass_fields__) - set(_WRITTEN)))}")
+    free = sorted(set(Plan.__dataclass_fields__) - set(_WRITTEN))
+    odd = next((name for name in changes if name not in free), None)
+    if odd: raise UnsafError(f"reask cannot change {odd!r}: the questions are written; choose among {', '.join(free)}")
     template = result.plan.template if model.name == result.model else template_of(model)
     plan = replace(result.plan, **{"template": template, **changes}).check()
     if plan.answer_mode == "logit" and not decides(model):
@@ -168,18 +160,13 @@ def _questions(rows: pd.DataFrame) -> list[Question]:
                      tuple(filter(None, r.notes.split("; ")))) for r in rows.itertuples()]
 
 # %% ../../nbs/60_assessment/03_probes.ipynb #23ec6309
-def _pinned(samples: Mapping[str, Sample], names: Sequence[str], failures: list[dict]) -> Iterator[Picture]:
-    for name in names:
-        try: yield samples[name].picture.pinned()
-        except ImageError as e: failures.append(dict(image_id=name, error=str(e)))
-
 def _stage_two(kept: Cached, result: Assessment, samples: Mapping[str, Sample], plan: Plan,
                block: int) -> tuple[list[dict], list[str], list[dict]]:
     "Rows, pictures that were read and failures, block after block."
     rows, done, failures = [], [], []
     groups = dict(list(result.table.groupby("image_id", sort=False)))
     for start in range(0, len(result.images), block):
-        pictures = {p.image_id: p for p in _pinned(samples, result.images[start:start + block], failures)}
+        pictures = {p.image_id: p for p in _pin([samples[name] for name in result.images[start:start + block]], failures)}
         asked = [q for name in pictures if name in groups for q in _questions(groups[name])]
         replies = collect(kept, [answer_request(pictures[q.image_id], q, plan) for q in asked]) if asked else []
         rows += [answer_row(q, r, plan) for q, r in zip(asked, replies)]
@@ -190,21 +177,20 @@ def _stage_two(kept: Cached, result: Assessment, samples: Mapping[str, Sample], 
 def reask(
     model: "Model | str",               # who answers; a name goes through `unsaf.load`
     result: Assessment,                 # whose questions
-    images: Any = None,                 # pictures by the same names; None: those of `result`
+    images: Any = None,                 # images by the same names; None: those of `result`
     store: Any = None,                  # as for `unsaf.assess`
-    *, block: int = 32,                 # pictures in memory at a time
+    *, block: int = 32,                 # images in memory at a time
     **changes: Any,                     # of the plan: paraphrase, layout, suffix, temperature, ...
 ) -> Assessment:                        # its lists are those of `result`
-    """UnQ-Ans alone, on questions that are already written.
-    Raises `UnsafError` for a missing picture or a change that would need new questions."""
+    "UnQ-Ans alone, on questions that are already written; raises `UnsafError` for what would need new ones."
     if isinstance(model, str):
         from unsaf.models.loading import load
         model = load(model)
     plan, shown = _plan_for(model, result, changes), _as_set(result.samples if images is None else images)
     samples = {s.image_id: s for s in shown}
-    lost = next((name for name in result.images if name not in samples), None)
-    if lost is not None:
-        raise UnsafError(f"picture {lost} of the assessment is not among the {len(samples)} of {shown.source}")
+    missing = next((name for name in result.images if name not in samples), None)
+    if missing is not None:
+        raise UnsafError(f"image {missing} of the assessment is not among the {len(samples)} of {shown.source}")
     owned = not isinstance(store, Store)
     kept = Cached(model, Store(store) if owned else store)
     try: rows, done, failures = _stage_two(kept, result, samples, plan, block)
@@ -217,8 +203,7 @@ def reask(
 
 # %% ../../nbs/60_assessment/03_probes.ipynb #644b5130
 def _moves(p: int, n: int, a: float, b: float) -> tuple[int, int]:
-    """How many of `p` answerable and of `n` unanswerable questions change sides;
-    raises `ValueError` where no numbers give these rates."""
+    "How many of `p` answerable and of `n` unanswerable questions change sides; raises `ValueError`."
     for name, rate in (("a", a), ("b", b)):
         if not 0 <= rate < 1: raise ValueError(f"{name} is a share from 0 to below 1, got {rate}")
     if a + b >= 1:
@@ -236,10 +221,8 @@ def relabelled(
     seed: int = 0,
     take: str = "any",          # which rows change sides first: any, agreeing, disagreeing (their reply, with the new label)
 ) -> pd.DataFrame:
-    """The same questions and replies under labels that are wrong at these rates, to the nearest row;
-    raises `ValueError` where none can be."""
-    if take not in ("any", "agreeing", "disagreeing"):
-        raise ValueError(f"take {take!r} is unknown: use any, agreeing or disagreeing")
+    "The same questions and replies under labels that are wrong at these rates, to the nearest row."
+    one_of("take", take, ("any", "agreeing", "disagreeing"), ValueError)
     label, answered = table["answerable"].to_numpy(bool).copy(), (table["outcome"] == Outcome.ANSWERED).to_numpy()
     counted = answered | (table["outcome"] == Outcome.ABSTAINED).to_numpy()
     sides = [np.flatnonzero(counted & (label == side)) for side in (True, False)]
@@ -253,12 +236,12 @@ def relabelled(
 
 # %% ../../nbs/60_assessment/03_probes.ipynb #ed8fac05
 def _by_label_truth_reply(table: pd.DataFrame, images: Sequence[str]) -> np.ndarray:
-    """Counts (pictures, 8) of the rows with a truth and a cell, by asked label, truth and whether it was answered,
-    each no then yes."""
+    "Counts (images, 8) of the rows with a truth and a cell, by asked label, truth and answered, each no then yes."
     rows = _truth_known(table)
     rows = rows[rows["cell"].notna()]
     place = {name: i for i, name in enumerate(dict.fromkeys(images))}
-    kind = 4 * rows["answerable"].to_numpy(int) + 2 * rows["truth"].to_numpy(int) + (rows["outcome"] == Outcome.ANSWERED).to_numpy(int)
+    answered = (rows["outcome"] == Outcome.ANSWERED).to_numpy(int)
+    kind = 4 * rows["answerable"].to_numpy(int) + 2 * rows["truth"].to_numpy(int) + answered
     out = np.zeros((len(place), 8), dtype=np.int64)
     np.add.at(out, ([place[i] for i in rows["image_id"]], kind), 1)
     return out
@@ -275,19 +258,17 @@ def _bias(counts: np.ndarray) -> dict[str, np.ndarray]:
 
 def label_bias(
     table: pd.DataFrame,                          # from `audited`
-    images: "Sequence[str] | None" = None,        # all pictures, also those without a row; None: those of the table
-    n: int = 2_000,                               # resamples of the pictures
+    images: "Sequence[str] | None" = None,        # all images, also those without a row; None: those of the table
+    n: int = 2_000,                               # resamples of the images
     seed: int = 0,
 ) -> dict[str, Interval]:                         # observed, true, a, b, predicted, excess
-    """What wrong labels did to Youden's J, over the rows with a truth and a cell;
-    raises `ValueError` for fewer than two pictures."""
+    "What wrong labels did to Youden's J, over the rows with a truth and a cell; `ValueError` for one image."
     counts = _by_label_truth_reply(table, table["image_id"] if images is None else images)
     return cluster_bootstrap(_bias, counts, n=n, seed=seed)
 
 # %% ../../nbs/60_assessment/03_probes.ipynb #f120128e
 def at_ratio(table: pd.DataFrame, ratio: float, seed: int = 0) -> pd.DataFrame:
-    """As many rows as can be, in their order, with `ratio` answerable for each unanswerable question;
-    `ValueError` where a class would be empty."""
+    "As many rows as can be, in their order, with `ratio` answerable for each unanswerable question."
     if not (np.isfinite(ratio) and ratio > 0):
         raise ValueError(f"ratio is answerable questions for each unanswerable one, above 0, got {ratio}")
     label = table["answerable"].to_numpy(bool)

@@ -4,42 +4,33 @@
 
 # %% auto #0
 __all__ = ['COLUMNS', 'LIST_COLUMNS', 'Plan', 'question_request', 'answer_request', 'cell_of', 'abstention', 'answer_row',
-           'list_row', 'run_block', 'Assessment', 'assess']
+           'list_row', 'ask', 'run_block', 'Assessment', 'assess']
 
 # %% ../../nbs/60_assessment/02_run.ipynb #3569d26c
-import json, math, os, sys, threading
+import json, math, threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from html import escape
 from pathlib import Path
-from typing import Any, Iterator, Sequence
+from typing import Any, Callable, Iterator, Sequence
 import pandas as pd
 from ..prompts import templates as prompts, readers
-from ..core import (ImageError, Outcome, Picture, Question, Reply, Request, Sample, Setting,
-                        UnsafError, fingerprint, setting_of, to_json, write_file)
-from ..runs import write_table, stoppable
+from ..core import (ImageError, Outcome, Picture, Question, Reply, Request, Sample, Setting, UnsafError, fingerprint,
+                        one_of, positive, setting_of, to_json, write_file)
+from ..runs import own_stem, stoppable, watched, write_table
 from ..models.base import Model, collect, counters_of, decides, template_of
 from ..models.cache import Cached
 from .scores import Scores, score
 from ..store import Store
-
-# %% ../../nbs/60_assessment/02_run.ipynb #9524a1a5
-def _whole(name: str, value: Any) -> None:
-    if not isinstance(value, int) or value < 1:
-        raise UnsafError(f"{name} = {value!r}: give a whole number, 1 or more")
-
-def _one_of(name: str, value: Any, allowed: tuple) -> None:
-    if value not in allowed:
-        raise UnsafError(f"{name} = {value!r} is unknown: use one of {', '.join(map(repr, allowed))}")
 
 # %% ../../nbs/60_assessment/02_run.ipynb #2ddf8fd4
 @dataclass(frozen=True)
 class Plan:
     "The settings of a self-assessment."
     setting: Setting
-    k: int = 5                        # questions asked for, per class and picture
+    k: int = 5                        # questions asked for, per class and image
     layout: str = "image_first"
     suffix: str | None = None
     paraphrase: int = 0
@@ -52,12 +43,10 @@ class Plan:
 
     def check(self) -> "Plan":
         "Itself, if its settings go together; else an `UnsafError` with one line."
-        _one_of("layout", self.layout, ("image_first", "paper"))
-        _one_of("suffix", self.suffix, (None, "audacity", "timidity"))
-        _one_of("paraphrase", self.paraphrase, (0, 1, 2, 3))
-        _one_of("template", self.template, tuple(prompts.SYSTEM))
-        _one_of("answer_mode", self.answer_mode, ("generate", "logit"))
-        for name in ("k", "question_tokens", "answer_tokens"): _whole(name, getattr(self, name))
+        allowed = dict(layout=prompts.LAYOUTS, suffix=(None, *prompts.SUFFIX), template=prompts.SYSTEM,
+                       paraphrase=range(prompts.PARAPHRASES + 1), answer_mode=("generate", "logit"))
+        for name, choices in allowed.items(): one_of(name, getattr(self, name), choices)
+        for name in ("k", "question_tokens", "answer_tokens"): positive(name, getattr(self, name))
         if self.temperature < 0:
             raise UnsafError(f"temperature = {self.temperature}: use 0 for greedy decoding, or more")
         if self.answer_mode == "logit" and self.setting != Setting.MC:
@@ -105,8 +94,7 @@ def cell_of(answerable: bool, outcome: Outcome) -> str | None:
     return _CELL.get((answerable, outcome))
 
 def abstention(reply: Reply) -> tuple[float | None, float | None]:
-    """p(abstain) of the whole reply, and the same renormalised over the letters;
-    None where the model gives no probabilities."""
+    "p(abstain) of the whole reply, and renormalised over the letters; None without probabilities."
     if not reply.candidates or "unanswerable" not in reply.candidates: return None, None
     p = {text: math.exp(lp) for text, lp in reply.candidates.items()}
     total = sum(p.values())
@@ -148,11 +136,11 @@ LIST_COLUMNS = list(list_row(Picture("", lambda: None), True, _nothing, None, _o
 # %% ../../nbs/60_assessment/02_run.ipynb #05296e11
 def _read_list(reply: Reply, picture: Picture, answerable: bool, plan: Plan) -> readers.QuestionList | None:
     "The questions in a reply of UnQ-Gen; None where there is no reply to read."
-    if reply.finish in ("failed", "refused"): return None
+    if reply.failure: return None
     return readers.read_questions(reply.text, plan.setting, answerable, plan.k, picture.image_id,
                                   cut=reply.finish == "length")
 
-def _ask(model: Model, requests: list[Request], step) -> list[Reply]:
+def ask(model: Model, requests: Sequence[Request], step: Callable[[Reply], Any]) -> list[Reply]:
     "The replies in order; `step` is called with each as it comes."
     class Watched:
         name = model.name
@@ -165,13 +153,13 @@ def _ask(model: Model, requests: list[Request], step) -> list[Reply]:
 # %% ../../nbs/60_assessment/02_run.ipynb #0e1a0b0c
 def run_block(model: Model, pictures: Sequence[Picture], plan: Plan,
               step=lambda stage, reply: None) -> tuple[list[dict], list[dict]]:
-    "Both stages over `pictures`: the rows of the questions, and the rows of the lists."
+    "Both stages over some images: the rows of the questions, and the rows of the lists."
     wanted = [(p, a) for p in pictures for a in (True, False)]
-    written = _ask(model, [question_request(p, a, plan) for p, a in wanted], lambda r: step("questions", r))
+    written = ask(model, [question_request(p, a, plan) for p, a in wanted], lambda r: step("questions", r))
     reads = [_read_list(r, p, a, plan) for (p, a), r in zip(wanted, written)]
     lists = [list_row(p, a, r, read, plan) for (p, a), r, read in zip(wanted, written, reads)]
     asked = [(p, q) for (p, _), read in zip(wanted, reads) if read for q in read.questions]
-    replies = _ask(model, [answer_request(p, q, plan) for p, q in asked], lambda r: step("answers", r))
+    replies = ask(model, [answer_request(p, q, plan) for p, q in asked], lambda r: step("answers", r))
     return [answer_row(q, r, plan) for (_, q), r in zip(asked, replies)], lists
 
 # %% ../../nbs/60_assessment/02_run.ipynb #bc4bd0d3
@@ -182,13 +170,13 @@ class Assessment:
     plan: Plan
     table: pd.DataFrame            # one row per question
     lists: pd.DataFrame            # one row per list of questions
-    failures: pd.DataFrame         # pictures that could not be read: image_id, error
-    images: list[str]              # the pictures that could, in order
-    source: str = ""               # where the pictures came from
+    failures: pd.DataFrame         # images that could not be read: image_id, error
+    images: list[str]              # the images that could, in order
+    source: str = ""               # where they came from
     identity: dict = field(default_factory=dict)
     calls: dict = field(default_factory=dict)         # asked, cached, failed
     samples: Any = field(default=None, repr=False)    # the image set, for the report's thumbnails
-    skipped: dict = field(default_factory=dict)       # files of the source that are no pictures, by kind
+    skipped: dict = field(default_factory=dict)       # files of the source that are no images, by kind
     note: str = ""                 # what a reader must know, e.g. that the model is of the testbed
     effort: dict = field(default_factory=dict)        # what the model computed, by its own counters, where it keeps any
 
@@ -198,8 +186,7 @@ class Assessment:
         return score(self.table, self.lists, self.images)
 
     def report(self, path: str | Path, probes: Any = None) -> Path:
-        """Write the page that shows scores, questions and replies,
-        and the probes of `unsaf.assessment.probe_runs` where given."""
+        "Write the page that shows scores, questions and replies, and the probes of them where given."
         from unsaf.assessment.report import page
         return page([self], path, probes=probes)
 
@@ -214,8 +201,7 @@ class Assessment:
 
 # %% ../../nbs/60_assessment/02_run.ipynb #36f9dfa5
 def _as_dict(self: Assessment) -> dict:
-    """Settings, scores and counts as plain values, for JSON;
-    `scores` is None where nothing could be scored, `unscored` says why."""
+    "Settings, scores and counts as plain values, for JSON; `scores` is None where `unscored` says why."
     plan = {name: str(v) if isinstance(v, Setting) else v for name, v in vars(self.plan).items()}
     try: scores, why = self.scores.as_dict(), ""
     except UnsafError as e: scores, why = None, str(e)
@@ -226,17 +212,12 @@ def _as_dict(self: Assessment) -> dict:
 
 # %% ../../nbs/60_assessment/02_run.ipynb #59568f6a
 def _stem(self: Assessment, folder: str | Path) -> str:
-    """How this run's files are called: by the setting,
-    and by the run too where `folder` holds another run of that setting."""
-    plain = str(self.plan.setting)
-    try: other = json.loads((Path(folder) / f"scores-{plain}.json").read_text("utf-8"))["run"]
-    except FileNotFoundError: return plain
-    except (OSError, ValueError, LookupError, TypeError, RecursionError): other = None
-    return plain if other == self.run_id else f"{plain}-{self.run_id}"
+    "How this run's files are called: by the setting, and by the run too where another run has that name."
+    setting = str(self.plan.setting)
+    return own_stem(Path(folder) / f"scores-{setting}.json", setting, self.run_id)
 
 def _save(self: Assessment, folder: str | Path) -> list[Path]:
-    """Write the table, the lists (each as CSV, and beside it as Parquet) and the scores into `folder`; returns their paths.
-    Another run's files are left alone."""
+    "Write table, lists (CSV and Parquet) and scores into `folder`; returns their paths. Other runs' files stay."
     stem, folder = self.stem(folder), Path(folder)
     return [write_table(self.table, folder / f"table-{stem}.csv"),
             write_table(self.lists, folder / f"lists-{stem}.csv"),
@@ -249,7 +230,7 @@ class _Bars:
     "One progress bar a stage; silent where nobody watches."
     def __init__(self, n_images: int, plan: Plan, show: bool | None):
         from tqdm.auto import tqdm
-        if show is None: show = not os.environ.get("CI") and (sys.stderr.isatty() or "ipykernel" in sys.modules)
+        show = watched(show)
         stages = ("questions", 2 * n_images, "list"), ("answers", 2 * n_images * plan.k, "reply")
         self.bars = {stage: tqdm(total=total, desc=f"{stage:9}", disable=not show, unit=unit, leave=True)
                      for stage, total, unit in stages}
@@ -278,13 +259,13 @@ def _as_images(images: Any, n: int | None, seed: int) -> Sequence[Sample]:
     return images if isinstance(images, ImageSet) and n is None else open_images(images, n=n, seed=seed)
 
 def _pin(samples: Sequence[Sample], failures: list[dict]) -> Iterator[Picture]:
-    "The pictures of a block, decoded once; those that cannot be read are added to `failures`."
+    "The images of a block, decoded once; those that cannot be read are added to `failures`."
     for sample in samples:
         try: yield sample.picture.pinned()
         except ImageError as e: failures.append(dict(image_id=sample.image_id, error=str(e)))
 
 def _pinned(samples: Sequence[Sample], block: int, failures: list[dict], done: list[str]) -> Iterator[list[Picture]]:
-    "The blocks, their pictures decoded; each picture is noted in `failures` or `done`."
+    "The blocks, their images decoded; each image is noted in `failures` or `done`."
     for start in range(0, len(samples), block):
         pictures = list(_pin(samples[start:start + block], failures))
         done += [p.image_id for p in pictures]
@@ -293,8 +274,7 @@ def _pinned(samples: Sequence[Sample], block: int, failures: list[dict], done: l
 
 # %% ../../nbs/60_assessment/02_run.ipynb #2b1eb5fa
 def _side_by_side(session: Any, call: Any, blocks: Iterator[list[Picture]], lists: int) -> Iterator[tuple]:
-    """`call` of each block, which asks for `lists` lists first, in order and several at once.
-    An error or an interrupt calls off the others."""
+    "`call` of each block, in order and several at once; an error or an interrupt calls off the others."
     pool, running = ThreadPoolExecutor(8, "unsaf-block"), deque()
     try:
         with session() as places:
@@ -330,26 +310,24 @@ def _run(kept: Cached, samples: Sequence[Sample], plan: Plan, block: int, progre
               ((rows, COLUMNS), (lists, LIST_COLUMNS), (failures, ["image_id", "error"])))
     return Assessment(kept.name, plan, *frames, done, getattr(samples, "source", ""), dict(kept.identity),
                       dict(kept.counts), samples, dict(getattr(samples, "skipped", {})),
-                      getattr(kept.model, "note", ""),
-                      _effort(kept.model, before))
+                      getattr(kept.model, "note", ""), _effort(kept.model, before))
 
 # %% ../../nbs/60_assessment/02_run.ipynb #ac034048
 def assess(
     model: Model | str,                   # a model, or a name that `unsaf.load` knows
     images: Any = "scenes",               # an image set, or anything that `unsaf.images` takes
     setting: str = "oe",                  # "oe" or "mc"
-    k: int = 5,                           # questions per class and picture
+    k: int = 5,                           # questions per class and image
     store: Store | str | Path | None = None,   # a run folder; None keeps replies in memory only
-    *, n: int | None = None,              # how many pictures, where `images` is a name
-    seed: int = 0,                        # chooses the pictures; seeds sampling where temperature > 0
+    *, n: int | None = None,              # how many images, where `images` is a name
+    seed: int = 0,                        # chooses the images; seeds sampling where temperature > 0
     template: str = "auto",               # system message: auto, none, llava, qwen, gpt; or llava-roles
-    block: int = 32,                      # pictures that go through both stages together
+    block: int = 32,                      # images that go through both stages together
     max_failures: float | None = .2,      # the run is stopped where a larger share of its calls fails; 1 or None: never
     progress: bool | None = None,         # None: where somebody watches
     **options: Any,                       # further fields of `Plan`
 ) -> Assessment:
-    """Self-assessment of uncertainty awareness, UnQ-Gen then UnQ-Ans (paper, Section 3.2).
-    Raises `UnsafError` for settings at odds, or where too much fails."""
+    "Self-assessment of uncertainty awareness, UnQ-Gen then UnQ-Ans (paper, Section 3.2). Raises `UnsafError`."
     known = sorted(Plan.__dataclass_fields__)
     if unknown := sorted(set(options) - set(known)):
         raise UnsafError(f"unknown option {unknown[0]!r}: assess takes {', '.join(known)}")
@@ -358,7 +336,7 @@ def assess(
         model = load(model)
     template = template_of(model) if template == "auto" else template
     plan = Plan(setting_of(setting), k, template=template, seed=seed, **options).check()
-    _whole("block", block)
+    positive("block", block)
     if plan.answer_mode == "logit" and not decides(model):
         raise UnsafError(f"model {model.name} gives no probabilities of whole replies: use answer_mode 'generate'")
     samples = _as_images(images, n, seed)

@@ -13,7 +13,7 @@ from shlex import quote
 from typing import Any, Sequence
 import pandas as pd
 from .run import COLUMNS, LIST_COLUMNS, Assessment, Plan, assess
-from ..core import ModelError, StoreError, UnsafError, setting_of
+from ..core import ModelError, StoreError, UnsafError, one_of, setting_of
 from ..data.image_set import ImageSet
 from ..data.images import images as open_images
 from ..runs import edited, read_table
@@ -58,17 +58,15 @@ def saved_runs(folder: "str | Path") -> list[Run]:
             raise UnsafError(f"{path} is not of this version; run again with that store")
         found.append(Run(Path(folder), path.stem.removeprefix("scores-"), card))
     if not found:
-        raise UnsafError(f"{folder} holds no run (a file scores-oe.json or scores-mc.json): "
-                         "run unsaf assess with --store "
-                         f"{quote(str(folder))}; what its store holds is not asked again")
+        raise UnsafError(f"{folder} holds no run (a file scores-oe.json or scores-mc.json): run unsaf assess with "
+                         f"--store {quote(str(folder))}; what its store holds is not asked again")
     return found
 
 # %% ../../nbs/60_assessment/07_saved.ipynb #790ea534
 _NUMBERS = ("number", "p_abstain", "p_abstain_choice", "p_reply", "confidence", "prompt_tokens", "output_tokens",
             "reasoning_tokens", "cost", "asked", "kept")
 _FLAGS = ("answerable", "soft_abstain")
-# columns that tables had not from the beginning, and what stands for them
-_LATER = dict(reading="", reasoning_tokens=float("nan"))
+_LATER = dict(reading="", reasoning_tokens=float("nan"))     # columns that early tables had not, and what stands for them
 
 def _table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     "A table that `Assessment.save` wrote, with its types; raises `UnsafError`."
@@ -78,9 +76,8 @@ def _table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         raise UnsafError(f"{path}: no column {missing[0]!r}, it was written by another version; "
                          "run again with that store")
     torn = t.index[t["number" if "number" in t else "asked"].isna()]
-    if len(torn): raise UnsafError(f"{path}: row {torn[0] + 2} is torn, "
-                                   "by a carriage return in a reply that an older version "
-                                   "did not quote; run again with that store")
+    if len(torn): raise UnsafError(f"{path}: row {torn[0] + 2} is torn, by a carriage return in a reply that an older "
+                                   "version did not quote; run again with that store")
     return t.assign(**{c: empty for c, empty in _LATER.items() if c not in t})[list(columns)]
 
 # %% ../../nbs/60_assessment/07_saved.ipynb #a48f9eba
@@ -153,8 +150,7 @@ def opened(
     run: Run,
     images: Any = None,           # where the pictures are now; None: where they were
 ) -> tuple[Assessment, str]:      # and how it came about, in a line
-    """A saved run: its raw replies read anew where store and pictures are there, else as saved. Asks no model.
-    Raises `UnsafError`."""
+    "A saved run: its raw replies read anew where store and images are there, else as saved. Asks no model."
     saved = as_saved(run)
     try: saved.samples = pictures_of(run, saved.images, images)
     except UnsafError as e:
@@ -191,9 +187,8 @@ class Pair:
     def lines(self) -> list[str]:
         "The comparison as lines of text."
         names = self.a.model, self.b.model
-        setting = "multiple choice" if self.a.plan.setting == "mc" else "open-ended"
-        said = [f"{names[0]} and {names[1]} on the same {len(self.images)} pictures of {self.a.source or 'a list'}, "
-                f"{setting}, k = {self.a.plan.k}", *(f"  ! {x}" for x in self.notes)]
+        said = [f"{names[0]} and {names[1]} on the same {len(self.images)} images of {self.a.source or 'a list'}, "
+                f"{self.a.plan.setting.words}, k = {self.a.plan.k}", *(f"  ! {x}" for x in self.notes)]
         said.append(f"  {'':14} {names[0][-14:]:>14} {names[1][-14:]:>14}   {'difference':>10}   {'95% interval':20} p")
         for r in self.table.itertuples():
             span = "" if pd.isna(r.low) else f"{r.low:+7.3f} .. {r.high:+7.3f}"
@@ -228,11 +223,9 @@ def _differing(a: Assessment, b: Assessment, common: int) -> list[str]:
 
 # %% ../../nbs/60_assessment/07_saved.ipynb #8663fe35
 def paired(a: Assessment, b: Assessment, primary: str = "youden_j", n: int = 10_000) -> Pair:
-    """`b` against `a`, picture by picture, with `n` exchanges and resamples.
-    Raises `UnsafError` for different settings or fewer than two common pictures."""
+    "`b` against `a`, image by image, with `n` exchanges and resamples; raises `UnsafError`."
     both = _common(a, b)
-    if primary not in COMPARED:
-        raise UnsafError(f"measure {primary!r} is not compared: use one of {', '.join(COMPARED)}")
+    one_of("measure", primary, COMPARED)
     names = (primary, *(m for m in COMPARED if m != primary))
     x, y = (counts_of(r.table[r.table["image_id"].isin(both)], both) for r in (b, a))
     for r, counts in ((b, x), (a, y)):

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Callable, Iterable, Mapping, Sequence
 import numpy as np
-from ..core import ModelError, Outcome, Request, Sample, UnsafError
+from ..core import ModelError, Outcome, Request, Sample, UnsafError, one_of, positive
 from ..metrics.accuracy import OPEN_RULES
 from ..metrics.hallucination import POLLINGS, RULES
 from ..metrics.pressure import Judge, normalised_match
@@ -38,11 +38,8 @@ class BenchPlan:
     seed: int = 0                  # which scenes, which n of a list, which wrong option MR speaks for
     k: int = 5                     # other wordings a question, for CU
     rule: str = "auto"             # of open answers; auto: vqa from four annotators on, else value
-    # how POPE reads yes and no; by a published one, MME is read by its own script first
-    rules: str = "strict"
-    # for calibration: normalised (over the options; by length for open answers) or raw (the product
-    # of the tokens)
-    confidence: str = "normalised"
+    rules: str = "strict"          # how POPE reads yes and no; by a published one, MME is read by its own script first
+    confidence: str = "normalised" # for calibration: over the options, or by length; or raw, the product of the tokens
     right_from: float = .5         # for calibration: the credit from which an answer is right
     caption: str = "detail"        # which of the two prompts for a description
     answer_tokens: int = 64        # cap of an answer
@@ -51,30 +48,21 @@ class BenchPlan:
     def check(self) -> "BenchPlan":
         "Itself, or an `UnsafError`."
         if not self.benchmarks: raise UnsafError(f"no benchmark named: choose from {', '.join(KNOWN)}")
-        for name in self.benchmarks: _one_of("benchmark", name, KNOWN)
-        _one_of("setting", self.setting, tuple(SETTINGS))
-        _one_of("rule", self.rule, ("auto", *OPEN_RULES))
-        _one_of("rules", self.rules, RULES)
-        _one_of("caption", self.caption, ("detail", "short"))
-        _one_of("confidence", self.confidence, ("normalised", "raw"))
+        for name in self.benchmarks: one_of("benchmark", name, KNOWN)
+        allowed = dict(setting=SETTINGS, rule=("auto", *OPEN_RULES), rules=RULES, caption=("detail", "short"),
+                       confidence=("normalised", "raw"))
+        for name, choices in allowed.items(): one_of(name, getattr(self, name), choices)
         if not 0 < self.right_from <= 1:
             raise UnsafError(f"right_from = {self.right_from!r}: credits lie in 0 to 1; give a share above 0")
-        counted = (dict(k=self.k, answer_tokens=self.answer_tokens,
-                        text_tokens=self.text_tokens) | ({} if self.n is None else {"n": self.n}))
-        for name, value in counted.items():
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise UnsafError(f"{name} = {value!r}: give a whole number, 1 or more")
+        for name in ("k", "answer_tokens", "text_tokens", *([] if self.n is None else ["n"])):
+            positive(name, getattr(self, name))
         return self
-
-def _one_of(name: str, value: Any, allowed: Sequence[str]) -> None:
-    if value not in allowed: raise UnsafError(f"{name} {value!r} is unknown: use one of {', '.join(allowed)}")
 
 # %% ../../nbs/65_benchmarking/00_parts.ipynb #24dcb6ff
 Parts = Mapping[str, Sequence[Sample]]
 
 def drawn_parts(benchmark: str, plan: BenchPlan) -> Parts:
-    """Samples of the drawn world for a benchmark, by part; none where the setting leaves none.
-    Raises `UnsafError` for an unknown domain."""
+    "Samples of the drawn world for a benchmark, by part; none where the setting leaves none."
     where = (100 if plan.n is None else plan.n, plan.seed, plan.domain)
     made = {"oe": tasks.vqa, "mc": tasks.choices}
     if benchmark == "pope": return {p: tasks.polls(*where, strategy=p) for p in POLLINGS}
@@ -90,8 +78,7 @@ def _settings(benchmark: str, plan: BenchPlan) -> tuple[str, ...]:
 _NEGATIVE = re.compile(r"\b(?:no|not|none|without)\b|n['’]t\b", re.I)
 
 def gold_letter(sample: Sample) -> str | None:
-    """The right option's letter, given as letter or text; `unanswerable` where no option is
-    right; None where the sample does not say."""
+    "The right option's letter, `unanswerable` where no option is right, or None where the sample does not say."
     said, letters = next(iter(sample.answers), ""), lettered(sample.options)
     if said in letters: return said
     if "unanswerable" in said.casefold(): return "unanswerable"
@@ -127,9 +114,8 @@ def part_of(sample: Sample, benchmark: str) -> str | None:
     if benchmark == "chair": return "captions" if sample.info.get("objects") else None
     if benchmark == "mme": return "oe" if asked and sample.info.get("category") and gold_word(sample) else None
     if benchmark == "pope":
-        poll = (asked and not sample.options
-                and {a.lower() for a in sample.answers} <= {"yes", "no"}
-                and len(set(sample.answers)) == 1)
+        one = asked and not sample.options and len(set(sample.answers)) == 1
+        poll = one and sample.answers[0].lower() in ("yes", "no")
         return _polling(sample) if poll and not _NEGATIVE.search(sample.question) else None
     if not sample.options: return "oe" if asked and benchmark != "mr" else None
     gold = gold_letter(sample)
@@ -137,13 +123,11 @@ def part_of(sample: Sample, benchmark: str) -> str | None:
 
 # %% ../../nbs/65_benchmarking/00_parts.ipynb #1abe3508
 def given_parts(samples: Iterable[Sample], benchmark: str, plan: BenchPlan) -> Parts:
-    """The samples that a benchmark can use, by part, at most `plan.n` each, chosen by
-    `plan.seed`, in the order given."""
+    "The samples that a benchmark can use, by part, at most `plan.n` each, chosen by `plan.seed`."
     parts: dict[str, list[Sample]] = {}
     for s in samples:
         if not isinstance(s, Sample):
-            raise UnsafError(f"source: {s!r:.60} is no Sample; give a name, "
-                             "or samples as of data.benchmarks or world.tasks")
+            raise UnsafError(f"source: {s!r:.60} is no Sample; give a name, or samples as of data.benchmarks or world.tasks")
         part = part_of(s, benchmark)
         if part and (benchmark in ("pope", "chair") or part in SETTINGS[plan.setting]):
             parts.setdefault(part, []).append(s)
@@ -173,8 +157,7 @@ def _pairs_at_most(some: list[Sample], n: int, lot: random.Random) -> list[Sampl
 
 # %% ../../nbs/65_benchmarking/00_parts.ipynb #51e576b0
 def opener(source: Any, plan: BenchPlan) -> Callable[[str], Parts]:
-    """From a benchmark to its samples by part, out of `scenes[:DOMAIN]`, a named data set, a
-    list, or a mapping from benchmarks to these."""
+    "From a benchmark to its samples by part, out of a name, a list, or a mapping from benchmarks to these."
     if isinstance(source, Mapping):
         each = {b: opener(s, plan) for b, s in source.items()}
         return lambda b: each[b](b) if b in each else {}
@@ -193,12 +176,10 @@ def opener(source: Any, plan: BenchPlan) -> Callable[[str], Parts]:
 
 # %% ../../nbs/65_benchmarking/00_parts.ipynb #62148a16
 def open_all(source: Any, plan: BenchPlan, rephraser: Any = "model") -> dict[str, Parts]:
-    """The samples for every benchmark of the plan; raises `UnsafError` for a source that does
-    not go with the plan, before anything is asked."""
+    "The samples for every benchmark of the plan; raises `UnsafError` for what does not go with the plan."
     named = set(source) - set(KNOWN) if isinstance(source, Mapping) else ()
     if named:
-        raise UnsafError(f"source names {sorted(map(str, named))[0]!r}, which is no benchmark: "
-                         f"use {', '.join(KNOWN)}")
+        raise UnsafError(f"source names {sorted(map(str, named))[0]!r}, which is no benchmark: use {', '.join(KNOWN)}")
     scenes = isinstance(source, Mapping) or isinstance(source, str) and source.partition(":")[0] == "scenes"
     if plan.domain != "plain" and not scenes:
         raise UnsafError(f"domain {plan.domain!r}: only drawn scenes have domains, source='scenes'")
@@ -206,11 +187,11 @@ def open_all(source: Any, plan: BenchPlan, rephraser: Any = "model") -> dict[str
     opened = {b: parts(b) for b in plan.benchmarks}
     pairs = [s for s in opened.get("accuracy", {}).get("oe", ()) if is_mme(s)]
     if pairs and "mme" not in opened: opened["mme"] = {"oe": pairs}
-    foreign = (next((s.image_id for some in opened.get("cu", {}).values() for s in some
-                     if "scene" not in s.info), None) if rephraser == "world" else None)
-    if foreign is not None:
-        raise UnsafError("rephraser 'world' knows the questions of drawn scenes only, "
-                         f"not that of {foreign}: use 'model', or name a model")
+    if rephraser == "world":
+        foreign = next((s.image_id for some in opened.get("cu", {}).values() for s in some if "scene" not in s.info), None)
+        if foreign is not None:
+            raise UnsafError(f"rephraser 'world' knows the questions of drawn scenes only, not that of {foreign}: "
+                             "use 'model', or name a model")
     return opened
 
 # %% ../../nbs/65_benchmarking/00_parts.ipynb #5c96a971
@@ -229,8 +210,7 @@ def _load(kind: str, model: Any) -> tuple[Any, str]:
     if not isinstance(model, (str, Path)): return model, str(getattr(model, "name", type(model).__name__))
     try: import sentence_transformers
     except ImportError:
-        raise ModelError("this judge needs the package sentence-transformers: "
-                         "pip install sentence-transformers") from None
+        raise ModelError("this judge needs the package sentence-transformers: pip install sentence-transformers") from None
     try: return getattr(sentence_transformers, kind)(str(model)), str(model)
     except (OSError, ValueError) as e:
         reason = (str(e).strip() or type(e).__name__).splitlines()[0]
@@ -242,8 +222,7 @@ def embedding_judge(
     model: Any,           # folder or name of a SentenceTransformer, or an object with `encode(texts)`
     threshold: float,     # cosine from which two answers are equal, -1 to 1
 ) -> Judge:
-    """Equal where the cosine of the two embeddings is at least `threshold`; raises
-    `ValueError`, or `ModelError` where nothing loads."""
+    "Equal where the cosine of the two embeddings is at least `threshold`; raises `ValueError` or `ModelError`."
     if not -1 <= threshold <= 1: raise ValueError(f"threshold is a cosine, -1 to 1, got {threshold}")
     net, name = _load("SentenceTransformer", model)
     def compare(pairs: list) -> list:
@@ -273,26 +252,22 @@ def _entailment(net: Any, name: str) -> int:
 def nli_judge(
     model: Any,    # folder or name of a CrossEncoder for NLI, or an object with `predict(pairs)` and `config.id2label`
 ) -> Judge:
-    """Equal where each answer entails the other, as the most probable label; raises
-    `ModelError` for a model without that label."""
+    "Equal where each answer entails the other, as the most probable label; raises `ModelError` without that label."
     net, name = _load("CrossEncoder", model)
     label = _entailment(net, name)
     def compare(pairs: list) -> list:
         texts = [(f"{q} {a}".strip(), f"{q} {b}".strip()) for a, b, q in pairs]
-        both = np.asarray(net.predict([p for a, b in texts for p in ((a, b), (b, a))]),
-                          float).reshape(len(pairs), 2, -1)
+        both = np.asarray(net.predict([p for a, b in texts for p in ((a, b), (b, a))]), float).reshape(len(pairs), 2, -1)
         sure = np.isfinite(both).all((1, 2))
         return [bool(v) if s else Outcome.UNREADABLE for v, s in zip((both.argmax(2) == label).all(1), sure)]
     return _after_match(f"entailment both ways by {name}", compare)
 
 # %% ../../nbs/65_benchmarking/00_parts.ipynb #648ad636
 def model_judge(model: Any) -> Judge:
-    """Equal where `model` (with `name` and `generate`) answers yes; an unreadable, refused or
-    failed reply is no verdict."""
+    "Equal where `model` (with `name` and `generate`) answers yes; an unreadable or failed reply is no verdict."
     def verdict(reply: Any) -> "bool | Outcome":
-        if reply.finish in ("refused", "failed"): return Outcome(reply.finish)
         said = read_verdict(reply.text)
-        return Outcome.UNREADABLE if said is None else said
+        return reply.failure or (Outcome.UNREADABLE if said is None else said)
     def compare(pairs: list) -> list:
         asked = [Request(judge_parts(q, a, b), max_tokens=16, template=version("judge")) for a, b, q in pairs]
         return [verdict(r) for r in collect(model, asked)]

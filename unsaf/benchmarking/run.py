@@ -20,7 +20,7 @@ from unsaf.benchmarking.scores import (
 from .parts import BENCHMARKS, BenchPlan, Parts, open_all, model_judge
 from .runs import Run, accuracy_items, chair_items, cu_items, mr_items, pope_items
 from ..core import Outcome, UnsafError, fingerprint, to_json, write_file
-from ..runs import write_table
+from ..runs import own_stem, write_table
 from ..metrics.chair import Chair
 from ..metrics.pressure import Judge
 from ..metrics.text.normalise import UNFINISHED
@@ -34,8 +34,7 @@ COLUMNS = ("benchmark", "part", "metric", "value", "low", "high", "better", "n",
            "replies", *map(str, Outcome))
 
 def table_of(scored: Mapping[str, Sequence[Part]]) -> pd.DataFrame:
-    """A row per score: value and 95 % limits, `n` questions scored, `images` they are about,
-    and the outcomes of the `replies` asked for."""
+    "A row per score: value, 95 % limits, `n` questions, `images` they are about, and outcomes of the `replies`."
     def better(metric: str) -> str: return "" if metric == "yes_ratio" else "low" if metric in _LOW else "high"
     rows = [(b, p.name, metric, i.value, i.low, i.high, better(metric), p.items, p.images,
              sum(p.outcomes.values()), *p.outcomes.values())
@@ -50,15 +49,13 @@ class Bench:
     plan: BenchPlan
     source: str                                 # where the samples came from
     table: pd.DataFrame                         # one row per score, columns `COLUMNS`
-    # by benchmark, one row per reply; "rephrasings": the lists that a model wrote
-    items: dict[str, pd.DataFrame]
+    items: dict[str, pd.DataFrame]              # by benchmark, one row per reply; "rephrasings": the lists that a model wrote
     missing: dict[str, str]                     # by "benchmark, part": why there is no score
     how: dict[str, str]                         # by "benchmark, part": rule, judge, table
     calls: dict[str, int]                       # asked, cached, failed
     identity: dict = field(default_factory=dict)
     note: str = ""
-    # by table of items: what was done to how many replies before they were read
-    reading: dict[str, dict[str, int]] = field(default_factory=dict)
+    reading: dict[str, dict[str, int]] = field(default_factory=dict)      # by table of items: what was done to how many replies
 
     @property
     def run_id(self) -> str:
@@ -67,8 +64,7 @@ class Bench:
 
     def value(self, benchmark: str, part: str, metric: str) -> float:
         "One score; raises `KeyError` where there is none."
-        rows = self.table[(self.table["benchmark"] == benchmark) & (self.table["part"] == part) & (
-            self.table["metric"] == metric)]
+        rows = self.table[(self.table[["benchmark", "part", "metric"]] == [benchmark, part, metric]).all(axis=1)]
         if rows.empty: raise KeyError(f"{benchmark}, {part}, {metric}: not in the table")
         return float(rows["value"].iloc[0])
 
@@ -83,8 +79,7 @@ class Bench:
 
 # %% ../../nbs/65_benchmarking/04_run.ipynb #39354801
 def _readings(items: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, int]]:
-    """By table, how many of its replies were read without a thought, were cut in it, or were
-    read in part; tables without any left out."""
+    "By table, how many of its replies were read without a thought, were cut in it, or were read in part."
     shared = {"calibration", "mme"} if "accuracy" in items else set()
     found = {name: Counter(note for text in rows["reading"] for note in text.split("; ") if note)
              for name, rows in items.items() if name not in shared and "reading" in rows}
@@ -92,12 +87,13 @@ def _readings(items: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, int]]:
 
 def _reading_lines(self: Bench) -> list[str]:
     "A line for each thing that was done to replies; where some were cut in their thought, with what to raise."
-    notes = sorted({note for counts in self.reading.values() for note in counts})
-    return [f"{note}: " + ", ".join(f"{counts[note]} of {len(self.items[name])} "
-                                    f"{_REPLIES.get(name, f'{name} replies')}"
-                                    for name, counts in self.reading.items() if note in counts)
-            + (f"; raise {_caps(name for name, counts in self.reading.items() if note in counts)}"
-               if note == UNFINISHED else "") for note in notes]
+    lines = []
+    for note in sorted({note for counts in self.reading.values() for note in counts}):
+        tables = {name: counts[note] for name, counts in self.reading.items() if note in counts}
+        shares = ", ".join(f"{n} of {len(self.items[name])} {_REPLIES.get(name, f'{name} replies')}"
+                           for name, n in tables.items())
+        lines.append(f"{note}: {shares}" + (f"; raise {_caps(tables)}" if note == UNFINISHED else ""))
+    return lines
 
 def _caps(tables: Iterable[str]) -> str:
     "The options that cap the replies of these tables."
@@ -110,17 +106,12 @@ Bench.reading_lines = _reading_lines
 
 # %% ../../nbs/65_benchmarking/04_run.ipynb #82167569
 def _save(self: Bench, folder: str | Path) -> list[Path]:
-    """Write the table, the settings and every item into `folder`; returns the paths. Another
-    run's files are left alone."""
+    "Write the table, the settings and every item into `folder`; returns the paths. Another run's files are left alone."
     folder = Path(folder)
-    try: other = json.loads((folder / "bench.json").read_text("utf-8"))["run"]
-    except FileNotFoundError: other = self.run_id
-    except (OSError, ValueError, LookupError, TypeError, RecursionError): other = None
-    stem = "bench" if other == self.run_id else f"bench-{self.run_id}"
+    stem = own_stem(folder / "bench.json", "bench", self.run_id)
     return [write_file(folder / f"{stem}.json", json.dumps(self.as_dict(), indent=1)),
             write_table(self.table, folder / f"{stem}.csv"),
-            *(write_table(rows, folder / f"{stem}-{name}.csv") for name, rows in self.items.items()
-              if len(rows))]
+            *(write_table(rows, folder / f"{stem}-{name}.csv") for name, rows in self.items.items() if len(rows))]
 
 # %% ../../nbs/65_benchmarking/04_run.ipynb #f7955d5b
 def _text(self: Bench) -> str:
@@ -142,14 +133,12 @@ def _short(x: float) -> str: return f"{x:6.3f}" if abs(x) < 10 else f"{x:6.1f}"
 
 # %% ../../nbs/65_benchmarking/04_run.ipynb #8f38d1e9
 def _html(self: Bench) -> str:
-    shown = self.table.assign(**{c: self.table[c].map(lambda x: "" if np.isnan(x)
-                                                      else _short(x).strip())
-                                 for c in ("value", "low", "high")})
+    numbers = {c: self.table[c].map(lambda x: "" if np.isnan(x) else _short(x).strip()) for c in ("value", "low", "high")}
     notes = [*(("replies", line) for line in self.reading_lines()), *self.how.items(),
              *((name, f"not measured: {text}") for name, text in self.missing.items())]
-    return (f"<p>{escape(self.model)} on {escape(self.source)}. "
-            f"{escape(self.note)}</p>{shown.to_html(border=0, index=False)}<ul>" + "".join(f"<li>{escape(f'{name}: {text}')}</li>"
-                             for name, text in notes) + "</ul>")
+    return (f"<p>{escape(self.model)} on {escape(self.source)}. {escape(self.note)}</p>"
+            f"{self.table.assign(**numbers).to_html(border=0, index=False)}"
+            "<ul>" + "".join(f"<li>{escape(f'{name}: {text}')}</li>" for name, text in notes) + "</ul>")
 
 Bench.save, Bench.__str__, Bench._repr_html_ = _save, _text, _html
 
@@ -195,8 +184,8 @@ def _run(run: Run, opened: Mapping[str, Parts],
     items: dict[str, pd.DataFrame] = {}
     for name, parts in opened.items():
         if not parts:
-            left = ("" if run.plan.setting == "both" or name in ("pope", "chair")
-                    else f" in the setting {run.plan.setting}")
+            any_setting = run.plan.setting == "both" or name in ("pope", "chair")
+            left = "" if any_setting else f" in the setting {run.plan.setting}"
             needed = _NEEDS.get(name, "questions with answers")
             scored[name] = [Part("", {}, 0, 0, {}, missing=f"the source has no {needed}{left}")]
             continue
@@ -228,8 +217,7 @@ def _described(source: Any, plan: BenchPlan) -> str:
     if isinstance(source, Mapping): return ", ".join(f"{b}: {_described(s, plan)}" for b, s in source.items())
     size = f"{100 if plan.n is None else plan.n} a part"
     if isinstance(source, str):
-        return (f"{source}, {plan.domain}, seed {plan.seed}, {size}" if source == "scenes"
-                else f"{source}, seed {plan.seed}, {size}")
+        return f"{source}{f', {plan.domain}' if source == 'scenes' else ''}, seed {plan.seed}, {size}"
     return getattr(source, "source", "") or f"{len(source)} given samples"
 
 # %% ../../nbs/65_benchmarking/04_run.ipynb #ac7c6a0d
@@ -279,8 +267,7 @@ def bench(
     progress: bool | None = None,                     # None: where somebody watches
     **options: Any,                                   # further fields of `BenchPlan`
 ) -> Bench:
-    """Run benchmarks on a model and score them with intervals; raises `UnsafError`, for what
-    does not go together before anything is asked."""
+    "Run benchmarks on a model and score them with intervals; raises `UnsafError` before anything is asked."
     plan = _plan(benchmarks, dict(options, setting=setting, domain=domain, n=n, seed=seed, k=k, rules=rules))
     source = _samples(source)
     opened = open_all(source, plan, rephraser)
