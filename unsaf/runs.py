@@ -121,7 +121,6 @@ def read_table(path: "str | Path", numbers: Collection[str] = (), flags: Collect
             table[c] = texts.astype(object).where(texts != "", None) if c in missing else texts.astype("str")
     return table
 
-# %% ../nbs/00_core/02_runs.ipynb #23ccd308
 def edited(path: "str | Path") -> bool:
     "Whether the CSV at `path` is no longer what was written together with the Parquet beside it."
     path, beside = Path(path), _beside(path)

@@ -177,7 +177,6 @@ def _settings(plan: Any) -> str:
     if plan.answer_mode != "generate": parts.append(f"answers by {plan.answer_mode}")
     return ", ".join(parts)
 
-# %% ../../nbs/60_assessment/01_report.ipynb #f9dc7a62
 def _wrong(result: Any) -> list[str]:
     "How many calls failed and how many were refused, each with the most frequent reason; empty where none was."
     lines = []

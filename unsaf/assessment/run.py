@@ -210,7 +210,6 @@ def _as_dict(self: Assessment) -> dict:
                 images=len(self.images), unreadable_images=self.failures.to_dict("records"),
                 skipped_files=dict(self.skipped), scores=scores, unscored=why)
 
-# %% ../../nbs/60_assessment/02_run.ipynb #59568f6a
 def _stem(self: Assessment, folder: str | Path) -> str:
     "How this run's files are called: by the setting, and by the run too where another run has that name."
     setting = str(self.plan.setting)

@@ -188,7 +188,6 @@ def _beside(self: Scores) -> list[str]:
     return [*lines, "  counting soft abstentions such as 'cannot tell' as abstentions, "
                     f"UnF1 is {soft.unf1:.3f} and J {soft.youden_j:.3f}"]
 
-# %% ../../nbs/60_assessment/00_scores.ipynb #2015d133
 def _text(self: Scores) -> str:
     "The block as lines of text."
     a, level = self.awareness, f"{100 * self.intervals['unf1'].level:g}%"

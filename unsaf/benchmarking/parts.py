@@ -107,7 +107,6 @@ def _polling(sample: Sample) -> str:
     made = re.search(r"polls-(\w+)$", sample.source)
     return str(sample.info.get("strategy") or (made[1] if made else "all"))
 
-# %% ../../nbs/65_benchmarking/00_parts.ipynb #f6c9b26b
 def part_of(sample: Sample, benchmark: str) -> str | None:
     "The part of a benchmark in which a sample can be used; None for none."
     asked = bool(sample.question and sample.answers)
@@ -204,7 +203,6 @@ def _after_match(name: str, compare: Callable[[list], list]) -> Judge:
         return [s or next(rest) for s in same]
     return Judge(f"{normalised_match.name}, else {name}", both)
 
-# %% ../../nbs/65_benchmarking/00_parts.ipynb #fddd3618
 def _load(kind: str, model: Any) -> tuple[Any, str]:
     "A sentence-transformers model by name or folder, or `model` itself; and its name. Raises `ModelError`."
     if not isinstance(model, (str, Path)): return model, str(getattr(model, "name", type(model).__name__))
@@ -248,7 +246,6 @@ def _entailment(net: Any, name: str) -> int:
                          "and an NLI judge needs one called entailment")
     return places[0]
 
-# %% ../../nbs/65_benchmarking/00_parts.ipynb #3ca66c78
 def nli_judge(
     model: Any,    # folder or name of a CrossEncoder for NLI, or an object with `predict(pairs)` and `config.id2label`
 ) -> Judge:

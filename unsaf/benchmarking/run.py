@@ -113,7 +113,6 @@ def _save(self: Bench, folder: str | Path) -> list[Path]:
             write_table(self.table, folder / f"{stem}.csv"),
             *(write_table(rows, folder / f"{stem}-{name}.csv") for name, rows in self.items.items() if len(rows))]
 
-# %% ../../nbs/65_benchmarking/04_run.ipynb #f7955d5b
 def _text(self: Bench) -> str:
     "The table as lines of text, then how each part was scored, and what could not be."
     lines = [f"{self.model} on {self.source}", *([self.note] if self.note else []), "",
@@ -211,7 +210,6 @@ def _helpers(run: Run, rephraser: Any, judge: Any, chair: Chair | None, n: int, 
     asked = _kept(judge, run.model.store, kept)
     return _Helpers(who, writer, model_judge(asked) if asked is not judge else judge, chair, n)
 
-# %% ../../nbs/65_benchmarking/04_run.ipynb #b3afb464
 def _described(source: Any, plan: BenchPlan) -> str:
     "What the source is called."
     if isinstance(source, Mapping): return ", ".join(f"{b}: {_described(s, plan)}" for b, s in source.items())
@@ -237,7 +235,6 @@ def _plan(benchmarks: str | Sequence[str], options: Mapping[str, Any]) -> BenchP
     names = benchmarks.replace(" ", "").split(",") if isinstance(benchmarks, str) else benchmarks
     return BenchPlan(tuple(dict.fromkeys(filter(None, names))), **options).check()
 
-# %% ../../nbs/65_benchmarking/04_run.ipynb #349790bc
 def _result(kept: Sequence[Cached], plan: BenchPlan, source: str,
             scored: Mapping[str, Sequence[Part]], items: dict[str, pd.DataFrame]) -> Bench:
     parts = {f"{name}, {p.name}".rstrip(", "): p for name, some in scored.items() for p in some}

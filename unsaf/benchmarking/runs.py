@@ -105,7 +105,6 @@ def confidence(sample: Sample, reply: Reply, answer: str | None, kind: str = "no
     except ModelError as e: return _NO_CONFIDENCE | dict(no_confidence=str(e))
     return dict(confidence=raw if kind == "raw" else normalised, raw=raw, mass=mass, no_confidence="")
 
-# %% ../../nbs/65_benchmarking/02_runs.ipynb #ad7a822e
 def open_rule(samples: Sequence[Sample], plan: BenchPlan) -> str:
     "The rule for open answers: the official one needs four annotators to reach 1; fewer are compared by value."
     if plan.rule != "auto": return plan.rule
@@ -185,7 +184,6 @@ def wordings(run: Run, part: str, samples: Sequence[Sample],
             for i, (s, r, found) in enumerate(zip(samples, replies, lists))]
     return [found.items for found in lists], rows
 
-# %% ../../nbs/65_benchmarking/02_runs.ipynb #1af4dd39
 def cu_items(run: Run, parts: Parts, rephraser: "str | Cached") -> tuple[pd.DataFrame, pd.DataFrame]:
     "A row per answer, `number` 0 for the question as written, 1 to k for its other wordings; and one per list."
     rows, lists = [], []

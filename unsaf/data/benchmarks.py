@@ -109,7 +109,6 @@ def _poll_meaning(row: Mapping) -> dict:
     return dict(question=pope_question(row["thing"]), answers=(row["answer"],),
                 info={"strategy": row["strategy"], "thing": row["thing"]})
 
-# %% ../../nbs/40_data/07_benchmarks.ipynb #e995240d
 def easy_polls(strategy: str = "all", split: str = EASY.split, n: "int | None" = None,
                seed: "int | None" = 0) -> Benchmark:
     "POPE's question of easy-VQA's images, answers `yes` or `no`; `strategy`: one of POPE's, or all."

@@ -67,7 +67,6 @@ def tsv_table(path: Path, columns: tuple[str, ...], key: Any) -> FileTable:
     plain = [{k: v for k, v in r.items() if k != "image"} for r in rows]
     return FileTable(plain, readers, ids, by_content(ids, [t or None for t in texts]), f"folder:{path.parent}")
 
-# %% ../../nbs/40_data/06_choices.ipynb #008fb59d
 def _mmbench_files(root: Path, split: str, images: Any) -> FileTable:
     names = [f"MMBench_{split.upper()}_EN{kind}.tsv" for kind in ("", "_legacy")]
     return tsv_table(find(root, *names, f"mmbench_{split}_20230712.tsv", what=f"MMBench table ({split})"),
@@ -100,7 +99,6 @@ SCIENCEQA = Card(
     hub="derek-thomas/ScienceQA", revision="f18b0a70359ebfb41f658fd564208d0355b013f4",
     columns=("image", "question", "choices", "answer", "hint", "grade", "subject", "topic"))
 
-# %% ../../nbs/40_data/06_choices.ipynb #4769dbbe
 def _scienceqa_files(root: Path, split: str, images: Any) -> FileTable:
     "`problems.json` and the pictures in `images/SPLIT/ID/`."
     part = {"validation": "val"}.get(split, split)
@@ -171,7 +169,6 @@ def _mmmu_unfit(row: Mapping[str, Any]) -> str:
 # %% ../../nbs/40_data/06_choices.ipynb #b559a452
 def _mmmu_column(row: Mapping[str, Any]) -> str: return (_pictures_named(row) or ["image_1"])[0]
 
-# %% ../../nbs/40_data/06_choices.ipynb #0430bac2
 def _mmmu_meaning(row: Any) -> dict:
     "The mark `<image 1>` stays in the text: prompts may replace it or leave it."
     options = tuple(_listed(row["options"])) if row["question_type"] == "multiple-choice" else ()
@@ -198,7 +195,6 @@ CONBENCH = Card(
     columns=("image_id", "question_id", "question", "question_field", "field", "answer", "image"),
     key=("image_id", "question_field"), shows="image_id")
 
-# %% ../../nbs/40_data/06_choices.ipynb #14bb4704
 def _conbench_files(root: Path, split: str, images: Any) -> FileTable:
     "One folder per category, with `output_w_caption_CATEGORY.json` and the pictures that it names."
     rows, readers, shown = [], [], []
@@ -259,7 +255,6 @@ def _mme_files(root: Path, split: str, images: Any) -> FileTable:
                          "looked for SUBTASK/*.txt and SUBTASK/questions_answers_YN/*.txt")
     return FileTable(rows, readers, _unique(shown), shown, f"folder:{root}")
 
-# %% ../../nbs/40_data/06_choices.ipynb #593cde12
 def _mme_meaning(row: Any) -> dict:
     return dict(question=row["question"].strip(), answers=(row["answer"].strip().lower(),),
                 info={"category": row["category"]})
@@ -309,7 +304,6 @@ def _fetched(card: Card, name: str, cache: "str | Path | None" = None) -> Path:
         raise UnsafError(f"{card.name}: {name} of {card.hub} cannot be had: {_why(e)[:200]}; "
                          "give a local copy with folder=") from None
 
-# %% ../../nbs/40_data/06_choices.ipynb #79222e81
 def mm_upd(split: str = MMUPD.split, passes: bool = False, **options: Any) -> Benchmark:
     "MM-UPD: solvable questions and their twins, `info` with `pair` and `answerable`; `options` as for `opened`."
     if split in MMUPD.sizes and folder_of(MMUPD, options.get("folder")) is None:

@@ -188,7 +188,6 @@ class FromBase64:
         try: return _as_sent(base64.b64decode(self.text, validate=True))
         except ValueError: return None      # whoever reads the pixels is told why
 
-# %% ../../nbs/40_data/02_files.ipynb #3068801d
 def pictures_in(root: "str | Path", *names: "str | Path",
                 given: "str | Path | None" = None) -> Callable[[str], Callable]:
     "From a file name to its reader: in folder `given`, or in the first of `names` below `root`, or in its zip file."

@@ -47,7 +47,6 @@ def _upright(im: Image.Image) -> Image.Image:
     except _BROKEN: return im
     return im if turn is None else im.transpose(turn)
 
-# %% ../../nbs/40_data/00_image_set.ipynb #592c61b8
 def _rgb(im: Image.Image) -> Image.Image:
     "`im` in whatever mode as plain upright RGB, without metadata; raises `ValueError` where its white is not defined."
     im.load()
@@ -310,7 +309,6 @@ def _target(link: str, parent: str, taken: Mapping[str, Any]) -> tuple[str, str]
     if real in taken: return real, "link to what is here already"
     return real, "folder" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else "special file"
 
-# %% ../../nbs/40_data/00_image_set.ipynb #cff64241
 def _entries(folder: str) -> tuple[list, list, list, Counter]:
     "(folders, links, image files, what else by kind) right in `folder`; raises `OSError`."
     folders, links, files, skipped = [], [], [], Counter()
@@ -355,7 +353,6 @@ def _scan(root: str) -> tuple[list[str], Counter]:
         else: _follow(*links.pop(), taken, skipped, todo)
     return [path for path in taken.values() if path is not None], skipped
 
-# %% ../../nbs/40_data/00_image_set.ipynb #8ef15ce0
 def scanned(root: str) -> tuple[list[str], Counter]:
     "`_scan(root)`; raises `UnsafError` where the folder cannot be read."
     try: return _scan(root)

@@ -64,7 +64,6 @@ def _vqa_files(version: str, root: Path, split: str, images: Any) -> FileTable:
     return FileTable(rows, readers, _unique(str(q["question_id"]) for q in rows),
                      [str(q["image_id"]) for q in rows], f"folder:{root}")
 
-# %% ../../nbs/40_data/05_open_ended.ipynb #b50899c2
 def _said(answers: Any) -> tuple[str, ...]:
     "Answers as texts, from texts or from records with `answer`."
     return tuple(a if isinstance(a, str) else a["answer"] for a in answers or ())
@@ -112,7 +111,6 @@ VIZWIZ = Card(
     hub="lmms-lab/VizWiz-VQA", revision="d428a2dae984f79cf1b9d99467dfa883e0c30686",
     columns=("question_id", "question", "answers", "category", "image"), key="question_id", shows="question_id")
 
-# %% ../../nbs/40_data/05_open_ended.ipynb #ff6c0c1b
 def _vizwiz_files(root: Path, split: str, images: Any) -> FileTable:
     "`Annotations/SPLIT.json` and the pictures in `SPLIT/`."
     path = find(root, f"Annotations/{split}.json", f"annotations/{split}.json", f"{split}.json",
@@ -158,7 +156,6 @@ def _textvqa_files(root: Path, split: str, images: Any) -> FileTable:
     return FileTable([{"answers": []} | r for r in rows], [reader(f"{i}.jpg") for i in shown], ids,
                      shown, f"folder:{root}")
 
-# %% ../../nbs/40_data/05_open_ended.ipynb #259ac201
 def _textvqa_meaning(row: Any) -> dict:
     "The loader fills a test split with empty answers; they are none."
     return dict(question=row["question"], answers=tuple(a for a in _said(row["answers"]) if a),
@@ -188,7 +185,6 @@ def _unkvqa_files(root: Path, split: str, images: Any) -> FileTable:
     return FileTable(rows, [reader(r["image_name"]) for r in rows], _unique(str(r["question_id"]) for r in rows),
                      shown, f"folder:{root}")
 
-# %% ../../nbs/40_data/05_open_ended.ipynb #17febe09
 def _unkvqa_meaning(row: Any) -> dict:
     able = row["answerability"]["binary"]
     answer = (row["answerability"].get("other") or {}).get("answer") if able else "unanswerable"

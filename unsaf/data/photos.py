@@ -46,7 +46,6 @@ def coco_id(value: Any, where: str) -> int:
 
 assert [coco_id(v, "") for v in (42, "42", 42.0, "COCO_val2014_000000000042", "000000000042.jpg")] == [42] * 5
 
-# %% ../../nbs/40_data/04_photos.ipynb #0c770fec
 def coco_annotations(root: "str | Path", split: str) -> tuple[dict[int, list[str]], dict[int, list[str]]]:
     "Category names (each once) and captions by image id, from `annotations/`; raises `UnsafError`."
     objects, captions = defaultdict(dict), defaultdict(list)
@@ -79,7 +78,6 @@ def _coco_number(name: str) -> int:
     digits = re.findall(r"\d+", Path(name).stem)
     return int(digits[-1]) if digits else -1
 
-# %% ../../nbs/40_data/04_photos.ipynb #26900042
 def _coco_files(annotated: bool, root: Path, split: str, images: Any) -> FileTable:
     "COCO's official archives."
     reader = pictures_in(root, f"images/{split}", split, given=images)

@@ -40,7 +40,6 @@ class Card:
 
     def __repr__(self) -> str: return f"Card({self.name}: {self.title})"
 
-# %% ../../nbs/40_data/03_sources.ipynb #aee367e7
 def _card_page(self) -> str:
     facts = {"on the Hub": self.hub and f"{self.hub} {self.config or ''}", "commit": self.revision, "split": self.split,
              "rows": ", ".join(f"{s} {'?' if n is None else f'{n:,}'}" for s, n in self.sizes.items()),
@@ -162,7 +161,6 @@ def _rows_at(stream: Any, places: Sequence[int]) -> Iterator[dict]:
         if i in wanted: yield row
         if i >= last: return
 
-# %% ../../nbs/40_data/03_sources.ipynb #f952a3e7
 def _streamed(card: Card, config: "str | None", split: str, revision: "str | None", n: int,
               seed: "int | None", unique: bool, cache: "str | Path | None" = None) -> Any:
     "`n` rows of a split as a data set on disk, chosen by `seed` as `Benchmark` would."
@@ -242,7 +240,6 @@ def folder_of(card: Card, folder: "str | Path | None" = None) -> "Path | None":
     if folder is None: return None
     raise UnsafError(f"{card.name}: folder={_shown(folder)} does not exist")
 
-# %% ../../nbs/40_data/03_sources.ipynb #8ab76504
 def _local(root: Path, config: "str | None", split: str, cache: "str | Path | None" = None) -> Any:
     "A saved data set or a copy of the Hub's files; None where the folder holds neither."
     saved = (root/"dataset_info.json").exists() or (root/"dataset_dict.json").exists()

@@ -31,7 +31,6 @@ def _annotators(answers: Sequence[str]) -> list[str]:
     if wrong: raise ValueError(f"an annotator's answer must be text, got {wrong[0]!r:.60}")
     return given
 
-# %% ../../nbs/10_metrics/05_accuracy.ipynb #21645abf
 def vqa_accuracy(
     prediction: str,           # the model's answer
     answers: Sequence[str],    # one an annotator, ten in VQA v2
@@ -134,7 +133,6 @@ def by_group(result: Accuracy, groups: Sequence["str | Iterable[str]"]) -> dict[
     return {name: Accuracy(result.rule, tuple(result.credits[i] for i in at), tuple(result.outcomes[i] for i in at))
             for name, at in sorted(rows.items())}
 
-# %% ../../nbs/10_metrics/05_accuracy.ipynb #6327baf5
 def _said(reply: "str | Reply") -> tuple[str, "Outcome | None"]:
     "The text of a reply without its thought, and its outcome where there is nothing to read."
     if isinstance(reply, str): return without_reasoning(reply), None
@@ -158,7 +156,6 @@ def _open_outcome(text: str) -> Outcome:
     if abstains(said if alone is None else alone): return Outcome.ABSTAINED
     return Outcome.ANSWERED if re.search(r"\w", said) else Outcome.UNREADABLE
 
-# %% ../../nbs/10_metrics/05_accuracy.ipynb #8a772bf9
 def open_accuracy(
     replies: Sequence["str | Reply"],
     answers: Sequence[Sequence[str]],                # right answers of each question, one an annotator

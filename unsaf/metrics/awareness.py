@@ -188,7 +188,6 @@ class Awareness(_Skill):
         "The four counts and every score by name."
         return {name: getattr(self, name) for name in ("ta", "fa", "tu", "fu", *SCORES)}
 
-# %% ../../nbs/10_metrics/01_awareness.ipynb #2daf180a
 def awareness(
     ta: Number,    # answered answerable questions
     fa: Number,    # answered unanswerable questions

@@ -71,7 +71,6 @@ class Bins:
 
     def __len__(self) -> int: return len(self.counts)
 
-# %% ../../nbs/10_metrics/03_calibration.ipynb #66d34910
 def reliability_bins(
     confidence: Sequence[float],    # in [0, 1], one an answer
     correct: Sequence[bool],        # 0 or 1
@@ -159,7 +158,6 @@ def _logs(values: Iterable[float], what: str) -> np.ndarray:
         raise ModelError(f"{what}: {logs[bad][0]} is no log-probability; a natural logarithm at most 0 is expected")
     return np.minimum(logs, 0.0)
 
-# %% ../../nbs/10_metrics/03_calibration.ipynb #f268fe58
 def choice_confidence(
     reply: Reply,             # with `candidates`
     letter: str,              # the option that was read from the reply

@@ -207,7 +207,6 @@ def share(counts: np.ndarray) -> np.ndarray:
     counts = np.asarray(counts, float)
     return _ratio(counts[..., 0], counts[..., 1])
 
-# %% ../../nbs/10_metrics/04_pressure.ipynb #d1b72900
 def agreement(answers: Sequence, rephrased: Sequence[Sequence], equal: "Judge | Callable | None" = None,
               questions: "Sequence[str] | None" = None) -> Agreement:
     "Eq. 8 with its judge, counts and bounds; `questions` for judges that read them; otherwise as `consistency`."

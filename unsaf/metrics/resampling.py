@@ -104,7 +104,6 @@ def _interval(value: float, samples: np.ndarray, level: float, method: str, keep
     return Interval(float(value), float(limits[0]), float(limits[1]), level, len(samples), method,
                     undefined=1 - len(defined) / len(samples), samples=samples if keep else None)
 
-# %% ../../nbs/10_metrics/02_resampling.ipynb #5529e3a7
 def _check(n: int, level: float, method: str, clusters: int) -> None:
     "Raises `ValueError` for settings without a meaning."
     if n < 1: raise ValueError(f"n must be 1 or more resamples, got {n}")

@@ -98,7 +98,6 @@ def reliability(
     total = between + (k - 1) * within
     return float((between - within) / total) if total > 0 else float("nan")
 
-# %% ../../nbs/10_metrics/10_stability.ipynb #dfbfe49a
 def inversions(
     repeats: Sequence[Sequence[float]],    # models x repeats
 ) -> float:                                # 0 to 1; 0.5 for noise
@@ -130,7 +129,6 @@ class Ranking:
         "Mean of `inversion` over all pairs of models, 0 to 1; 0.5 for a ranking by dice."
         return float(self.inversion[np.triu_indices(len(self.ranks), 1)].mean())
 
-# %% ../../nbs/10_metrics/10_stability.ipynb #6a200055
 def _score(statistic: Callable, counts: np.ndarray) -> np.ndarray:
     "The one score of each row of `counts`; raises `ValueError` for a statistic with several."
     out = _columns(statistic(counts), len(counts))[0]
@@ -184,7 +182,6 @@ def _per_image(statistic: Callable, rows: np.ndarray, times: np.ndarray) -> np.n
     mean = (times * out).sum(1, keepdims=True) / size
     return np.sqrt((size[:, 0] - 1) * (times * (out - mean) ** 2).sum(1))
 
-# %% ../../nbs/10_metrics/10_stability.ipynb #7feba13c
 @dataclass(frozen=True)
 class Needed:
     "How many images it takes, by a pilot."

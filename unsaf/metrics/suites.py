@@ -95,7 +95,6 @@ def _pairs(image_id: Sequence, subtask: Sequence[str]) -> dict[tuple[str, str], 
                          f"({len(odd)} such images)")
     return rows
 
-# %% ../../nbs/10_metrics/06_suites.ipynb #ebe10a5d
 def mme(
     replies: Sequence["str | Reply"],
     gold: Sequence[str],         # yes or no
@@ -140,7 +139,6 @@ def _comparable(text: str) -> list["float | str"]:
     except ValueError: text = text.lower()
     return [" " + text, text + " "] if len(text) == 1 else [text]
 
-# %% ../../nbs/10_metrics/06_suites.ipynb #3533ff72
 def _open_answers(reply: str) -> set["float | str"]:
     "Every text and number that the MMMU script takes for the answer."
     reply = split_reasoning(reply).content.strip().strip(".").lower()

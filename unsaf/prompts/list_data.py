@@ -238,7 +238,6 @@ def _region(text: str, start: int, groups: _Groups) -> tuple[list[Line], int]:
     lines[-1].end, lines[-1].unclosed = end, unclosed
     return lines, end
 
-# %% ../../nbs/20_prompts/02_list_data.ipynb #381146fb
 _TAIL = re.compile(r"(?:\s*[,;:])*")
 
 def data(text: str) -> Iterator[tuple[int, int, list[Line]]]:

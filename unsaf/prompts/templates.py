@@ -220,7 +220,6 @@ def _answer_text(setting: "str | Setting", suffix: str | None, paraphrase: int, 
     added = SUFFIX[suffix].partition("\n")[2]
     return f"{body}\n{added.partition(chr(10) + 'Output Format:')[0]}{heading}{form}" if cot else f"{body}\n{added}"
 
-# %% ../../nbs/20_prompts/00_templates.ipynb #f174fb99
 def answer_parts(picture: Picture, question: Question, *, layout: str = "image_first", suffix: str | None = None,
                  paraphrase: int = 0, template: str = "none") -> tuple["str | Picture", ...]:
     "Stage 2 (J.2, J.3, J.4): ask `question` anew; raises `UnsafError` for an unknown choice, or mc without four options."

@@ -158,7 +158,6 @@ def two_stages(candidate: Candidate, setting: "str | Setting" = "oe", images: in
     said = candidate.replies(drawn, texts, 10)
     return [replace(w, reply=r) for w, r in zip(found, said)], shares
 
-# %% ../../nbs/30_world/07_exam.ipynb #ea7bfe1c
 _TRUTH = {"answerable": True, "unanswerable": False}
 
 def cells_by_image(written: Sequence[Written], images: int, truth: bool = False) -> np.ndarray:
@@ -268,7 +267,6 @@ def bundle(run: Path, folder: Path, images: int = 150, seed: int = 777, others: 
     (folder/"card.json").write_text(_short(json.dumps(card, indent=1)), "utf-8")
     return card
 
-# %% ../../nbs/30_world/07_exam.ipynb #78870ea0
 def main(argv: Sequence[str] | None = None):
     "Command line: `python -m unsaf.world.exam RUN --folder unsaf/tiny_models/tiny-m`."
     p = argparse.ArgumentParser(description="Examine a trained tiny model and write its card.")

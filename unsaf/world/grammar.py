@@ -133,7 +133,6 @@ def _exist(scene: Scene, t: Thing, rng: random.Random | None) -> Posed:
     elif t.cell % 2: shape = _next([s for s in domain.shapes if not _matching(scene, color, s)], shape)
     return _posed("exist", with_article(_noun(color, shape)), rng, "yes" if _matching(scene, color, shape) else "no")
 
-# %% ../../nbs/30_world/01_grammar.ipynb #79945199
 def answerable(scene: Scene, kind: str, rng: random.Random | None = None) -> Posed | None:
     "A question of this kind with exactly one right answer, or None where the scene allows none."
     if kind in ("color", "shape", "where"): return _about(scene, kind, rng)
@@ -228,7 +227,6 @@ def question_list(scene: Scene, asked: bool, setting: "str | Setting" = "oe", k:
         found += [unobservable(scene, x) for x in _some(list(UNOBSERVABLE), k-n, turn, rng)]
     return [with_options(scene, p) for p in found] if mc else found
 
-# %% ../../nbs/30_world/01_grammar.ipynb #e3dd7f02
 def written(questions: Sequence[Posed]) -> str:
     "A list as a model writes it: `1. Question: ...`, and one option a line."
     lines = []

@@ -51,7 +51,6 @@ class Thing:
 
     def __str__(self) -> str: return f"{self.color} {self.shape}"
 
-# %% ../../nbs/30_world/00_scenes.ipynb #c13bb98a
 @dataclass(frozen=True)
 class Scene:
     "What an image shows: its things in reading order, and the seed of the drawing's accidents."

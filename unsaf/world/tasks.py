@@ -161,7 +161,6 @@ def _references(scene: Scene, rng: random.Random) -> tuple[str, ...]:
             f"A drawing with {_and(placed)}.", f"There is {_and([a(named(t)) for t in reversed(things)])}.",
             f"{_and(counted).capitalize()} can be seen.")
 
-# %% ../../nbs/30_world/03_tasks.ipynb #b8d0c735
 def captions(n: int = 100, seed: int = 0, domain: str = "plain") -> list[Sample]:
     """`n` images with five reference captions in `answers` and every instance's shape in `info["objects"]`."""
     return [replace(sample, answers=_references(s, rng), info={**sample.info, "objects": [t.shape for t in s.things]})
@@ -201,7 +200,6 @@ def _foreign(posed: Posed, domain: str, rng: random.Random) -> tuple[str, ...]:
     others = [k for k in CHOICE_KINDS if not own & set(values(k, domain))]
     return tuple(rng.sample(values(rng.choice(others), domain), 4))
 
-# %% ../../nbs/30_world/03_tasks.ipynb #f63518dd
 def _twins(scene: Scene, sort: str, rng: random.Random) -> tuple[Posed, Posed]:
     one, other = _pair(scene, rng)
     if sort == "premise": return one, other

@@ -50,7 +50,6 @@ class Line:
         shown = "-" if self.measured is None else f"{self.measured:.3f}"
         return f"{self.name:30} card {known:20} measured {shown:6} {'holds' if self.holds else 'DOES NOT HOLD'}"
 
-# %% ../../nbs/30_world/08_testbed.ipynb #9f7befc7
 def compare(card: dict[str, Any], table: dict[str, Any], tolerance: float = .1) -> list[Line]:
     "The lines of a card beside those of another examination table."
     out = []

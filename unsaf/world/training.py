@@ -144,7 +144,6 @@ def pixels(images: Sequence[Any]) -> Any:
     stack = np.stack([np.asarray(i, np.float32) for i in images])
     return torch.from_numpy(stack).permute(0, 3, 1, 2).div(255).sub(tiny.MEAN).div(tiny.STD).contiguous()
 
-# %% ../../nbs/30_world/06_training.ipynb #a681cf3a
 def tree_loss(model: Any, batch: dict[str, Any], images: Any) -> tuple[Any, dict[int, tuple[int, int]]]:
     "Weighted cross-entropy of the replies' tokens, and for each topic the tokens right and seen (content words only)."
     import torch
@@ -249,7 +248,6 @@ def _patches(scene: Scene) -> np.ndarray:
         y[t.cell, :2] = 1 + world.SHAPES.index(t.shape), 1 + list(world.COLORS).index(t.color)
     return y
 
-# %% ../../nbs/30_world/06_training.ipynb #49f994d7
 def _glimpse(run: Run, step: int, images: int) -> tuple[Any, Any]:
     "Fresh scenes for a step of stage 0: their pixels and what each patch shows."
     rng = random.Random(f"eyes {run.recipe.seed} {run.rank} {step}")
@@ -376,7 +374,6 @@ def train(recipe: Recipe, out: Path, until: int | None = None) -> Path:
     mp.spawn(_rank, (recipe, out, until), nprocs=recipe.ranks)
     return out/"model"
 
-# %% ../../nbs/30_world/06_training.ipynb #23fe747d
 def main(argv: Sequence[str] | None = None):
     "Command line: `python -m unsaf.world.training --name tiny-l --out DIR`; every field of the recipe can be set."
     p = argparse.ArgumentParser(description="Train a tiny model of the drawn world from a seed.")
