@@ -63,7 +63,8 @@ def keys_of(identity: Mapping[str, Any]) -> Callable[[str, str], str]:
 # %% ../nbs/00_core/01_store.ipynb #3eb81658
 TABLES = """
 create table if not exists meta (name text primary key, value text not null);
-create table if not exists models (model text primary key, name text not null, template text not null, identity text not null);
+create table if not exists models (model text primary key, name text not null, template text not null,
+                                   identity text not null);
 create table if not exists replies (key text primary key, ask text not null, model text not null,
                                     request text not null, reply text not null);
 create index if not exists by_ask on replies (ask, model);
@@ -101,7 +102,7 @@ _TIPS = {
     "I/O": f"the disk is broken, or a network drive that lacks what a store needs: {_LOCAL}",
     "locking": f"its disk lacks what a store needs: {_LOCAL}",
     "not a database": "it is no store: choose another folder",
-    "malformed": "is it a copy made while a run wrote to it? copy it once the run has ended, or merge it into a new store",
+    "malformed": "is it a copy made while a run wrote to it? copy it after the run, or merge it into a new store",
 }
 
 @contextmanager

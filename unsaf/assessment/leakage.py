@@ -163,7 +163,8 @@ class Leakage(_Found):
         plain = lambda i: i.as_dict() | dict(level=i.level)
         return dict(auroc=plain(self.auroc), accuracy=plain(self.accuracy), majority=plain(self.majority),
                     permuted=list(self.permuted),
-                    **{side: {k: plain(i) for k, i in getattr(self, side).items()} for side in ("policy", "model", "gap")},
+                    **{side: {k: plain(i) for k, i in getattr(self, side).items()}
+                       for side in ("policy", "model", "gap")},
                     words=self.words.to_dict("records"), questions=len(self.table), images=self.images,
                     folds=self.folds, counted=self.counted)
 
@@ -175,7 +176,7 @@ def _check(table: pd.DataFrame, folds: int, permutations: int) -> None:
     for flag, name in ((True, "answerable"), (False, "unanswerable")):
         about = table.loc[table["answerable"].astype(bool) == flag, "image_id"].nunique()
         if about < 2:
-            raise ValueError(f"{about} images have a question written as {name}: leakage takes two or more of each class")
+            raise ValueError(f"{about} images have a question written as {name}: leakage takes two of each class or more")
     images = table["image_id"].nunique()
     if images < folds:
         raise ValueError(f"{images} images have questions: {folds} parts of whole images take {folds} or more")

@@ -19,7 +19,7 @@ from .scores import CELLS, shown, thoughts
 from ..core import Outcome, UnsafError, ImageError, write_file
 from ..data.image_set import thumbnail
 from ..metrics.text.normalise import split_reasoning
-from ..runs import most_frequent
+from ..runs import CALLS, most_frequent
 
 # %% ../../nbs/60_assessment/01_report.ipynb #029f7af0
 INK, SOFT = "#1c1f23", "#8a929b"
@@ -262,9 +262,7 @@ def _probe_part(probes: Any, result: Any) -> dict:
                            reading=str(missing) if missing else probes.reading(name), missing=bool(missing),
                            rows=cells, matrix=_matrix(probes) if name == "cross" else None,
                            words=_words(probes) if name == "leakage" else []))
-    asked = ""
-    if any(probes.calls.values()):
-        asked = "{asked} replies asked for, {cached} from the store, {failed} calls failed".format(**probes.calls)
+    asked = CALLS.format(**probes.calls) if any(probes.calls.values()) else ""
     return dict(id=f"probes-{result.plan.setting}", about=probes.about, strip=_strip(result, probes),
                 blocks=blocks, asked=asked)
 

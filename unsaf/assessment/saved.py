@@ -66,7 +66,7 @@ def saved_runs(folder: "str | Path") -> list[Run]:
 _NUMBERS = ("number", "p_abstain", "p_abstain_choice", "p_reply", "confidence", "prompt_tokens", "output_tokens",
             "reasoning_tokens", "cost", "asked", "kept")
 _FLAGS = ("answerable", "soft_abstain")
-_LATER = dict(reading="", reasoning_tokens=float("nan"))     # columns that early tables had not, and what stands for them
+_LATER = dict(reading="", reasoning_tokens=float("nan"))     # columns that early tables had not, and their values
 
 def _table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     "A table that `Assessment.save` wrote, with its types; raises `UnsafError`."

@@ -119,8 +119,8 @@ def thoughts(found: pd.DataFrame) -> list[str]:
         lines.append(f"a thought was taken off {some} before they were read")
     for what, (of, option) in _RAISE.items():
         cut, long = total[f"{what} cut in their thought"], total[f"{what} read only up to the limit"]
-        if cut: lines.append(f"{cut} of {total[of]} {what} ({cut / total[of]:.0%}) were cut in the model's thought and say "
-                             f"nothing: raise {option} ({option.strip('-').replace('-', '_')} in Python)")
+        if cut: lines.append(f"{cut} of {total[of]} {what} ({cut / total[of]:.0%}) were cut in the model's thought and "
+                             f"say nothing: raise {option} ({option.strip('-').replace('-', '_')} in Python)")
         if long: lines.append(f"{long} of {total[of]} {what} were so long that only their beginning was read")
     tokens = sum(total[f"tokens of reasoning in {what}"] for what in _RAISE)
     return [*lines, f"{tokens:,} tokens of reasoning"] if tokens else lines
@@ -183,7 +183,8 @@ def _beside(self: Scores) -> list[str]:
     kept, asked = self.yields.loc["questions kept"].sum(), self.yields.loc["questions asked for"].sum()
     unread = int(self.yields.loc[["unreadable", "refused", "failed"]].to_numpy().sum())
     between = f", so UnF1 lies between {bounds.worst.unf1:.3f} and {bounds.best.unf1:.3f}" if unread else ""
-    lines += ["", f"  {kept} of {asked} questions could be read; {unread} replies were neither answer nor abstention{between}"]
+    lines += ["", f"  {kept} of {asked} questions could be read; "
+                  f"{unread} replies were neither answer nor abstention{between}"]
     if soft == a: return lines
     return [*lines, "  counting soft abstentions such as 'cannot tell' as abstentions, "
                     f"UnF1 is {soft.unf1:.3f} and J {soft.youden_j:.3f}"]
@@ -210,7 +211,8 @@ def _html(self: Scores) -> str:
 Scores.as_dict, Scores.__str__, Scores._repr_html_ = _as_dict, _text, _html
 
 # %% ../../nbs/60_assessment/00_scores.ipynb #51145cb8
-def intervals_of(names: Sequence[str], counts: np.ndarray, n: int, seed: int = 0, level: float = .95) -> dict[str, Interval]:
+def intervals_of(names: Sequence[str], counts: np.ndarray, n: int, seed: int = 0,
+                 level: float = .95) -> dict[str, Interval]:
     "Scores with their intervals over images; without limits where there is one image only."
     if len(counts) > 1: return cluster_bootstrap(scorer(*names), counts, n=n, seed=seed, level=level)
     return {name: Interval.bare(x[0], level) for name, x in scorer(*names)(counts.sum(0)[None]).items()}

@@ -20,7 +20,7 @@ from unsaf.benchmarking.scores import (
 from .parts import BENCHMARKS, BenchPlan, Parts, open_all, model_judge
 from .runs import Run, accuracy_items, chair_items, cu_items, mr_items, pope_items
 from ..core import Outcome, UnsafError, fingerprint, to_json, write_file
-from ..runs import own_stem, write_table
+from ..runs import CALLS, own_stem, write_table
 from ..metrics.chair import Chair
 from ..metrics.pressure import Judge
 from ..metrics.text.normalise import UNFINISHED
@@ -49,13 +49,13 @@ class Bench:
     plan: BenchPlan
     source: str                                 # where the samples came from
     table: pd.DataFrame                         # one row per score, columns `COLUMNS`
-    items: dict[str, pd.DataFrame]              # by benchmark, one row per reply; "rephrasings": the lists that a model wrote
+    items: dict[str, pd.DataFrame]              # by benchmark, one row per reply; "rephrasings": lists of wordings
     missing: dict[str, str]                     # by "benchmark, part": why there is no score
     how: dict[str, str]                         # by "benchmark, part": rule, judge, table
     calls: dict[str, int]                       # asked, cached, failed
     identity: dict = field(default_factory=dict)
     note: str = ""
-    reading: dict[str, dict[str, int]] = field(default_factory=dict)      # by table of items: what was done to how many replies
+    reading: dict[str, dict[str, int]] = field(default_factory=dict)      # by table: what was done to how many replies
 
     @property
     def run_id(self) -> str:
@@ -123,8 +123,7 @@ def _text(self: Bench) -> str:
         value = "  undef." if np.isnan(r.value) else f"{_short(r.value):>8}"
         lines.append(f"{r.benchmark:12}{r.part:22}{r.metric:17}{value}   "
                      f"{span:18}{r.better:7}{r.n:6}{r.images:7}{r.abstained:7}{r.unreadable:8}{f'{r.refused}/{r.failed}':>11}")
-    calls = "{asked} replies asked for, {cached} from the store, {failed} calls failed".format(**self.calls)
-    lines += ["", calls, *self.reading_lines(), *(f"{name}: {text}" for name, text in self.how.items()),
+    lines += ["", CALLS.format(**self.calls), *self.reading_lines(), *(f"{name}: {text}" for name, text in self.how.items()),
               *(f"{name}: not measured: {text}" for name, text in self.missing.items())]
     return "\n".join(lines)
 
@@ -132,7 +131,8 @@ def _short(x: float) -> str: return f"{x:6.3f}" if abs(x) < 10 else f"{x:6.1f}"
 
 # %% ../../nbs/65_benchmarking/04_run.ipynb #8f38d1e9
 def _html(self: Bench) -> str:
-    numbers = {c: self.table[c].map(lambda x: "" if np.isnan(x) else _short(x).strip()) for c in ("value", "low", "high")}
+    short = lambda x: "" if np.isnan(x) else _short(x).strip()
+    numbers = {c: self.table[c].map(short) for c in ("value", "low", "high")}
     notes = [*(("replies", line) for line in self.reading_lines()), *self.how.items(),
              *((name, f"not measured: {text}") for name, text in self.missing.items())]
     return (f"<p>{escape(self.model)} on {escape(self.source)}. {escape(self.note)}</p>"
@@ -248,7 +248,7 @@ def _result(kept: Sequence[Cached], plan: BenchPlan, source: str,
 def bench(
     model: Model | str,                               # a model, or a name that `unsaf.load` knows
     benchmarks: str | Sequence[str] = BENCHMARKS,     # which ones, in this order; a text has commas between them
-    source: Any = "scenes",                           # scenes[:DOMAIN], a data set's name, samples, or {benchmark: one of these}
+    source: Any = "scenes",                           # scenes[:DOMAIN], a data set, samples, or {benchmark: one of these}
     domain: str = "plain",                            # of drawn scenes
     n: int | None = None,                             # samples of each part; None: 100 of a name, all of given ones
     seed: int = 0,                                    # chooses samples and the wrong options of MR
@@ -256,11 +256,11 @@ def bench(
     setting: str = "both",                            # oe, mc or both
     k: int = 5,                                       # other wordings for CU
     *, rephraser: "str | Model" = "model",            # who writes them: the model itself, the "world", or another model
-    judge: Any = None,                                # of CU: a `Judge`, a function of two answers, or a model; None: normalised match
+    judge: Any = None,                                # of CU: a `Judge`, a function or a model; None: normalised match
     rules: str = "strict",                            # how POPE reads yes and no
     chair: Chair | None = None,                       # None: the world's words for drawn scenes, else COCO's
     resamples: int = 10_000,                          # of images, for intervals (calibration: 1,000 at most)
-    max_failures: float | None = .2,                  # the run is stopped where a larger share of its calls fails; 1 or None: never
+    max_failures: float | None = .2,                  # the run stops where more of its calls fail; 1 or None: never
     progress: bool | None = None,                     # None: where somebody watches
     **options: Any,                                   # further fields of `BenchPlan`
 ) -> Bench:

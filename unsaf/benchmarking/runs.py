@@ -72,7 +72,7 @@ def item_row(part: str, item: int, sample: Sample, reply: Reply, outcome: Outcom
 # %% ../../nbs/65_benchmarking/02_runs.ipynb #cdbce459
 def answer_request(sample: Sample, plan: BenchPlan, offer: bool = False, question: str = "",
                    scored: bool = False) -> Request:
-    "Put a sample's question, or `question`; `offer`: abstaining is allowed for; `scored`: with each letter's probability."
+    "Put a sample's question, or `question`; `offer` to abstain; `scored`: with the letters' probabilities."
     mc = bool(sample.options)
     return Request(accuracy_parts(sample.picture, question or sample.question, sample.options, offer),
                    max_tokens=plan.answer_tokens,
@@ -124,7 +124,7 @@ def _credited(samples: Sequence[Sample], replies: Sequence[Reply], plan: BenchPl
 
 # %% ../../nbs/65_benchmarking/02_runs.ipynb #108350e9
 def accuracy_items(run: Run, parts: Parts) -> pd.DataFrame:
-    "A row per reply: offered, gold, credit (0 to 1), rule, word (a yes or no that was read as that), and how sure it is."
+    "A row per reply: offered, gold, credit (0 to 1), rule, word (a yes or no read as that), how sure it is."
     rows, plan = [], run.plan
     for part, samples in parts.items():
         for offer in (False, True) if "accuracy" in plan.benchmarks else (False,):      # calibration needs no offer
@@ -138,7 +138,8 @@ def accuracy_items(run: Run, parts: Parts) -> pd.DataFrame:
                 word = answer if plan.rule != "vqa" and asks_yes_no(s) and answer in ("yes", "no") else None
                 rows.append(item_row(part, i, s, r, outcome, answer, offered=offer,
                                      gold=json.dumps(s.answers, ensure_ascii=False), word=word, rule=result.rule,
-                                     credit=result.credits[i], kind=plan.confidence, right_from=plan.right_from, **sure))
+                                     credit=result.credits[i], kind=plan.confidence,
+                                     right_from=plan.right_from, **sure))
     return pd.DataFrame(rows)
 
 # %% ../../nbs/65_benchmarking/02_runs.ipynb #c1564592

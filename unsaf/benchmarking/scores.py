@@ -91,7 +91,8 @@ RIGHT = .5    # the credit from which an answer is right, where a run does not s
 
 def is_right(rows: pd.DataFrame) -> np.ndarray:
     "Whether each item's answer is right, by its credit and the run's threshold (column right_from)."
-    return (rows["credit"].astype(float) >= (rows["right_from"].astype(float) if "right_from" in rows else RIGHT)).to_numpy()
+    limit = rows["right_from"].to_numpy(float) if "right_from" in rows else RIGHT
+    return rows["credit"].to_numpy(float) >= limit
 
 def _or_nan(metric: Callable, p: np.ndarray, y: np.ndarray) -> float:
     try: return metric(p, y)
@@ -118,8 +119,8 @@ def _how_sure(part: str, p: np.ndarray, y: np.ndarray, sure: pd.DataFrame, witho
     else: source = f"the letter's share among the options, which have {sure['mass'].mean():.3f} of the probability"
     limit = sure["right_from"].iloc[0] if "right_from" in sure else RIGHT
     left_out = f"; {without} answers without a probability left out" if without else ""
-    return (f"confidence: {source}; right from credit {limit:g} on: {y.sum()} of {len(y)}; 15 bins (a, b], where calibrated "
-            f"answers would have an ECE of {ece_if_calibrated(p).mean():.3f} by chance{left_out}")
+    return (f"confidence: {source}; right from credit {limit:g} on: {y.sum()} of {len(y)}; 15 bins (a, b], where "
+            f"calibrated answers would have an ECE of {ece_if_calibrated(p).mean():.3f} by chance{left_out}")
 
 # %% ../../nbs/65_benchmarking/03_scores.ipynb #351869c9
 MISLED = {"explicit": "a line states a wrong option",

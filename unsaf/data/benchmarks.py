@@ -146,10 +146,10 @@ def benchmark(
     name: str,                              # a key of BENCHMARKS, or "NAME:SPLIT"
     n: "int | None" = 4000,                 # at most so many samples; None for all
     seed: "int | None" = 0,                 # which ones (None: the first n)
-    folder: "str | None" = None,            # a local copy; without it $UNSAF_DATA/NAME is looked for, then the Hub asked
+    folder: "str | None" = None,            # a local copy; else $UNSAF_DATA/NAME is looked for, then the Hub asked
     split: "str | None" = None,             # one of the card's `sizes`; its `split` if None
     unique_images: bool = False,            # the first question of each picture, as UnF1 needs it
-    **options: Any,                         # images= a folder of pictures, stream=, and what the data set's own function takes
+    **options: Any,                         # images= their folder, stream=, and what the data set's own function takes
 ) -> Benchmark:
     "Samples of a data set: min(n, available), chosen by `seed`; raises `UnsafError` in one line."
     card, function, named = _opener(name)

@@ -134,9 +134,10 @@ def scienceqa(split: str = SCIENCEQA.split, **options: Any) -> Benchmark:
     return opened(SCIENCEQA, _scienceqa_meaning, split, _scienceqa_files, drop=_scienceqa_unfit, **options)
 
 # %% ../../nbs/40_data/06_choices.ipynb #92084fde
-SUBJECTS = tuple("""Accounting Agriculture Architecture_and_Engineering Art Art_Theory Basic_Medical_Science Biology Chemistry Clinical_Medicine
-Computer_Science Design Diagnostics_and_Laboratory_Medicine Economics Electronics Energy_and_Power Finance Geography History Literature Manage Marketing
-Materials Math Mechanical_Engineering Music Pharmacy Physics Psychology Public_Health Sociology""".split())
+SUBJECTS = tuple("""Accounting Agriculture Architecture_and_Engineering Art Art_Theory Basic_Medical_Science Biology Chemistry
+    Clinical_Medicine Computer_Science Design Diagnostics_and_Laboratory_Medicine Economics Electronics Energy_and_Power
+    Finance Geography History Literature Manage Marketing Materials Math Mechanical_Engineering Music Pharmacy Physics
+    Psychology Public_Health Sociology""".split())
 MMMU = Card(
     "mmmu", "MMMU (Yue et al. 2024)", "validation", {"dev": 150, "validation": 900, "test": 10_500}, "Apache-2.0",
     "Yue et al., MMMU: A Massive Multi-discipline Multimodal Understanding and Reasoning Benchmark for Expert "

@@ -25,8 +25,8 @@ def need(columns: Iterable[str], found: Iterable[str], where: str) -> None:
     found = list(found)
     missing = [c for c in columns if c not in found]
     if missing:
-        raise UnsafError(f"{_shown(where)} has no column {missing[0]!r}, but {', '.join(map(str, found)) or 'none at all'}; "
-                         f"{_OTHER}")
+        raise UnsafError(f"{_shown(where)} has no column {missing[0]!r}, "
+                         f"but {', '.join(map(str, found)) or 'none at all'}; {_OTHER}")
 
 _OTHER = "its schema has changed, or it is another data set"
 _MEND = "mend the file or take the row out"
@@ -241,7 +241,7 @@ def copied(root: Path, config: "str | None", split: str) -> list[str]:
     "The parquet files of a split in a copy of a Hub repository: `CONFIG/SPLIT-*`, `data/SPLIT-*`, `CONFIG/SPLIT/*`."
     named = [p for pattern in ("*.parquet", "*/*.parquet")
              for p in root.glob(pattern) if re.match(rf"{re.escape(split)}(-\d|\.parquet$)", p.name)]
-    files = sorted([*named, *root.glob(f"*/{escape(split)}/*.parquet")])     # no deeper: there may be a million photographs
+    files = sorted([*named, *root.glob(f"*/{escape(split)}/*.parquet")])     # no deeper: it may be a million files
     return [str(p) for p in files if config is None or config in p.relative_to(root).parts[:-1]]
 
 def whole(files: Sequence[str]) -> bool:

@@ -120,7 +120,8 @@ def _of_column(dataset: Any, column: str, source: str) -> ImageSet:
     if isinstance(dataset, (datasets.DatasetDict, datasets.IterableDatasetDict)):
         raise UnsafError(f"{source} has the splits {', '.join(map(str, dataset))}: choose one")
     if not isinstance(dataset, datasets.Dataset):
-        raise UnsafError(f"{source} is a {type(dataset).__name__}: only a datasets.Dataset has a length and rows by number")
+        raise UnsafError(f"{source} is a {type(dataset).__name__}: "
+                         "only a datasets.Dataset has a length and rows by number")
     if column not in dataset.column_names:
         raise UnsafError(f"{source} has no column {column!r}, but {', '.join(dataset.column_names)}")
     if not len(dataset): raise UnsafError(f"{source} has no rows")
@@ -195,7 +196,7 @@ def _of_any(source: Any) -> ImageSet:
 
 # %% ../../nbs/40_data/08_images.ipynb #34edb392
 def images(
-    source: Any,                  # a folder, file, glob pattern, list, Dataset, "hf:PATH:COLUMN", "easy-vqa[:SPLIT]", "scenes[:DOMAIN]"
+    source: Any,                  # a folder, file, glob, list, Dataset, hf:PATH:COLUMN, easy-vqa[:SPLIT], scenes[:DOMAIN]
     n: "int | None" = None,       # how many; None is all there are, and 100 for scenes
     seed: "int | None" = 0,       # which ones where n leaves a choice (None: the first n); for scenes, which series
     column: "str | None" = None,  # of a datasets.Dataset: the column with the pictures, "image" if None

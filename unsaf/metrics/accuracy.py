@@ -159,7 +159,7 @@ def _open_outcome(text: str) -> Outcome:
 def open_accuracy(
     replies: Sequence["str | Reply"],
     answers: Sequence[Sequence[str]],                # right answers of each question, one an annotator
-    rule: "str | Callable" = "vqa",                  # or vqa-mended, exact, value; or a function (prediction, answers) -> credit
+    rule: "str | Callable" = "vqa",                  # vqa-mended, exact, value; or (prediction, answers) -> credit
     answerable: "Sequence[bool] | None" = None,      # whether each question can be answered, where the data set says so
 ) -> Accuracy:
     "Score open replies; raises `ValueError` for an unknown rule, or unequal or empty lists."
@@ -183,7 +183,7 @@ def _lettered(options: "Mapping[str, str] | Sequence[str]") -> Mapping[str, str]
 def choice_accuracy(
     replies: Sequence["str | Reply"],
     options: Sequence["Mapping[str, str] | Sequence[str]"],    # of each question
-    gold: Sequence[str],                                       # the right letters; "unanswerable" where no option is right
+    gold: Sequence[str],                                       # the right letters; "unanswerable" without one
     rule: str = "letter or text",
 ) -> Accuracy:
     "Score multiple-choice replies by `read_choice`; raises `ValueError` for a gold letter without option."

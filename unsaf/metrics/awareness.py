@@ -196,8 +196,8 @@ def awareness(
 ) -> Awareness:    # all scores; see `Awareness.table()`
     """Score whole-number counts, scalars or arrays that broadcast (paper, Section 3.2, Eq. 1).
 
-    What does not exist is nan: audacity where nothing is answered, everything that needs both kinds of question where one
-    is missing. UnF1 is 0 where TA = FA = 0. Raises `ValueError` for counts that are negative, not whole, nan or all zero."""
+    What does not exist is nan, such as audacity where nothing is answered; UnF1 is 0 where TA = FA = 0.
+    Raises `ValueError` for counts that are negative, not whole, nan or all zero."""
     s = Awareness(*_counts(ta=ta, fa=fa, tu=tu, fu=fu))
     if np.any(np.asarray(s.answerable) + np.asarray(s.unanswerable) == 0):
         raise ValueError("TA, FA, TU and FU are all 0: there is nothing to score; were all replies unreadable?")
@@ -257,7 +257,7 @@ def bounds(
     ta: Number, fa: Number, tu: Number, fu: Number,    # counts of the replies that were read
     unread_answerable: Number,                         # unread replies to answerable questions
     unread_unanswerable: Number,                       # unread replies to unanswerable questions
-) -> Bounds:                                           # exact extremes; of criterion and the rates, only the two corners
+) -> Bounds:                                           # exact; of criterion and the rates only the two corners
     "Worst and best case of UnF1, unf1_class, J, MCC, balanced accuracy and d' over unread replies."
     ta, fa, tu, fu, a, u = _counts(ta=ta, fa=fa, tu=tu, fu=fu, unread_answerable=unread_answerable,
                                    unread_unanswerable=unread_unanswerable)
@@ -286,14 +286,15 @@ def _verdict(unf1: str, j: str) -> str:
 # %% ../../nbs/10_metrics/01_awareness.ipynb #5acb5931
 def sentence(
     s: Awareness,                    # scalar scores
-    intervals: Mapping[str, Any],    # "unf1" and "youden_j", each with low, high and level; "unf1_gain" where it is known
+    intervals: Mapping[str, Any],    # "unf1" and "youden_j", each with low, high and level; "unf1_gain" where known
 ) -> str:                            # one sentence
     "Whether the score beats always answering, in words; raises `ValueError` for array scores or a missing interval."
     if np.ndim(s.unf1): raise ValueError("a sentence is about one set of counts, got arrays")
     missing = {"unf1", "youden_j"} - set(intervals)
     if missing: raise ValueError(f"no interval for {', '.join(sorted(missing))}")
     if s.tu == s.fu == 0:
-        return f"The model answered every question, so its UnF1 of {s.unf1:.3f} is that of the constant always-answer policy."
+        return (f"The model answered every question, so its UnF1 of {s.unf1:.3f} is that of the constant "
+                "always-answer policy.")
     def span(name: str) -> str:
         i = intervals[name]
         known = "no interval" if np.isnan(i.low) else f"{100 * i.level:g}% interval {i.low:.3f} to {i.high:.3f}"

@@ -24,14 +24,16 @@ def _all(good: np.ndarray, x: np.ndarray, name: str, rule: str) -> None:
     "Raises `ValueError` that names the first value that is not `good`."
     if good.all(): return
     first = int(np.argmin(good))
-    raise ValueError(f"{name} must {rule}: {(~good).sum()} of {len(x)} do not, the first is {x[first]:g} at position {first}")
+    raise ValueError(f"{name} must {rule}: {(~good).sum()} of {len(x)} do not, "
+                     f"the first is {x[first]:g} at position {first}")
 
 def _columns(confidence: Sequence[float], correct: Sequence[bool]) -> tuple[np.ndarray, np.ndarray]:
     "Both columns as floats of one length; raises `ValueError`."
     p, y = np.asarray(confidence), np.asarray(correct)
     for name, x in (("confidence", p), ("correct", y)): _flat_numbers(x, name)
     if len(p) != len(y):
-        raise ValueError(f"confidence has {len(p)} entries and correct has {len(y)}: one of each is needed for every answer")
+        raise ValueError(f"confidence has {len(p)} entries and correct has {len(y)}: "
+                         "one of each is needed for every answer")
     if not len(p): raise ValueError("no answers: an empty set has no calibration; were all replies unreadable?")
     p, y = p.astype(float), y.astype(float)
     _all((p >= 0) & (p <= 1), p, "confidence", "lie in [0, 1]")
@@ -90,7 +92,7 @@ def reliability_bins(
 
 # %% ../../nbs/10_metrics/03_calibration.ipynb #fb4ce3bd
 def ece(confidence: Sequence[float], correct: Sequence[bool], n_bins: int = 15, closed: str = "right") -> float:
-    "Expected calibration error, 0 to 1 (paper, Eq. 4): mean gap of the bins of `reliability_bins`, weighted by answers."
+    "Expected calibration error, 0 to 1 (paper, Eq. 4): mean gap of the bins, weighted by their answers."
     bins = reliability_bins(confidence, correct, n_bins, closed)
     filled = bins.counts > 0
     return float(np.average(np.abs(bins.gap[filled]), weights=bins.counts[filled]))
@@ -163,9 +165,7 @@ def choice_confidence(
     letter: str,              # the option that was read from the reply
     letters: Sequence[str],   # all options; add "unanswerable" to let abstaining share in the renormalising
 ) -> ChoiceConfidence:
-    """Probability of `letter` renormalised over `letters`, and the mass of all of them (each a whole reply with its stop).
-
-    Raises `ModelError` where the reply has no probabilities, `ValueError` where the letters do not fit."""
+    "Probability of `letter` renormalised over `letters`, and the mass of them all; `ModelError` without probabilities."
     names = list(letters)
     if letter not in names or len(set(names)) < len(names):
         raise ValueError(f"letter {letter!r} must be one of different letters, got {names}")
@@ -278,7 +278,7 @@ def coverage_at_risk(
 
 # %% ../../nbs/10_metrics/03_calibration.ipynb #759ee382
 def effective_reliability(
-    correct: Sequence[float],    # accuracy of each answer in [0, 1]; not looked at where nothing was answered, nan allowed there
+    correct: Sequence[float],    # accuracy of each answer in [0, 1]; anything, nan too, where nothing was answered
     answered: Sequence[bool],    # False where the model abstained
     cost: float = 1,             # of an answer with accuracy 0; 1, 10 and 100 are customary
 ) -> float:                      # -cost to 1, higher is better; 0 for a model that never answers
@@ -316,7 +316,7 @@ def _hits(values: Any, name: str) -> np.ndarray:
 
 def dual_accuracy(
     standard: Sequence[bool] | Mapping[Any, bool],    # whether each answerable question was answered rightly
-    upd: Sequence[bool] | Mapping[Any, bool],         # whether an answer was withheld from its twin: same order, or same keys
+    upd: Sequence[bool] | Mapping[Any, bool],         # whether its twin was not answered: same order, or same keys
 ) -> float:                                           # 0 to 1; at most the smaller of the two accuracies
     "Share of pairs in which both twins count (MM-UPD, Miyai et al. 2024); every question needs its twin."
     if isinstance(standard, Mapping) and isinstance(upd, Mapping):

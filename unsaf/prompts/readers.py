@@ -293,7 +293,8 @@ def _fault(block: _Block, setting: Setting, cut: bool) -> str | None:
     return None if good else "malformed options"
 
 # %% ../../nbs/20_prompts/05_readers.ipynb #862dff36
-_FORBIDDEN = re.compile(r"\b(?:possib(?:le|ly|ility)|(?:un)?likely|probabl[ey]|perhaps|maybe|might|could|presumably)\b", re.I)
+_FORBIDDEN = re.compile(r"\b(?:possib(?:le|ly|ility)|(?:un)?likely|probabl[ey]|perhaps|maybe|might|could|presumably)\b",
+                        re.I)
 _WAY_OUT = re.compile(r"can ?not|can't|unclear|unanswerable|unknown?\b|not sure|undetermined|not enough", re.I)
 
 def _notes(text: str, options: tuple[str, ...], answerable: bool) -> tuple[str, ...]:
@@ -311,7 +312,7 @@ class QuestionList:
     questions: tuple[Question, ...]       # to ask; `number` is the place in the model's list, faulty ones included
     unasked: tuple[Question, ...]         # duplicates, and those beyond k; notes say which
     pieces: Mapping[str, int]             # everything that is not in `questions`, counted by kind
-    lines: tuple[tuple[str, str], ...]    # (kind, raw text) of every piece in order; kind is "question" for those to ask
+    lines: tuple[tuple[str, str], ...]    # (kind, raw text) of every piece; kind is "question" for those to ask
     notes: tuple[str, ...] = ()           # what was done to the reply before it was read, e.g. "thought removed"
 
 def _same(q: Question) -> tuple[str, ...]:

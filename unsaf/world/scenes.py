@@ -93,8 +93,8 @@ def with_article(noun: str) -> str:
 
 def caption(scene: Scene) -> str:
     "The things of a scene, one after the other."
-    n = len(scene.things)
-    return f"{n} object{'s' if n > 1 else ''}: {', '.join(f'{with_article(str(t))} at the {t.place}' for t in scene.things)}."
+    n, listed = len(scene.things), ", ".join(f"{with_article(str(t))} at the {t.place}" for t in scene.things)
+    return f"{n} object{'s' if n > 1 else ''}: {listed}."
 
 def grid(scene: Scene) -> str:
     "The nine cells in reading order."
