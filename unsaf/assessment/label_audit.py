@@ -87,7 +87,7 @@ def _corrected(observed: Any, a: Any, b: Any) -> np.ndarray:
     return np.divide(observed, left, out=np.full(np.broadcast(observed, left).shape, np.nan), where=left > 0)
 
 def _all_looked_at(counts: np.ndarray, n: int, seed: int) -> dict[str, Interval]:
-    "The numbers of an `Audit` where every truth was looked for; counts: pictures x 8, of `label_bias`."
+    "The numbers of an `Audit` where every truth was looked for; counts: images x 8, of `label_bias`."
     def of(sums: np.ndarray) -> dict[str, np.ndarray]:
         found = _bias(sums)
         return found | dict(corrected=_corrected(found["observed"], found["a"], found["b"]))
@@ -103,7 +103,7 @@ def _rate(wrong: int, of: int, n: int, rng: np.random.Generator) -> tuple[Interv
 
 # %% ../../nbs/60_assessment/05_label_audit.ipynb #7115639e
 def _some_looked_at(cells: np.ndarray, counts: np.ndarray, n: int, seed: int) -> dict[str, Interval]:
-    "The same from a sample; cells: pictures x (TA, FA, TU, FU) of the whole run, counts: pictures x 8 of the sample."
+    "The same from a sample; cells: images x (TA, FA, TU, FU) of the whole run, counts: images x 8 of the sample."
     rng, total, j = np.random.default_rng(seed), counts.sum(0), lambda sums: scorer("youden_j")(sums)["youden_j"]
     (a, some_a), (b, some_b) = (_rate(int(wrong), int(of), n, rng)
                                 for wrong, of in ((total[4:6].sum(), total[4:].sum()),
@@ -183,5 +183,5 @@ def audit_labels(
     return Audit("hand" if by_hand else "the oracle", **found, counts=told)
 
 def audit_scenes(result: Any, scenes: "Mapping[str, Scene] | None" = None, n: int = 2_000, seed: int = 0) -> Audit:
-    "The audit of an `Assessment` on drawn scenes by their oracle; raises `UnsafError` for pictures that are none."
+    "The audit of an `Assessment` on drawn scenes by their oracle; raises `UnsafError` for images that are none."
     return audit_labels(audited(result.table, result.samples if scenes is None else scenes), result.images, n, seed)

@@ -38,7 +38,7 @@ class Why(StrEnum):
     "Kinds of reasons why a probe could not be done."
     NO_MODEL = "no model"              # nobody to ask
     NO_OTHER = "no other model"        # a cross-examination takes two
-    NO_PICTURES = "no pictures"        # they are not at hand, or too few
+    NO_PICTURES = "no pictures"      # they are not at hand, or too few
     NO_TRUTH = "no truth"              # neither drawn scenes nor labels by hand
     NO_ESTIMATE = "no estimate"        # too few questions, or one class only
     NOT_INSTALLED = "not installed"    # a package
@@ -67,7 +67,7 @@ class Probes:
     "What probes found beside one assessment."
     model: str
     run: str                              # `run_id` of the assessment
-    about: str                            # setting and pictures, in words
+    about: str                            # setting and images, in words
     table: pd.DataFrame                   # columns `ROW`; a probe that could not be done has one row without a value
     missing: dict[str, Missing]           # by probe
     found: dict[str, Any] = field(default_factory=dict)     # by probe: Leakage, Audit, one Assessment or several
@@ -142,7 +142,7 @@ CROSSED = ("youden_j", "unf1")
 _CHANGED = ("youden_j", "unf1", "answer_rate")
 
 def _gap(a: Assessment, b: Assessment, n: int) -> "Comparison | None":
-    "Youden's J of `a` minus that of `b`, over their common pictures; None where there is one or it is undefined."
+    "Youden's J of `a` minus that of `b`, over their common images; None where there is one or it is undefined."
     both = [i for i in a.images if i in set(b.images)]
     if len(both) < 2: return None
     x, y = (counts_of(r.table[r.table["image_id"].isin(both)], both) for r in (a, b))
@@ -174,7 +174,7 @@ class _Bench:
     def pictures(self) -> ImageSet:
         "The images of the assessment that could be read; raises `Missing` where they are not at hand."
         samples = self.result.samples
-        if samples is None: raise Missing(Why.NO_PICTURES, "the assessment came without its pictures")
+        if samples is None: raise Missing(Why.NO_PICTURES, "the assessment came without its images")
         place = {name: i for i, name in enumerate(samples.image_ids)}
         return replace(samples, order=[samples.order[place[name]] for name in self.result.images])
 
@@ -186,7 +186,7 @@ class _Bench:
 
 # %% ../../nbs/60_assessment/06_probe_runs.ipynb #d7d91475
 def _on_others(b: _Bench, probe: str) -> tuple[list[dict], Assessment]:
-    "blank and swap: the model's own questions on changed pictures."
+    "blank and swap: the model's own questions on changed images."
     if b.model is None: raise Missing(Why.NO_MODEL, "nobody was given who could be asked anew")
     pictures = b.pictures
     if probe == "swap" and len(pictures) < 2: raise Missing(Why.NO_PICTURES, "swapping takes two or more")

@@ -164,7 +164,7 @@ def _questions(rows: pd.DataFrame) -> list[Question]:
 # %% ../../nbs/60_assessment/03_probes.ipynb #23ec6309
 def _stage_two(kept: Cached, result: Assessment, samples: Mapping[str, Sample], plan: Plan,
                block: int) -> tuple[list[dict], list[str], list[dict]]:
-    "Rows, pictures that were read and failures, block after block."
+    "Rows, images that were read and failures, block after block."
     rows, done, failures = [], [], []
     groups = dict(list(result.table.groupby("image_id", sort=False)))
     for start in range(0, len(result.images), block):

@@ -216,7 +216,7 @@ ASKS = {"cross": "whose awareness is it? Every model answers every other's quest
         "leakage": "what could be had from the words of the questions, without looking?",
         "audit": "how many of its labels are wrong?",
         "corrected": "what would J be without the wrong labels, if they are wrong by lot?"}
-_STRIP = (("blank", "youden_j", "on empty pictures"), ("swap", "youden_j", "on the wrong pictures"),
+_STRIP = (("blank", "youden_j", "on empty images"), ("swap", "youden_j", "on the wrong images"),
           ("leakage", "youden_j_words", "by the words alone"),
           ("corrected", "youden_j_true", "by the truth of the audited questions"),
           ("corrected", "youden_j", "corrected: J / (1 - a - b)"))

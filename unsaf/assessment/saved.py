@@ -34,7 +34,7 @@ class Run:
     @property
     def title(self) -> str:
         c = self.card
-        return (f"{c['model']} on {c['images']} pictures of {c['source'] or 'a list'}, "
+        return (f"{c['model']} on {c['images']} images of {c['source'] or 'a list'}, "
                 f"{c['plan']['setting']} (run {c['run']})")
 
 def is_run(folder: "str | Path") -> bool:
@@ -87,11 +87,11 @@ def _reopened(source: str, names: Sequence[str]) -> ImageSet:
         last = max((int(i.rpartition("-")[2]) for i in names), default=0)
         return open_images("scenes", n=1 + last, seed=int(drawn[1]), domain=drawn[2])
     kind, _, rest = source.partition(":")
-    if kind == "list": raise UnsafError("its pictures were a list, which is kept nowhere")
+    if kind == "list": raise UnsafError("its images were a list, which is kept nowhere")
     return open_images(rest if kind in ("folder", "file", "glob") else source)
 
 def pictures_of(run: Run, names: Sequence[str], images: Any = None) -> ImageSet:
-    "The pictures called `names`, from where they were, or from `images`; raises `UnsafError` where one is missing."
+    "The images called `names`, from where they were, or from `images`; raises `UnsafError` where one is missing."
     if images is None: found = _reopened(run.card["source"], names)
     else: found = images if isinstance(images, ImageSet) else open_images(images)
     place = {name: i for i, name in zip(found.order, found.image_ids)}
@@ -148,14 +148,14 @@ def _with_errors(found: pd.DataFrame, saved: pd.DataFrame, which: str) -> pd.Dat
 # %% ../../nbs/60_assessment/07_saved.ipynb #8ee830ae
 def opened(
     run: Run,
-    images: Any = None,           # where the pictures are now; None: where they were
+    images: Any = None,           # where the images are now; None: where they were
 ) -> tuple[Assessment, str]:      # and how it came about, in a line
     "A saved run: its raw replies read anew where store and images are there, else as saved. Asks no model."
     saved = as_saved(run)
     try: saved.samples = pictures_of(run, saved.images, images)
     except UnsafError as e:
         if images is not None: raise
-        return saved, f"as saved, without pictures: {e}{_odd(run, saved)}"
+        return saved, f"as saved, without images: {e}{_odd(run, saved)}"
     try: return _anew(run, saved, saved.samples), "its raw replies, read anew"
     except UnsafError as e: return saved, f"as saved: {e}{_odd(run, saved)}"
 
@@ -163,7 +163,7 @@ def _odd(run: Run, saved: Assessment) -> str:
     "What to know where a table of `run` is cut, or somebody has changed a CSV; empty where neither is so."
     said, kept, had = _edited(run), int(saved.lists["kept"].sum()), run.card["images"]
     if len(saved.table) != kept: said += f". table-{run.stem} holds {len(saved.table):,} of {kept:,} questions"
-    if len(saved.images) != had: said += f". lists-{run.stem} holds {len(saved.images):,} of {had:,} pictures"
+    if len(saved.images) != had: said += f". lists-{run.stem} holds {len(saved.images):,} of {had:,} images"
     return said
 
 def _edited(run: Run) -> str:
@@ -177,7 +177,7 @@ COMPARED = ("youden_j", "unf1", "unf1_class", "d_prime", "audacity", "timidity",
 
 @dataclass(frozen=True)
 class Pair:
-    "Two assessments of the same pictures."
+    "Two assessments of the same images."
     a: Assessment
     b: Assessment
     images: list[str]        # that both could be shown
@@ -194,19 +194,19 @@ class Pair:
             span = "" if pd.isna(r.low) else f"{r.low:+7.3f} .. {r.high:+7.3f}"
             p = "" if pd.isna(r.p) else f"{r.p:.4f}"
             said.append(f"  {r.measure:14} {r.a:14.3f} {r.b:14.3f}   {r.difference:+10.3f}   {span:20} {p}".rstrip())
-        return [*said, f"  differences are {names[1]} minus {names[0]}, picture by picture; "
+        return [*said, f"  differences are {names[1]} minus {names[0]}, image by image; "
                        f"{self.table.measure.iloc[0]} decides, "
                        "the other p are not corrected for their number"]
 
 # %% ../../nbs/60_assessment/07_saved.ipynb #6f63dba9
 def _common(a: Assessment, b: Assessment) -> list[str]:
-    "The pictures that both runs have, in order; raises `UnsafError` where the two cannot be compared."
+    "The images that both runs have, in order; raises `UnsafError` where the two cannot be compared."
     if a.plan.setting != b.plan.setting:
         raise UnsafError(f"{a.model} was asked {a.plan.setting} questions and {b.model} {b.plan.setting}: "
                          "compare runs of one setting")
     both = [i for i in a.images if i in set(b.images)]
     if len(both) < 2:
-        raise UnsafError(f"{a.source or a.model} and {b.source or b.model} have {len(both)} pictures in common: "
+        raise UnsafError(f"{a.source or a.model} and {b.source or b.model} have {len(both)} images in common: "
                          "a comparison takes two or more")
     return both
 
@@ -218,7 +218,7 @@ def _differing(a: Assessment, b: Assessment, common: int) -> list[str]:
         notes.append(f"the sources are called {a.source or 'a list'} and {b.source or 'a list'}: "
                      "pictures are matched by name")
     if left := len(a.images) + len(b.images) - 2 * common:
-        notes.append(f"{left} pictures that only one of the two has are left out")
+        notes.append(f"{left} images that only one of the two has are left out")
     return [*notes, *dict.fromkeys(r.note for r in (a, b) if r.note)]
 
 # %% ../../nbs/60_assessment/07_saved.ipynb #8663fe35

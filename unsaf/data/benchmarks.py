@@ -138,7 +138,7 @@ def _opener(name: str) -> tuple[Card, Callable, str]:
     "Card, function and split of `NAME` or `NAME:SPLIT`."
     bare, _, split = name.partition(":")
     if bare not in _OPENERS:
-        own = "; it is a folder, and pictures without right answers are for unsaf assess" if Path(name).is_dir() else ""
+        own = "; it is a folder, and images without right answers are for unsaf assess" if Path(name).is_dir() else ""
         raise UnsafError(f"no benchmark is called {bare!r}; there are {', '.join(_OPENERS)}{own}")
     return (*_OPENERS[bare], split)
 
@@ -148,7 +148,7 @@ def benchmark(
     seed: "int | None" = 0,                 # which ones (None: the first n)
     folder: "str | None" = None,            # a local copy; else $UNSAF_DATA/NAME is looked for, then the Hub asked
     split: "str | None" = None,             # one of the card's `sizes`; its `split` if None
-    unique_images: bool = False,            # the first question of each picture, as UnF1 needs it
+    unique_images: bool = False,            # the first question of each image, as UnF1 needs it
     **options: Any,                         # images= their folder, stream=, and what the data set's own function takes
 ) -> Benchmark:
     "Samples of a data set: min(n, available), chosen by `seed`; raises `UnsafError` in one line."

@@ -39,7 +39,7 @@ MMBENCH = Card(
     "Apache-2.0 (of its repository)",
     "Liu et al., MMBench: Is Your Multi-modal Model an All-around Player?, arXiv:2307.06281, 2023",
     ("README and LICENSE of open-compass/MMBench", "card of lmms-lab/MMBench", "tasks/mmbench of lmms-eval",
-     "image_base.py and multiple_choice.py of VLMEvalKit (index, pictures)"),
+     "image_base.py and multiple_choice.py of VLMEvalKit (index, images)"),
     hub="lmms-lab/MMBench", config="en",
     columns=("index", "question", "hint", "A", "B", "answer", "category", "image"), key="index")
 
@@ -100,7 +100,7 @@ SCIENCEQA = Card(
     columns=("image", "question", "choices", "answer", "hint", "grade", "subject", "topic"))
 
 def _scienceqa_files(root: Path, split: str, images: Any) -> FileTable:
-    "`problems.json` and the pictures in `images/SPLIT/ID/`."
+    "`problems.json` and the images in `images/SPLIT/ID/`."
     part = {"validation": "val"}.get(split, split)
     path = find(root, "problems.json", "data/scienceqa/problems.json", what="ScienceQA problems")
     problems = read_json(path)
@@ -123,14 +123,14 @@ def _scienceqa_unfit(row: Any) -> str:
     return unfit(row["question"], choices, string.ascii_uppercase[said] if right else said if said is None else "?")
 
 def _scienceqa_meaning(row: Any) -> dict:
-    "`info` is what `unsaf.metrics.suites.scienceqa_groups` takes; every sample here has a picture."
+    "`info` is what `unsaf.metrics.suites.scienceqa_groups` takes; every sample here has an image."
     return dict(question=with_hint(row), options=tuple(row["choices"]),
                 answers=() if row["answer"] is None else (string.ascii_uppercase[row["answer"]],),
                 info={"hint": row["hint"], "image": "image.png"}
                 | fields(row, "grade", "subject", "topic", "category", "skill", "task"))
 
 def scienceqa(split: str = SCIENCEQA.split, **options: Any) -> Benchmark:
-    "The questions of ScienceQA with a picture; `options` as for `opened`."
+    "The questions of ScienceQA with an image; `options` as for `opened`."
     return opened(SCIENCEQA, _scienceqa_meaning, split, _scienceqa_files, drop=_scienceqa_unfit, **options)
 
 # %% ../../nbs/40_data/06_choices.ipynb #92084fde
@@ -155,7 +155,7 @@ def _listed(value: Any) -> list[str]:
     return [str(v) for v in found] if isinstance(found, (list, tuple)) else [str(found)] if given(found) else []
 
 def _pictures_named(row: Mapping[str, Any]) -> list[str]:
-    "The pictures that the question or an option refers to, as columns."
+    "The images that the question or an option refers to, as columns."
     return sorted({f"image_{i}" for i in re.findall(r"<image (\d+)>", f"{row['question']} {row['options']}")})
 
 def _mmmu_unfit(row: Mapping[str, Any]) -> str:
@@ -197,7 +197,7 @@ CONBENCH = Card(
     key=("image_id", "question_field"), shows="image_id")
 
 def _conbench_files(root: Path, split: str, images: Any) -> FileTable:
-    "One folder per category, with `output_w_caption_CATEGORY.json` and the pictures that it names."
+    "One folder per category, with `output_w_caption_CATEGORY.json` and the images that it names."
     rows, readers, shown = [], [], []
     for path in sorted(root.glob("*/output_w_caption_*.json")):
         reader = pictures_in(path.parent, ".", given=images and Path(images)/path.parent.name)
@@ -229,7 +229,7 @@ MME = Card(
     key="question_id", shows="question_id")
 
 def _mme_lines(path: Path) -> list[tuple[str, str]]:
-    "The two questions of a picture and their answers."
+    "The two questions of an image and their answers."
     found = [line.split("\t") for line in text_of(path).split("\n") if line.strip()]
     if len(found) != 2 or any(len(f) != 2 for f in found):
         raise UnsafError(f"{path} must hold two lines of question, tab and answer, got {len(found)} lines")
@@ -237,7 +237,7 @@ def _mme_lines(path: Path) -> list[tuple[str, str]]:
 
 # %% ../../nbs/40_data/06_choices.ipynb #4a3de119
 def _mme_files(root: Path, split: str, images: Any) -> FileTable:
-    "A folder per subtask, pictures and text files of the same name."
+    "A folder per subtask, images and text files of the same name."
     rows, readers, shown = [], [], []
     pictures: dict[str, dict[str, str]] = {}      # of each subtask
     for path in sorted(root.glob("*/*.txt")) + sorted(root.glob("*/questions_answers_YN/*.txt")):
@@ -245,7 +245,7 @@ def _mme_files(root: Path, split: str, images: Any) -> FileTable:
         if task not in pictures:
             pictures[task] = {Path(p).stem: p for p in sorted(scanned(str(root/task))[0], key=natural_key)}
         if path.stem not in pictures[task]:
-            raise UnsafError(f"{path} has no picture of its name in {root/task} "
+            raise UnsafError(f"{path} has no image of its name in {root/task} "
                              f"({', '.join(sorted(SUFFIXES)[:4])}, ...)")
         for question, answer in _mme_lines(path):
             rows.append({"question": question, "answer": answer, "category": task})

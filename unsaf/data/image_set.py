@@ -57,7 +57,7 @@ def _rgb(im: Image.Image) -> Image.Image:
         raise ValueError(f"32-bit grey (mode {im.mode}) has no defined white; save it with 8 or 16 bits")
     elif im.has_transparency_data: im = _on_white(im)
     im = im.convert("RGB")
-    im.info = {}                                         # an orientation left here would turn the picture again
+    im.info = {}                                         # an orientation left here would turn the image again
     return im
 
 # %% ../../nbs/40_data/00_image_set.ipynb #e019874e
@@ -79,7 +79,7 @@ def _formats() -> list[str]:
     return [f for f in FORMATS if f in Image.OPEN]
 
 # %% ../../nbs/40_data/00_image_set.ipynb #55e4fbc7
-_HEIF = "a HEIF picture; pillow_heif.register_heif_opener() adds the format"
+_HEIF = "a HEIF image; pillow_heif.register_heif_opener() adds the format"
 
 def _unknown(source: "str | os.PathLike | bytes") -> str:
     "Why a file was not recognised, from its first bytes."
@@ -88,7 +88,7 @@ def _unknown(source: "str | os.PathLike | bytes") -> str:
         with open(source, "rb") as f: head = f.read(12)
     if not head: return "the file is empty (0 bytes)"
     if head[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1"): return _HEIF
-    return f"no picture in a known format; it begins with {head!r}"
+    return f"no image in a known format; it begins with {head!r}"
 
 def _too_large() -> str:
     return (f"more than {Image.MAX_IMAGE_PIXELS:,} pixels, perhaps a decompression bomb; "
@@ -116,7 +116,7 @@ def _why(e: Exception) -> str:
 def open_image(
     source: "str | os.PathLike | bytes | Image.Image",   # a file, the content of one, or a PIL image
     name: str = "",                                      # what to call it in an error; the path if empty
-) -> Image.Image:                                        # a new upright RGB picture without metadata
+) -> Image.Image:                                        # a new upright RGB image without metadata
     "The first frame of `source`, upright, on white where transparent; raises `ImageError` in one line."
     if not isinstance(source, (str, os.PathLike, bytes, Image.Image)):
         raise ImageError(f"{name or 'picture'}: {type(source).__name__} is neither a path, bytes nor a PIL image; "

@@ -128,7 +128,7 @@ def _of_column(dataset: Any, column: str, source: str) -> ImageSet:
     dataset = dataset.with_format(None)
     try: rows = dataset.select_columns(column).cast_column(column, datasets.Image(decode=False))
     except (TypeError, ValueError, NotImplementedError) as e:
-        raise UnsafError(f"column {column!r} of {source} holds no pictures: {_first_line(e)}") from None
+        raise UnsafError(f"column {column!r} of {source} holds no images: {_first_line(e)}") from None
     names = [c for c, f in dataset.features.items() if c != column and _plain(f)]
     other = dataset.select_columns(names) if names else None
     return ImageSet(range(len(rows)), partial(_cell_sample, rows, other, column, source), source,
@@ -156,7 +156,7 @@ def _of_scenes(n: "int | None", seed: "int | None", domain: str) -> ImageSet:
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise UnsafError(f"scenes are drawn from a seed, a whole number, not {seed!r}")
     n = 100 if n is None else _count(n)
-    drawn(seed, 0, domain)            # a domain that is unknown is told here, not at the first picture
+    drawn(seed, 0, domain)            # a domain that is unknown is told here, not at the first image
     return ImageSet([image_id(seed, i, domain) for i in range(n)], partial(drawn, seed, domain=domain),
                     series(seed, domain), order=range(n))
 
@@ -199,7 +199,7 @@ def images(
     source: Any,                  # a folder, file, glob, list, Dataset, hf:PATH:COLUMN, easy-vqa[:SPLIT], scenes[:DOMAIN]
     n: "int | None" = None,       # how many; None is all there are, and 100 for scenes
     seed: "int | None" = 0,       # which ones where n leaves a choice (None: the first n); for scenes, which series
-    column: "str | None" = None,  # of a datasets.Dataset: the column with the pictures, "image" if None
+    column: "str | None" = None,  # of a datasets.Dataset: the column with the images, "image" if None
     domain: "str | None" = None,  # of scenes: the manner of drawing, one of unsaf.world.scenes.DOMAINS, "plain" if None
 ) -> ImageSet:
     "A lazy sequence of `Sample` in the order of `source`; raises `UnsafError` where there is nothing to take."

@@ -63,9 +63,9 @@ def by_content(ids: Sequence[str], contents: Iterable["str | bytes | None"]) -> 
 class FileTable:
     "Rows that were read from files."
     rows: Sequence[Mapping[str, Any]]
-    readers: Sequence[Callable]                 # of each row's picture
+    readers: Sequence[Callable]                 # of each row's image
     ids: Sequence[str]                          # of each row
-    shown: Sequence["str | None"]               # the id of each row's picture; None where it has none
+    shown: Sequence["str | None"]               # the id of each row's image; None where it has none
     place: str                                  # for messages and records
     skipped: Mapping[str, int] = field(default_factory=dict)    # what was left out already, by reason
     def row(self, i: int) -> Mapping[str, Any]: return self.rows[i]
@@ -77,8 +77,8 @@ assert by_content(["q1", "q2", "q3"], [b"one", b"two", b"one"]) == ["q1", "q2", 
 @dataclass(frozen=True, eq=False, repr=False)
 class HubTable:
     "Rows of a `datasets.Dataset`; images stay undecoded until they are asked for."
-    plain: Any                                  # the columns without pictures
-    cells: Any                                  # the columns with pictures
+    plain: Any                                  # the columns without images
+    cells: Any                                  # the columns with images
     ids: Sequence[str]
     shown: Sequence["str | None"]
     place: str
@@ -109,7 +109,7 @@ def table_of(dataset: Any, card: Card, place: str, column: "Callable | None" = N
     try:
         for c in held: cells = cells.cast_column(c, datasets.Image(decode=False))
     except (TypeError, ValueError, NotImplementedError) as e:
-        raise UnsafError(f"{_shown(place)}: its column {c!r} holds no pictures: "
+        raise UnsafError(f"{_shown(place)}: its column {c!r} holds no images: "
                          f"{' '.join(str(e).split())[:120]}") from None
     ids = _ids(card, plain)
     if card.shows == "": shown = ids
@@ -303,7 +303,7 @@ def opened(card: Card, meaning: Callable, split: str, original: "Callable | None
     held = [_local(root, c, s, cache) for c, s in parts] if root else []
     if original and root and None in held: table = original(root, split, images)
     elif images:
-        raise UnsafError(f"images={_shown(images)}: only {card.name} in its original files has its pictures in a "
+        raise UnsafError(f"images={_shown(images)}: only {card.name} in its original files has its images in a "
                          "folder of their own")
     elif not root: table = table_of(*_from_hub(card, parts, n, seed, unique_images, stream, cache), column)
     elif None not in held: table = table_of(_joined(held), card, f"folder:{root}", column)

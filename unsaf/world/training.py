@@ -20,7 +20,7 @@ from .lessons import CHOICE_MIX, FULL_MIX, LOOK_MIX, Branch, Mix, ask_one, lesso
 from .scenes import Scene
 
 # %% ../../nbs/30_world/06_training.ipynb #567d2460
-SHARES = {"plain": .3, "textured": .15, "cluttered": .22, "sketch": .15, "easy": .18}      # of the pictures
+SHARES = {"plain": .3, "textured": .15, "cluttered": .22, "sketch": .15, "easy": .18}      # of the images
 LOOKS = {"plain": .15, "textured": .17, "cluttered": .18, "sketch": .17, "easy": .33}      # in stage 0, by difficulty
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Recipe:
     seed: int = 0
     abstain: bool = True       # False: a base model, which is never shown an abstention
     ranks: int = 1             # processes of one thread each, that average their gradients
-    images: int = 16           # pictures a step and process
+    images: int = 16           # images a step and process
     vision_steps: int = 2000   # stage 0: patches point at words
     look_steps: int = 500      # stage 1: looking and answering
     choice_steps: int = 900    # stage 2: options and their letters
@@ -89,7 +89,7 @@ class Encoder:
         self.encode = encode
 
     def worth(self, token: int, answer: bool) -> float:
-        "How much a token of a reply counts: words about the picture three times in lists, the end a third in answers."
+        "How much a token of a reply counts: words about the image three times in lists, the end a third in answers."
         if answer: return 1/3 if token == self.end else 1.
         return 3. if token in self.content else 1.
 
@@ -99,7 +99,7 @@ class Encoder:
 
 # %% ../../nbs/30_world/06_training.ipynb #275f1fa5
 def pack(encoder: Encoder, branches: Sequence[Branch]) -> Packed:
-    "The branches of one picture as a tree; the common beginning of their prompts is stored once."
+    "The branches of one image as a tree; the common beginning of their prompts is stored once."
     front = [encoder.image]*(tiny.PATCHES if tiny.IMAGE not in branches[0].prompt else 0)
     trunk, prompts = [encoder.user, *front], [encoder.encode(b.prompt) for b in branches]
     same = len(os.path.commonprefix(prompts))
