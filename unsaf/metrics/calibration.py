@@ -115,19 +115,13 @@ def ece_if_calibrated(
     return np.array([ece(p, rng.random(len(p)) < p, n_bins, closed) for _ in range(n)])
 
 # %% ../../nbs/10_metrics/03_calibration.ipynb #62ceb110
-def ice(
-    confidence: Sequence[float],    # in [0, 1], one an answer
-    correct: Sequence[bool],        # 0 or 1
-) -> float:                         # 0 to 1, lower is better
+def ice(confidence: Sequence[float], correct: Sequence[bool]) -> float:      # 0 to 1, lower is better
     "Instance-level calibration error: the mean of |confidence - correct| (the paper's Eq. 6, there called MacroCE)."
     p, y = _columns(confidence, correct)
     return float(np.mean(np.abs(p - y)))
 
 # %% ../../nbs/10_metrics/03_calibration.ipynb #266c485b
-def macro_ce(
-    confidence: Sequence[float],    # in [0, 1], one an answer
-    correct: Sequence[bool],        # 0 or 1; both must occur
-) -> float:                         # 0 to 1, lower is better; 1/2 for any constant confidence
+def macro_ce(confidence: Sequence[float], correct: Sequence[bool]) -> float:      # 1/2 for any constant confidence
     "MacroCE of Si et al. (2022): mean distance over right and over wrong answers, then their mean; both must occur."
     p, y = _columns(confidence, correct)
     if y.all() or not y.any():
@@ -247,10 +241,7 @@ def risk_coverage(
     return RiskCoverage(-levels, counts, answered / len(s), np.cumsum(np.bincount(group, weights=1 - y)) / answered)
 
 # %% ../../nbs/10_metrics/03_calibration.ipynb #a23c35b8
-def aurc(
-    confidence: Sequence[float],    # any unit, higher is surer
-    correct: Sequence[float],       # 0 or 1, or soft accuracy in between
-) -> float:                         # 0 to 1, lower is better; the error rate for a constant confidence
+def aurc(confidence: Sequence[float], correct: Sequence[float]) -> float:    # the error rate for a constant confidence
     "Area under the risk-coverage curve (Geifman et al. 2019), equal confidences entering together."
     return risk_coverage(confidence, correct).area
 
@@ -264,11 +255,7 @@ def excess_aurc(confidence: Sequence[float], correct: Sequence[float]) -> float:
     return aurc(confidence, correct) - aurc_oracle(correct)
 
 # %% ../../nbs/10_metrics/03_calibration.ipynb #85f706cd
-def coverage_at_risk(
-    confidence: Sequence[float],    # any unit, higher is surer
-    correct: Sequence[float],       # 0 or 1, or soft accuracy in between
-    risk: float,                    # the tolerance, 0 to 1
-) -> float:                         # 0 to 1, higher is better
+def coverage_at_risk(confidence: Sequence[float], correct: Sequence[float], risk: float) -> float:
     "The largest coverage with a mean error of at most `risk` (C@R of Whitehead et al. 2022); 0 without any."
     if not 0 <= risk <= 1:
         raise ValueError(f"risk must lie in [0, 1], such as 0.05 for one wrong answer in twenty, got {risk!r}")

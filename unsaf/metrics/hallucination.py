@@ -105,8 +105,8 @@ class _PopeCounts:
 
 # %% ../../nbs/10_metrics/09_hallucination.ipynb #2f7c5eda
 @dataclass(frozen=True)
-class _PopeScores(_PopeCounts):
-    "What POPE is scored by."
+class Pope(_PopeCounts):
+    "The scores of POPE, from 0 to 1."
     def _ratio(self, a: Count, b: Count) -> float | np.ndarray:
         "a / b; for 0/0 what the rule says: 0, or nan where it says nothing."
         value = _ratio(a, b)
@@ -125,11 +125,6 @@ class _PopeScores(_PopeCounts):
     def f1(self) -> float | np.ndarray:
         "harmonic mean of precision and recall; 0 where both are 0, nan where either is"
         return _f1(self.precision, self.recall)
-
-# %% ../../nbs/10_metrics/09_hallucination.ipynb #a62cd14d
-@dataclass(frozen=True)
-class Pope(_PopeScores):
-    "The scores of POPE, from 0 to 1."
     @property
     def yes_ratio(self) -> float | np.ndarray:
         "share of yes among all replies (strict: among those read; lmms-eval: among the labels)"
