@@ -176,7 +176,7 @@ def _check(table: pd.DataFrame, folds: int, permutations: int) -> None:
     for flag, name in ((True, "answerable"), (False, "unanswerable")):
         about = table.loc[table["answerable"].astype(bool) == flag, "image_id"].nunique()
         if about < 2:
-            raise ValueError(f"{about} images have a question written as {name}: leakage takes two of each class or more")
+            raise ValueError(f"{about} images have a question written as {name}: leakage takes two or more of each class")
     images = table["image_id"].nunique()
     if images < folds:
         raise ValueError(f"{images} images have questions: {folds} parts of whole images take {folds} or more")
