@@ -172,7 +172,8 @@ def chair_scorer(*names: str) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
 _CLOSE = "\"'”’»›)\\]*_`~」』）】》〉"
 _STOP = re.compile(rf"(?<![.!?…])(?<!\b[^\W\d])[.!?…]++[{_CLOSE}]*+(?:[ \xa0\u202f]»|\[\d{{1,3}}\])?(?=\s|$)|[。｡！？।॥؟۔։።။៕]++[{_CLOSE}]*+")
 _NUMBER = re.compile(r"[ \t>*_#(]*\d{1,4}[.]\Z")
-_SHORT = re.compile(r"""\b(?:mr|mrs|ms|dr|prof|rev|sr|jr|st|mt|ft|ave|blvd|rd|vs|cf|al|fig|figs|approx|ca|dept|est|inc|ltd|co
+_SHORT = re.compile(r"""\b(?:mr|mrs|ms|dr|prof|rev|sr|jr|st|mt|ft|ave|blvd|rd|vs|cf|al|fig|figs|approx|ca|dept|est
+                    |inc|ltd|co
     |corp|nos|vol|pp|viz)[.]\Z""", re.X | re.I)
 _OF_LIST = re.compile(r"[ \t>]*(?:[-+–][ \t]|\*[ \t*]|[•‣▪◦·|]|\(?\d{1,3}[.)、]|\(?[A-Za-z][.)])[ \t]*\S")
 

@@ -130,7 +130,8 @@ _ITEM = re.compile(r"""[\s>*_#]* (?: [(（]? \d{1,3} \ufe0f? (?: \s{0,3}[.):：�
     | \#?\d{1,3} \s{0,2} (?:[-–—] | (?<=\#\d) | (?<=\#\d\d) ) \s | [-*•–‣▪◦·](?=\s) ) (.*)""", re.S | re.X)
 _NESTED = re.compile(r"[ ]{2,}\s*[-*•–◦+]\s|\t\s*[-*•–◦+]\s")
 _NEXT = re.compile(r"(?<=[.?!？。])[ \t]*(?=[(（]?\d{1,3}[.)、）](?:\s|$|[^\W\d]))(?<!\d[.])")            # 1. ...? 2. ...?
-_LABEL = re.compile(r"""(?:question|wording|version|variant|rephras(?:ing|ed(?:\ question)?)|reformulat(?:ion|ed(?:\ question)?)|q
+_LABEL = re.compile(r"""(?:question|wording|version|variant|rephras(?:ing|ed(?:\ question)?)|reformulat(?:ion
+                    |ed(?:\ question)?)|q
     |问题|問題|改写|改寫|问法|質問|言い換え|질문|pregunta|pergunta|frage|вопрос) \s{0,3} \d{0,3} \s{0,3} [:：.)] \s*""", re.I | re.X)
 
 @dataclass(frozen=True)

@@ -46,8 +46,10 @@ _ROMAN = r"(?=[ivx])x{0,2}(?:ix|iv|v?i{0,3})(?![a-z])"
 _HAN = "[一二三四五六七八九十]{1,3}"
 _OPENERS = "what|where|who|whose|which|when|why|how|is|are|does|do|did|can|was|were|has|have"
 _NUMBER = re.compile(rf"""
-      \(?\d{{1,3}}\s*\\?[.):、](?!\d) | \d{{1,3}}\s*[-–—]\s | \d{{1,2}}/\s | \d{{1,3}}[,;]\s*(?=["“]) | \d{{1,3}}(?:st|nd|rd|th|번)\s*[.:)]
-    | [\[【〔]\s*\d{{1,3}}\s*[\]】〕][.:)]? | \#\d{{1,3}}(?!\w)\s*[.:)–—-]? | (?:no|nr|n[°º]|№)\.?\s*\d{{1,3}}(?!\w)\s*[.:)–—-]?
+      \(?\d{{1,3}}\s*\\?[.):、](?!\d) | \d{{1,3}}\s*[-–—]\s | \d{{1,2}}/\s | \d{{1,3}}[,;]\s*(?=["“])
+      | \d{{1,3}}(?:st|nd|rd|th|번)\s*[.:)]
+    | [\[【〔]\s*\d{{1,3}}\s*[\]】〕][.:)]? | \#\d{{1,3}}(?!\w)\s*[.:)–—-]? | (?:no|nr|n[°º]
+    |№)\.?\s*\d{{1,3}}(?!\w)\s*[.:)–—-]?
     | (?:{_KEYCAP})[.:)]? | {CIRCLED}[.:)、]? | \({_ROMAN}\) | {_ROMAN}[.)](?=\s) | \({_HAN}\) | {_HAN}[、.:]
     | \d{{1,2}}\.\d{{1,2}}(?:[.)]\s|\s(?=(?-i:[A-Z]))) | \d{{1,2}}\s+(?=(?:{_OPENERS})\s) """, re.X | re.I)
 _BULLET = re.compile(r"(?:[-*–—+~]\s+|[•‣▪·・●○◦■□▶►➤➢✦✧❖★☆→⇒▸▹◆◇⁃∙🔹🔸🔷🔶👉📌❓❔]\ufe0f?\s*)(?:\[[ xX]?\]\s+|[☐☑☒]\s*)?|[☐☒]\s*")
@@ -84,12 +86,14 @@ _SPELT = rf"(?:{_ROMAN}|{_HAN}|(?:{_words('count')})\b)"
 _ASIDE = r"(?:\s*[(\[【][^()\[\]【】]{0,60}[)\]】])?"
 _STOP = r"\s*[*_]{0,3}\s*[:.)\]】、–—-]\s*[*_]{0,3}"
 _MARK = re.compile(rf"""[(\[【]?
-    (?:(?:multiple[- ]choice|open[- ]ended|(?:un|non-?)?answerable|first|second|third|fourth|fifth|sample|high[- ]quality|generated)\s+){{0,3}}
+    (?:(?:multiple[- ]choice|open[- ]ended|(?:un|non-?)?answerable|first|second|third|fourth|fifth|sample
+    |high[- ]quality|generated)\s+){{0,3}}
     (?: (?:{_words("asks")})\s*(?:no\.?|nr\.?|number|n[°º]|№|\#|_)?\s*
         (?: {_COUNT}{_ASIDE}(?:{_STOP})? | {_SPELT}{_ASIDE}(?:{_STOP}|\s*$)
           | {_ASIDE}\s*[*_]{{0,3}}\s*[:.、\]】=][*_]{{0,3}} | [*_]{{0,3}}\s*$ )
       | (?:user|human|student|examiner|asker)\s*[*_]{{0,3}}:[*_]{{0,3}}
-      | 第\s*(?:\d{{1,3}}|{_HAN})\s*(?:道|个|個)?\s*(?:问题|問題|题目|題目|题|題|问|問|質問)(?:{_STOP})? | \d{{1,3}}번\s*(?:질문|문제|문항)(?:{_STOP})?
+      | 第\s*(?:\d{{1,3}}|{_HAN})\s*(?:道|个|個)?\s*(?:问题|問題|题目|題目|题|題|问|問|質問)(?:{_STOP})? | \d{{1,3}}번\s*(?:질문|문제
+      |문항)(?:{_STOP})?
       | (?:q|prompt)[.\#\s]{{0,2}}\d{{1,3}}{_ASIDE}(?:{_STOP}|\s(?=(?-i:[A-Z¿]))) | q\s*[*_]{{0,3}}: | q\.\s ) """, re.I | re.X)
 _TAG = re.compile(r"""[(\[【]\s*(?:(?:un|non-?|not\ )?answerable|不可回答|无法回答|可回答|回答不能|回答可能)\s*[)\]】]\s*[:–—-]?\s*
     | (?:un|non-?)?answerable\s*\d{0,2}\s*:\s*""", re.I | re.X)
@@ -106,9 +110,11 @@ def tagged(text: str) -> int:
 
 # %% ../../nbs/20_prompts/01_labels.ipynb #3a5c7a23
 _END = r"\s*\d{0,3}\s*(?:\([^()]{0,40}\)|\[[^\[\]]{0,40}\])?\s*[*_]{0,3}\s*"
-_GIVEN = re.compile(rf"""(?:{_ANSWER_BEFORE}){{0,3}}(?:{_ANSWER_WORDS})(?:\s+(?:corre[ct]t?[aeo]s?|richtig|esperad[ao]|attendue))?{_END}
+_GIVEN = re.compile(rf"""(?:{_ANSWER_BEFORE}){{0,3}}(?:{_ANSWER_WORDS})(?:\s+(?:corre[ct]t?[aeo]s?|richtig
+                    |esperad[ao]|attendue))?{_END}
     (?:[:=]|\bis\b|は|是|为|$|[–—-]\s)
-    | (?:the\s+)?(?:correct|right|best)\s+(?:option|choice|letter){_END}(?:[:=]|\bis\b|$) | option\s*\d{{0,3}}\s*(?:[:=]|\bis\b|$) | a\d{{1,3}}\s*[:.)]
+    | (?:the\s+)?(?:correct|right|best)\s+(?:option|choice|letter){_END}(?:[:=]|\bis\b|$)
+    | option\s*\d{{0,3}}\s*(?:[:=]|\bis\b|$) | a\d{{1,3}}\s*[:.)]
     | [(\[](?:correct|right|正确|正確|正解|정답|correcta|richtig|correct[oe]|верно|правильно)\b | [✓✔✅☑←]
     | (?:<[-=]+\s*)?(?:correct|right)\W*$ | \(?[A-D]\)?\.?$""", re.I | re.X)
 _REMARK = re.compile(rf"""(?:{_REMARKS}){_END}(?:[:=]|$|[–—-]\s)
@@ -127,7 +133,8 @@ INLINE_LABEL = re.compile(rf"""(?:\b(?:{_ANSWER_BEFORE}){{0,2}}(?:{_ANSWER_WORDS
 # %% ../../nbs/20_prompts/01_labels.ipynb #0de63c5d
 _KINDS = set(" ".join(_TABLE["kinds"]).split())
 _HAN_KINDS = re.compile(f"(?:{'|'.join(_TABLE['kinds in the east'])})+")
-_TITLE = re.compile(r"""\s* (?: [(\[【]([^()\[\]【】:?!]{1,40})[)\]】]\s*:? | ([^:?!|"“”]{1,40}?)\s*(?: [:|] | (?<=\s)[-–—](?=\s) | — )) \s* (?=\S)""", re.X)
+_TITLE = re.compile(r"""\s* (?: [(\[【]([^()\[\]【】:?!]{1,40})[)\]】]\s*:? | ([^:?!|"“”]{1,40}?)\s*(?: [:|]
+                    | (?<=\s)[-–—](?=\s) | — )) \s* (?=\S)""", re.X)
 _REFERS = re.compile(r"\b(?:he|she|it|they|him|her|hers|them|his|its|theirs?)\b", re.I)
 
 # %% ../../nbs/20_prompts/01_labels.ipynb #d0c2a55b
@@ -162,7 +169,8 @@ _LETTERS = {c: "ABCDEFGH"[i] for letters in (*_ALPHABETS, "ⒶⒷⒸⒹⒺⒻⒼ
             for i, c in enumerate(letters)}
 _OTHER = "[" + "".join(c for letters in _ALPHABETS for c in letters) + "]"
 _WORD = r"(?:option|choice|opción|opção|opzione|antwort|auswahl|choix|réponse|вариант|选项|選項|选择|選択肢|選択|보기|선택지|विकल्प|الخيار)\s*"
-_OPTION = re.compile(rf"""(?:{_WORD})?\\?[(\[【]?\s{{0,20}}([A-H]|{_OTHER})\s{{0,20}}\\?[)\]】]?\s{{0,20}}(?:[.):\]】、](?!\w\.)|\s[-–—]\s)\s*
+_OPTION = re.compile(rf"""(?:{_WORD})?\\?[(\[【]?\s{{0,20}}([A-H]
+                     |{_OTHER})\s{{0,20}}\\?[)\]】]?\s{{0,20}}(?:[.):\]】、](?!\w\.)|\s[-–—]\s)\s*
     | ([Ⓐ-Ⓗⓐ-ⓗ🅐-🅗⒜-⒣])[.:)]?\s* | ([A-D])\s+(?=[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7a3]) | (?:{_WORD})([A-D])\s+""", re.I | re.X)
 
 def option(text: str) -> tuple[str, int] | None:

@@ -65,7 +65,8 @@ def _unescaped(text: str, start: int, end: int) -> tuple[str, Sequence[int]]:
 # %% ../../nbs/20_prompts/02_list_data.ipynb #8fa1f843
 _TOKEN = re.compile(r"""\s+ | //[^\n]* | \.\.\.|… | [\[\]{}(),:] | ["'“]
     | (?:true|false|null|none|nan|-?\d[\d.eE+-]*)(?!\w) | [^\W\d]\w*(?=\s*:)""", re.X | re.I)
-_START = re.compile(r"""(?m:^)\((?=["'“]) | \[(?=\s*(?:["“{\[(]|'[^\W\d_]|'\d)) | \{(?=\s*(?:["'“]|[^\W\d]\w*\s*:\s*["'\[{“]))""", re.X)
+_START = re.compile(r"""(?m:^)\((?=["'“]) | \[(?=\s*(?:["“{\[(]|'[^\W\d_]|'\d)) | \{(?=\s*(?:["'“]
+                    |[^\W\d]\w*\s*:\s*["'\[{“]))""", re.X)
 
 @dataclass(eq=False)
 class _Frame:

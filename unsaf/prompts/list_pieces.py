@@ -27,7 +27,8 @@ _CUT = re.compile(r"""(?<=[\w?!.,"')\]])(?<!\d[.)])(?<!ended)(?<!hoice)(?<!swera
     | (?<=\S)[ \t]+(?=(?:<[-=]+|[-–—])[ ]?(?:[Cc]orrect|CORRECT)\b)
     | (?<=\S)\s*(?=[(\[【](?:[Cc]orrect|[Rr]ight|正确|正確|正解|정답|correcta|richtig|верно|правильно)\b)
     """, re.X)
-_BREAK = re.compile(r"""[?!.。;…][)\]"”」』】'’]*[*_\s]*(?P<dash>[—–|/-]\s+[*_]*|——\s*)? | [)\]】」][*_]*\s[*_\s]* | \s(?P<bar>[—–|/-]\s+[*_]*)""", re.X)
+_BREAK = re.compile(r"""[?!.。;…][)\]"”」』】'’]*[*_\s]*(?P<dash>[—–|/-]\s+[*_]*|——\s*)? | [)\]】」][*_]*\s[*_\s]*
+                    | \s(?P<bar>[—–|/-]\s+[*_]*)""", re.X)
 _LEAD = re.compile(r"[\s>|]*(?:#{1,6}(?!\d))?[\s>*_]*")
 
 # %% ../../nbs/20_prompts/04_list_pieces.ipynb #7b5f381e

@@ -113,14 +113,18 @@ def _sections(pieces: list[Piece]) -> None:
 # %% ../../nbs/20_prompts/05_readers.ipynb #6de215c9
 _OFFER = re.compile(r"""\W*(?:(?:would|do|did)\s+you\s+)?(?:like|want|need|prefer|any)\s+
         (?:me|more|anything|something|help|to|other|further|feedback|thoughts)\b
-    | \W*(?:would|do|did)\s+you\s+(?:like|want|need|prefer)\b | \W*(?:shall|should|may|can|could)\s+(?:i|we)\b | \W*(?:let\s+me\s+know|feel\s+free)\b
-    | \W*(?:is|was|are)\s+(?:there\s+anything|this|that|these|those)\s+(?:else|what|helpful|ok|good|fine) | \W*what\s+do\s+you\s+think\W*$
+    | \W*(?:would|do|did)\s+you\s+(?:like|want|need|prefer)\b | \W*(?:shall|should|may|can|could)\s+(?:i|we)\b
+    | \W*(?:let\s+me\s+know|feel\s+free)\b
+    | \W*(?:is|was|are)\s+(?:there\s+anything|this|that|these|those)\s+(?:else|what|helpful|ok|good|fine)
+    | \W*what\s+do\s+you\s+think\W*$
     | \W*(?:how\s+)?(?:do|does|did)\s+(?:this|that|these|those)\s+(?:help|look|sound|work|meet|match|suit|make)\b
     | .*\bquestions\b | \W*(?:how|what)\s+(?:else\s+)?(?:can|may|should)\s+(?:i|we)\b
     | .*(?:需要更多|需要我|还有其他|还需要|这些问题|您(?:想|还|需要|觉得))
     | .*(?:他に(?:何か|質問|.{0,12}ありますか)|質問(?:が|は)|(?:よろしい|いかが)でしょうか|더\ (?:필요|원하)|질문이|도와드릴)
-    | \W*(?:quieres|quiere\ (?:que|más)|deseas?\ |necesitas?\ (?:algo|más|que|ayuda)|te\ gustar|voulez[- ]vous|souhaitez[- ]vous|puis-je|avez[- ]vous\ besoin
-    |möchten\ sie|möchtest\ du|brauchen\ sie|soll\ ich|kann\ ich|(?:ist|passt|sind)\ (?:das|die)\ (?:so|in|richtig|fragen)
+    | \W*(?:quieres|quiere\ (?:que|más)|deseas?\ |necesitas?\ (?:algo|más|que|ayuda)|te\ gustar|voulez[- ]vous
+    |souhaitez[- ]vous|puis-je|avez[- ]vous\ besoin
+    |möchten\ sie|möchtest\ du|brauchen\ sie|soll\ ich|kann\ ich|(?:ist|passt|sind)\ (?:das|die)\ (?:so|in|richtig
+    |fragen)
     |vuoi|desidera|deseja|gostaria|quer\ (?:que|mais)
     |хотите|нужно\ ли|вам\ нуж|هل\ (?:تريد|ترغب|تحتاج|يمكنني)|क्या\ (?:आपको|मैं)\ )""", re.I | re.X)
 
@@ -169,7 +173,8 @@ def _heads(pieces: list[Piece], setting: Setting) -> set[int]:
 
 # %% ../../nbs/20_prompts/05_readers.ipynb #7abf1701
 _OPENER = re.compile(r"(?:what|where|who|whose|which|when|why|how|is|are|does|do|did|can|was|were)\s", re.I)
-_SILENT = re.compile(r"""(?:what|where|who|whose|which|when|why|how\s(?!to\b)|is|are|does|do|did|was|were|wh?at's)\b.*[^:]$
+_SILENT = re.compile(r"""(?:what|where|who|whose|which|when|why|how\s(?!to\b)|is|are|does|do|did|was|were
+                     |wh?at's)\b.*[^:]$
     | .*(?:什么|什麼|哪[个個里裡些种種]|谁|誰|多少|几[个只人]|幾|为什么|怎么|どこ|何|なぜ|いつ|무엇|무슨|어디|누구|क्या|कहाँ|कौन|कितन|क्यों)""", re.I | re.X)
 
 # %% ../../nbs/20_prompts/05_readers.ipynb #47d7ef78

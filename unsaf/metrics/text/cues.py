@@ -24,7 +24,8 @@ _TAG = re.compile(r"</?(?:(?-i:[abipqu])|em|strong|span|div|code|li|ul|ol|sup|su
     r"small|big|pre)\b[^<>\n]{0,80}>", re.I)
 _SURE = re.compile(r"""\b(?:(?:there(?:'s|\sis)\s)?(?:no|without(?:\sa|\sany)?|beyond)\s(?:doubt|question)
     |not\sonly|none\sother\sthan|nothing\sbut|no\sproblem
-    |undoubtedly|ohne\szweifel|zweifellos|sin\sduda|no\shay\sduda|sans\s(?:aucun\s)?doute|sem\sd[uú]vida|senza\sdubbio|без\sсомнения|несомненно)\b
+    |undoubtedly|ohne\szweifel|zweifellos|sin\sduda|no\shay\sduda|sans\s(?:aucun\s)?doute|sem\sd[uú]vida
+    |senza\sdubbio|без\sсомнения|несомненно)\b
     |不难(?:看出|发现)|不難(?:看出|發現)|毫?[无無](?:疑问|疑問|疑)|不仅|不僅|[无無][论論]|[没沒]错|[没沒]錯|不错|不錯
     |間違い?な[くい]|に違いな[くい]|違いありません|틀림없[이는다]?|의심할\s여지\s없이""", re.I | re.X)
 
@@ -92,32 +93,37 @@ FILLERS = re.compile(rf"(?:{_BLANK}(?:{_TABLE['fillers']})){{0,4}}{_BLANK}", re.
 
 # %% ../../../nbs/10_metrics/00_text/02_cues.ipynb #7550b286
 VERDICT = re.compile(rf"""{LETTER}["'*)\]]{{0,4}}(?:[.:)-]{{0,2}}[ ]?["'(*]{{0,2}}{OPTION_TEXT}{{2,}}(?!\w)["')*]{{0,2}})?(?:
-      [ ](?:is|was|would[ ]be|must[ ]be|has[ ]to[ ]be|should[ ]be|seems|appears[ ]to[ ]be|looks)[ ](?:\w+ly[ ]|most[ ]likely[ ]|indeed[ ])?
+      [ ](?:is|was|would[ ]be|must[ ]be|has[ ]to[ ]be|should[ ]be|seems|appears[ ]to[ ]be|looks)[ ](?:\w+ly[ ]
+      |most[ ]likely[ ]|indeed[ ])?
         (?:the[ ])?(?:(?:only|one|most)[ ])?
         (?:correct\b|right\b(?![ ](?:of|next|above|below|side|hand|there))|best[ ](?:answer|choice|option)\b
           |accurate\b|appropriate\b|(?:final[ ]|chosen[ ]|my[ ])?answer\b)
     | [ ]?[-–—:(][ ]?(?:correct|right)\b | [ ]{{0,2}}[✅✔☑✓]
     | (?:选项|選項|项|項)?(?:才|就)?(?:是|为|為)?(?:最)?(?:正确|正確|对的|對的|正解|答案|符合)
     | [ ]?(?:[がは](?:正解|正しい|答え|最も|適切)|を選|です(?!か)|だと|だ(?:\W|$)|となります) | [ ]?(?:번)?[가이]?[ ]?(?:정답|맞|옳|입니다|이다|예요|이에요)
-    | [ ](?:es|est|ist|[eéè])(?:[ ](?:la|le|die|a|o|il|el))?[ ]?(?:opci[oó]n[ ]|option[ ]|respuesta[ ]|r[eé]ponse[ ]|antwort[ ]|resposta[ ]|risposta[ ])?
+    | [ ](?:es|est|ist|[eéè])(?:[ ](?:la|le|die|a|o|il|el))?[ ]?(?:opci[oó]n[ ]|option[ ]|respuesta[ ]|r[eé]ponse[ ]
+    |antwort[ ]|resposta[ ]|risposta[ ])?
         (?:corre[ct]+[aoe]?\b|richtig|bonne\b|giusta\b|certa\b) | [ ](?:सही|उत्तर)[ ]है)""", re.X | re.I)
 _MORE = (r"(?:and/or|or|and|&|\+|/|,|;|or maybe|or possibly|或者?|还是|還是|和|及|与|與|、|か|と|や|および|또는|혹은|및|와|과|o|ou|oder|y|e|"
     r"et|und|или|и|أو|या|और)")
-SECOND = re.compile(rf"""["'*)\]}}]{{0,4}}[ ]?{_MORE}[ ]?(?:also[ ]|even[ ]|either[ ])?(?:option[ ]|choice[ ])?["'*(\[]{{0,4}}
+SECOND = re.compile(rf"""["'*)\]}}]{{0,4}}[ ]?{_MORE}[ ]?(?:also[ ]|even[ ]|either[ ])?(?:option[ ]
+                    |choice[ ])?["'*(\[]{{0,4}}
     (?-i:([A-Z]))(?!{_WORD}|')(?P<tail>.{{0,12}}) | [ ](?-i:[B-HJ-Z])(?!{_WORD}|['.+#])""", re.X | re.I)
 _AUXILIARY = ("is|are|was|would|could|can|should|must|does|seems|looks|will|has|being|clearly|definitely|obviously|"
     "certainly|probably|be")
 REJECTED = re.compile(rf"""["'*)\]}}]{{0,4}}[ ]?(?:[-–—:(][ ]?)?(?:(?:{_AUXILIARY})\b[ ]?){{0,3}}
     (?:the[ ]|a[ ]|an[ ])?(?:not\b|n't|mistakes?\b|trap\b|unsupported|questionable|doubtful
     |no\b|wrong|off\b|incorrect|false|invalid|impossible|ruled|excluded|eliminated|out\b|never|cannot|unlikely|
-    isn't|wasn't|doesn't|can't|couldn't|won't|不|错|錯|ではな|じゃな|は?間違|は?誤|아니|아닙|틀|incorrect|falsch|faux|fausse|nicht|неверн)""", re.X | re.I)
+    isn't|wasn't|doesn't|can't|couldn't|won't|不|错|錯|ではな|じゃな|は?間違|は?誤|아니|아닙|틀|incorrect|falsch|faux|fausse|nicht
+    |неверн)""", re.X | re.I)
 RETRACTS = re.compile(r"\b(?:wait|actually|hold on|hmm+|correction|scratch that|on second thought|no, |let me re\w+|"
     r"sorry|my mistake|oops)\b|等等|不对|不對|更正|待って|いや|잠깐|아니", re.I)
 # what a reply takes back behind what it said: "B. Incorrect.", "B, but that is wrong"
 _UNTRUE = r"(?:wrong|incorrect|false|mistaken|a mistake|not (?:right|correct|true|it)\b)"
 WITHDRAWN = re.compile(rf"""["'*)\]}}]{{0,4}}(?:[.,;!][ ]?(?:no|nope|{_UNTRUE})[^\w\n]*(?:\n|$)
     |(?:[^.;\n]{{0,40}},)?[ ]?(?:but|though)[ ]no[^\w\n]*(?:\n|$)
-    |[.,;]?[ ](?:but|no|though|however),?[ ](?:that|this|it)(?:'s|[ ]is|[ ]was|[ ]would[ ]be|[ ]seems)[ ](?:\w+ly[ ])?{_UNTRUE})""", re.X | re.I)
+    |[.,;]?[ ](?:but|no|though|however),?[ ](?:that|this|it)(?:'s|[ ]is|[ ]was|[ ]would[ ]be
+    |[ ]seems)[ ](?:\w+ly[ ])?{_UNTRUE})""", re.X | re.I)
 # what is only asked about; scripts that deny behind what they deny; a letter beside one of these scripts, whatever it is there
 ASKED = re.compile(r"[\"'*)\]}]{0,4}\?|[^\x00-\x7f]{1,8}\?|[^\x00-\x7f]{0,6}(?:(?:です|ます|でしょう)か|입니까|인가요|일까|吗|嗎)")
 FOREIGN = re.compile(r"[\"'*)\]}]{0,4} ?[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0900-\u097f\u0600-\u06ff]")

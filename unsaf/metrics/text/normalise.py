@@ -90,7 +90,8 @@ _R = r"(?:\\?>|&(?:amp;)?gt;|&\#(?:62|x3e);|\\u003e|[▷＞〉⟩›])"
 _MARK = re.compile(rf"""
       {_L} [ ]? \|? (?P<slash>[/／]|\\/)? [ ]? (?:[\w-]{{1,20}}:)? (?P<edge>(?:begin|start|end|stop)[_▁ -](?:of[_▁ -])?)?
         (?:[a-z]{{2,12}}[_-]){{0,2}} (?:{_NAMES}) (?:[_-](?:process|steps?|block|content|aloud|trace|section))?
-        (?P<tail>[_▁ -](?:begin|start|end|stop))? (?:\s[^<>/"']{{0,120}}(?:(?:"[^"<]{{0,80}}"|'[^'<]{{0,80}}')[^<>/"']{{0,40}}){{0,4}})?
+        (?P<tail>[_▁ -](?:begin|start|end|stop))? (?:\s[^<>/"']{{0,120}}(?:(?:"[^"<]{{0,80}}"
+        |'[^'<]{{0,80}}')[^<>/"']{{0,40}}){{0,4}})?
         (?P<empty>/)? \|? [ ]? (?: {_R} | (?=\n) )
     | \[ [ ]? (?P<square>/)? [ ]? THINK [ ]? \]
     | <\|inner_(?P<inner>prefix|suffix)\|>
@@ -176,7 +177,8 @@ def _channelled(text: str) -> "tuple[str, str, bool] | None":
     return re.split(r"<\|\w{1,20}\|>", text[end:], maxsplit=1)[0], text[:start], False
 
 # %% ../../../nbs/10_metrics/00_text/00_normalise.ipynb #6cd478a1
-_ANSWER = re.compile(rf"""{_L} (?P<slash>[/／]|\\/)? (?:final[_ ]?answer|answer|final|conclusion|solution|response|output|ans|答案|最终答案)
+_ANSWER = re.compile(rf"""{_L} (?P<slash>[/／]|\\/)? (?:final[_ ]?answer|answer|final|conclusion|solution|response
+                     |output|ans|答案|最终答案)
         (?:\s[^<>]{{0,80}})? {_R}
     | <\|(?P<word>(?:begin|end)_of_(?:box|solution|answer)|(?:START|END)_RESPONSE|/?(?:answer|box))\|>
     | \[(?P<square>/?)ANSWER\](?=[^\[\]]{{0,2000}}\[/ANSWER\]|(?<=\[/ANSWER\]))""", re.X | re.I)
@@ -208,7 +210,8 @@ def _answer_alone(text: str) -> tuple[str, str]:
 # %% ../../../nbs/10_metrics/00_text/00_normalise.ipynb #d62870a3
 THOUGHT, UNFINISHED, TRUNCATED = "thought removed", "cut in its thought", f"read up to {READ_LIMIT:,} characters"
 _SPECIAL = re.compile(r"""(?:<\|(?:im_start|start_header_id|start|turn)\|?>|<start_of_turn>)[ ]?(?:assistant|model)?
-    | <[|｜][\w▁.-]{1,40}[|｜]> | </?s> | <(?:eos|bos|pad|end_of_turn|end_of_utterance|turn\|)> | <think_(?:on|off)> | \[/INST\]""", re.X | re.I)
+    | <[|｜][\w▁.-]{1,40}[|｜]> | </?s> | <(?:eos|bos|pad|end_of_turn|end_of_utterance|turn\|)> | <think_(?:on|off)>
+    | \[/INST\]""", re.X | re.I)
 
 @dataclass(frozen=True)
 class SplitReply:
