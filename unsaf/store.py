@@ -102,7 +102,8 @@ _TIPS = {
     "I/O": f"the disk is broken, or a network drive that lacks what a store needs: {_LOCAL}",
     "locking": f"its disk lacks what a store needs: {_LOCAL}",
     "not a database": "it is no store: choose another folder",
-    "malformed": "is it a copy made while a run wrote to it? copy it after the run, or merge it into a new store",
+    "malformed": "is it a copy made while a run wrote to it? copy it once the run has ended, "
+                 "or merge it into a new store",
 }
 
 @contextmanager

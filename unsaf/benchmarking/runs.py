@@ -43,6 +43,8 @@ class Run:
             return ask(model or self.model, requests, lambda reply: bar.update())
 
 # %% ../../nbs/65_benchmarking/02_runs.ipynb #36d9587a
+_OF_WORD = {None: Outcome.UNREADABLE, "unanswerable": Outcome.ABSTAINED}      # any other word: an answer
+
 def read_answer(sample: Sample, reply: Reply) -> tuple[Outcome, str | None]:
     "What a reply to a sample's question is, and the answer: a letter, a text or `unanswerable`; None without one."
     if reply.failure: return reply.failure, None
@@ -83,7 +85,6 @@ def plain_request(sample: Sample, plan: BenchPlan) -> Request:
     "The one request that accuracy, calibration, MR and CU share."
     return answer_request(sample, plan, scored=True)
 
-_OF_WORD = {None: Outcome.UNREADABLE, "unanswerable": Outcome.ABSTAINED}      # any other word: an answer
 _NO_CONFIDENCE = dict(confidence=None, raw=None, mass=None, no_confidence="")
 
 # %% ../../nbs/65_benchmarking/02_runs.ipynb #6397618d

@@ -90,6 +90,9 @@ def _unknown(source: "str | os.PathLike | bytes") -> str:
     if head[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1"): return _HEIF
     return f"no image in a known format; it begins with {head!r}"
 
+def _bomb(im: Image.Image) -> bool:
+    return bool(Image.MAX_IMAGE_PIXELS) and im.width * im.height > Image.MAX_IMAGE_PIXELS
+
 def _too_large() -> str:
     return (f"more than {Image.MAX_IMAGE_PIXELS:,} pixels, perhaps a decompression bomb; "
             "if you trust the file, raise PIL.Image.MAX_IMAGE_PIXELS")
@@ -145,9 +148,6 @@ def _as_sent(data: bytes) -> bytes | None:
             plain = im.mode in _SENDABLE[im.format] and one and not deep and im.getexif().get(0x0112, 1) in (0, 1)
             return data if plain and (_no_alpha(im) if im.mode == "RGBA" else not im.has_transparency_data) else None
     except (*_BROKEN, *_BOMB): return None
-
-def _bomb(im: Image.Image) -> bool:
-    return bool(Image.MAX_IMAGE_PIXELS) and im.width * im.height > Image.MAX_IMAGE_PIXELS
 
 def _no_alpha(im: Image.Image) -> bool:
     "Whether no pixel lets anything through, as in most screenshots."
