@@ -152,8 +152,8 @@ def _gap(a: Assessment, b: Assessment, n: int) -> "Comparison | None":
 def _counted(result: Assessment) -> int: return int(result.table["cell"].notna().sum())
 
 def _note(result: Assessment) -> str:
-    lost = len(result.table) - _counted(result)
-    return f"{lost} of {len(result.table)} replies are neither answer nor abstention" if lost else ""
+    others = len(result.table) - _counted(result)
+    return f"{others} of {len(result.table)} replies are neither answer nor abstention" if others else ""
 
 # %% ../../nbs/60_assessment/06_probe_runs.ipynb #3957cdbe
 @dataclass

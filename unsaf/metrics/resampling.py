@@ -262,15 +262,15 @@ def _exchange_test(statistic: Callable, a: np.ndarray, b: np.ndarray, observed: 
     d, times = np.unique(b - a, axis=0, return_counts=True)
     d, times = d[d.any(1)], times[d.any(1)]            # an exchange of equal rows changes nothing
     mark = np.abs(observed) - 1e-12 * np.maximum(1, np.abs(observed))
-    hits, lost, seen = 0.0, 0.0, 0
+    hits, undefined, seen = 0.0, 0.0, 0
     for s, weight in _exchanges(times, n, seed):
         moved = s @ d
         gap = _columns(statistic(a.sum(0) + moved), len(s))[0] - _columns(statistic(b.sum(0) - moved), len(s))[0]
         w = np.ones(len(s)) if weight is None else weight
         bad = ~np.isfinite(gap)
-        hits, lost, seen = hits + w @ (bad | (np.abs(gap) >= mark)), lost + w @ bad, seen + len(s)
-    if weight is None: hits, lost = (1 + hits) / (1 + seen), lost / seen
-    return np.where(np.isfinite(observed), np.minimum(hits, 1), np.nan), lost, seen, weight is not None
+        hits, undefined, seen = hits + w @ (bad | (np.abs(gap) >= mark)), undefined + w @ bad, seen + len(s)
+    if weight is None: hits, undefined = (1 + hits) / (1 + seen), undefined / seen
+    return np.where(np.isfinite(observed), np.minimum(hits, 1), np.nan), undefined, seen, weight is not None
 
 # %% ../../nbs/10_metrics/02_resampling.ipynb #d9a9010c
 def paired_permutation(
@@ -292,13 +292,13 @@ def paired_permutation(
     statistic, cells = statistic or _unf1, a.shape[1]
     _check(n, level, "percentile", len(a))
     (va, wrap), (vb, _) = _columns(statistic(a.sum(0)[None]), 1), _columns(statistic(b.sum(0)[None]), 1)
-    p, lost, seen, exact = _exchange_test(statistic, a, b, va[0] - vb[0], n, seed)
+    p, undefined, seen, exact = _exchange_test(statistic, a, b, va[0] - vb[0], n, seed)
     def gap(sums: np.ndarray) -> np.ndarray:
         both = np.concatenate([sums[:, :cells], sums[:, cells:]])
         x = _columns(statistic(both), len(both))[0]
         return x[:len(sums)] - x[len(sums):]
     spans = cluster_bootstrap(gap, np.hstack([a, b]), n=n, seed=seed, level=level)
-    return wrap([Comparison(float(x - y), float(p[c]), spans[c], float(x), float(y), seen, exact, float(lost[c]),
+    return wrap([Comparison(float(x - y), float(p[c]), spans[c], float(x), float(y), seen, exact, float(undefined[c]),
                             len(a), left_out) for c, (x, y) in enumerate(zip(va[0], vb[0]))])
 
 # %% ../../nbs/10_metrics/02_resampling.ipynb #0d4792c3

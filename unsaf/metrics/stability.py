@@ -158,9 +158,9 @@ def rank_bootstrap(
     if len(x) < 2: raise ValueError("one model has no rank: give the counts of two or more")
     scores, samples = _resampled(statistic, x, n, seed, paired)
     good = samples[np.isfinite(samples).all(1)]
-    lost = np.flatnonzero(~np.isfinite(scores)).tolist()
-    if lost:
-        raise ValueError(f"the counts of models {lost}, numbered from 0, leave their score undefined: rank the others")
+    missing = np.flatnonzero(~np.isfinite(scores)).tolist()
+    if missing:
+        raise ValueError(f"the counts of models {missing}, numbered from 0, leave their score undefined: rank the others")
     if len(good) == 0:
         raise ValueError(f"a score is undefined in each of {n} resamples: more images are needed")
     ranks = rank(scores, higher_is_better)
