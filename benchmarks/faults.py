@@ -75,8 +75,7 @@ def texts(out: Outcome, quick: bool, rng: random.Random, tmp: Path) -> None:
     from unsaf.metrics.hallucination import RULES, read_yes_no
     from unsaf.metrics.chair import drop_incomplete
     from unsaf.metrics.text.normalise import split_reasoning
-    from unsaf.prompts.readers import read_answer
-    from unsaf.prompts.question_lists import read_questions
+    from unsaf.prompts.readers import read_answer, read_questions
     options, slowest = ("red", "green", "blue", "black"), (0.0, "")
     readers = {"answer, mc": lambda t: read_answer(t, "mc", options), "answer, oe": lambda t: read_answer(t, "oe"),
                "choice": lambda t: read_choice(t, lettered(options)), "questions, mc": lambda t: read_questions(t, "mc", True, 5),

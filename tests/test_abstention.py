@@ -1,11 +1,11 @@
-"unsaf.metrics.abstention against scikit-learn, loops over every threshold, full enumeration of orders, and hand-worked numbers."
+"unsaf.metrics.calibration against scikit-learn, loops over every threshold, full enumeration of orders, and hand-worked numbers."
 import itertools
 import math
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import auc
-from unsaf.metrics.abstention import (
+from unsaf.metrics.calibration import (
     aurc, aurc_oracle, coverage_at_risk, dual_accuracy, effective_reliability, excess_aurc, reliability_threshold, risk_coverage)
 
 SOFT = np.array([0, .3, .6, .9, 1])

@@ -536,7 +536,7 @@ def test_a_column_of_another_kind_is_told_with_its_row(tmp_path):
     words = datasets.Dataset.from_dict({"question_id": ["1"], "question": ["?"], "answers": [["x"]], "image": [5]})
     words.save_to_disk(tmp_path/"words")
     with pytest.raises(UnsafError) as e: benchmark("ok-vqa", folder=tmp_path/"words")
-    assert "'image' holds no pictures" in one_line(e)
+    assert "'image' holds no images" in one_line(e)
 
 def test_the_same_seed_draws_the_same_questions_from_either_source(tmp_path):
     rows = vqa_rows(50)
@@ -564,7 +564,7 @@ def test_broken_pictures_are_typed_and_the_rest_goes_on(tmp_path):
     (original/"val2014"/"COCO_val2014_000000000102.jpg").unlink()
     found = benchmark("vqav2", folder=original)
     problems = found.problems()
-    assert problems.keys() == {"101", "102"} and "no picture in a known format" in problems["101"] and "no such file" in problems["102"]
+    assert problems.keys() == {"101", "102"} and "no image in a known format" in problems["101"] and "no such file" in problems["102"]
     assert looks(found[0]) == looks(found[1])
     whole = (original/"val2014"/"COCO_val2014_000000000100.jpg").read_bytes()
     table = datasets.Dataset.from_dict({"question_id": ["1", "2"], "question": ["?"] * 2, "answers": [["x"]] * 2,
@@ -586,7 +586,7 @@ def test_archives_and_base64_that_are_broken(tmp_path):
     with pytest.raises(UnsafError, match="no zip file"): files.pictures_in(tmp_path, "test")("a.png")
     with pytest.raises(ImageError, match="row 7: no base64"): files.FromBase64("a\nb$", "row 7")()
     with pytest.raises(ImageError): files.FromBase64("", "row 7")()
-    with pytest.raises(UnsafError, match="no pictures"): files.pictures_in(tmp_path, "train", "images/train")
+    with pytest.raises(UnsafError, match="no images"): files.pictures_in(tmp_path, "train", "images/train")
     with pytest.raises(UnsafError, match="no such|cannot be read"): files.read_json(tmp_path/"none.json")
     (tmp_path/"latin.json").write_bytes("{\"a\": \"é\"}".encode("latin-1"))
     with pytest.raises(UnsafError, match="not UTF-8"): files.read_json(tmp_path/"latin.json")

@@ -82,7 +82,7 @@ def test_compare_two_models_on_the_same_pictures(tmp_path, cli):
     args = ("compare", "tiny-s", "tiny-l", "--limit", "8", "--store", tmp_path / "both")
     run = cli(*args, "--cross")
     assert run.returncode == 0, run.stderr
-    assert "tiny-s and tiny-l on the same 8 pictures of scenes:0" in run.stdout and "tiny-s answered by tiny-l" in run.stdout
+    assert "tiny-s and tiny-l on the same 8 images of scenes:0" in run.stdout and "tiny-s answered by tiny-l" in run.stdout
     body = json.loads((tmp_path / "both/compare.json").read_text())
     a, b = (unsaf.assess(m, "scenes", n=8, store=tmp_path / "both") for m in ("tiny-s", "tiny-l"))
     row = next(r for r in body["measures"] if r["measure"] == "youden_j")
@@ -108,7 +108,7 @@ def test_what_cannot_be_compared_is_one_line(cheated, cli, tmp_path):
     folder, _ = cheated
     other = unsaf.assess(StyleCheat(), "scenes", n=4, seed=6, store=tmp_path / "other")
     other.save(tmp_path / "other")
-    one_line(cli("compare", folder, tmp_path / "other", "--setting", "oe"), "0 pictures in common")
+    one_line(cli("compare", folder, tmp_path / "other", "--setting", "oe"), "0 images in common")
     one_line(cli("compare", folder, tmp_path / "other"), "2 such runs", "--setting")
     one_line(cli("compare", folder, tmp_path / "other", "--cross"), "--cross")
     one_line(cli("compare", "tiny-s", "tiny-s"), "both are tiny-s", "--store")
@@ -126,7 +126,7 @@ def test_what_cannot_be_compared_is_one_line(cheated, cli, tmp_path):
 def test_settings_that_differ_are_told():
     a, b = (unsaf.assess(StyleCheat(), unsaf.images("scenes", n=6, seed=5)[:n], suffix=s) for n, s in ((5, None), (6, "timidity")))
     pair = paired(a, b)
-    assert pair.notes[0] == "asked differently: suffix None and 'timidity'" and "1 pictures" in pair.notes[1] and len(pair.images) == 5
+    assert pair.notes[0] == "asked differently: suffix None and 'timidity'" and "1 images" in pair.notes[1] and len(pair.images) == 5
 
 
 # ---- report
@@ -165,7 +165,7 @@ def test_pictures_that_moved_or_are_gone(tmp_path, cli, photos):
     first.save(store)
     here.rename(tmp_path / "moved")
     gone = cli("report", store)
-    assert gone.returncode == 0 and "as saved, without pictures" in gone.stdout and "<article" in (store / "report.html").read_text()
+    assert gone.returncode == 0 and "as saved, without images" in gone.stdout and "<article" in (store / "report.html").read_text()
     moved = cli("report", store, "--images", tmp_path / "moved", "--out", tmp_path / "page.html")
     assert "read anew" in moved.stdout and (tmp_path / "page.html").read_text().count("data:image") == 8
     (tmp_path / "moved/p3.png").unlink()
@@ -186,7 +186,7 @@ def test_a_table_comes_back_as_it_was(tmp_path):
     for name in ("table", "lists"):
         a, b = getattr(back, name), getattr(first, name)
         assert list(a) == list(b) and a.astype(object).where(a.notna(), None).to_dict("records") == b.astype(object).where(b.notna(), None).to_dict("records")
-    assert back.run_id == first.run_id and back.images == first.images and opened(saved_runs(tmp_path)[0])[1].startswith("as saved, without pictures")
+    assert back.run_id == first.run_id and back.images == first.images and opened(saved_runs(tmp_path)[0])[1].startswith("as saved, without images")
     (tmp_path / "table-oe.parquet").unlink()
     pd.DataFrame(first.table[:-1]).to_csv(tmp_path / "table-oe.csv", index=False)
     assert f"table-oe holds {len(first.table) - 1} of {len(first.table)} questions" in opened(saved_runs(tmp_path)[0])[1]

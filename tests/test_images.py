@@ -10,8 +10,7 @@ from unsaf.world import scenes as world
 from unsaf.core import ImageError, Picture, Sample, UnsafError
 from unsaf.data import images as room
 from unsaf.data.images import images
-from unsaf.data.image_set import thumbnail
-from unsaf.data.opening import FORMATS, SUFFIXES, open_image
+from unsaf.data.image_set import FORMATS, SUFFIXES, open_image, thumbnail
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 F_SHAPE = np.array([[9, 9, 9], [9, 0, 0], [9, 9, 0], [9, 0, 0]], dtype=np.uint8) * 28     # 3 wide, 4 high, no symmetry
@@ -146,9 +145,9 @@ def test_a_given_pil_image_is_left_alone():
     (b"hello, I am a text\n", "begins with b'hello, I am '"),
     (file_bytes(Image.effect_noise((64, 64), 50), "PNG")[:2000], "cannot be decoded"),
     (file_bytes(Image.effect_noise((64, 64), 50), "JPEG")[:900], "truncated"),
-    (b"\x89PNG\r\n\x1a\n", "no picture in a known format"),
+    (b"\x89PNG\r\n\x1a\n", "no image in a known format"),
     (b"\0\0\0\x18ftypheic" + b"\0" * 20, "HEIF"),
-    (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n", "no picture in a known format"),
+    (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n", "no image in a known format"),
 ])
 def test_a_broken_file_gives_its_name_and_the_reason(tmp_path, content, reason):
     path = tmp_path/"bad ä.jpg"
@@ -291,7 +290,7 @@ def test_pipes_and_devices_are_never_opened(tmp_path, make, monkeypatch):
     monkeypatch.setattr(room.Image, "open", lambda *_, **__: pytest.fail("opened"))
     with pytest.raises(ImageError, match="not a file|no such file"): open_image(path)
     assert "pipe.png" in images([path]).problems()
-    with pytest.raises(UnsafError, match="holds no picture, only 1 special file"): images(f"{tmp_path}/*.png")
+    with pytest.raises(UnsafError, match="holds no image, only 1 special file"): images(f"{tmp_path}/*.png")
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names are Unicode there")
 def test_names_that_are_no_text_have_distinct_ids_that_can_be_written(tmp_path):
@@ -315,7 +314,7 @@ def test_an_unreadable_subfolder_is_counted_and_an_unreadable_folder_is_an_error
     one_line(error)
 
 @pytest.mark.parametrize("wrong, told", [
-    ("missing", "no such file or folder"), ("empty", "holds no picture"), ("empty/*.png", "holds no picture"),
+    ("missing", "no such file or folder"), ("empty", "holds no image"), ("empty/*.png", "holds no image"),
     ("holidays:2017", "local folder"), ("easy-vqa:val", "train and test"), ("hf:nowhere:image", "no such folder"),
     ("", "an empty path"), ([], "empty"), ([1], "item 0"), (7, "no source"), (None, "no source"),
     (np.zeros((2, 2, 3)), "no source"), ("scenes:3", "seed=3"), ("scenes:oil", "plain, textured, cluttered, sketch, easy"),
@@ -468,7 +467,7 @@ def test_columns(tmp_path):
         assert list(found.problems()) == ["1", "2"] and "row 2" in found.problems()["2"]
         assert pickle.loads(pickle.dumps(found[0])).picture.digest == found[0].picture.digest
     for wrong, told in ((f"hf:{tmp_path}/split:photo", "splits test"), (f"hf:{tmp_path}/saved:nope", "no column 'nope'"),
-                        (f"hf:{tmp_path}/saved:score", "no pictures"), (f"hf:{tmp_path}/saved", "no column 'image'"),
+                        (f"hf:{tmp_path}/saved:score", "no images"), (f"hf:{tmp_path}/saved", "no column 'image'"),
                         (f"hf:{tmp_path}:photo", "no saved data set"), (table, "no column 'image'"),
                         (table.to_iterable_dataset(), "IterableDataset"),
                         (table.select([]).rename_column("photo", "image"), "no rows")):
@@ -485,7 +484,7 @@ def test_a_missing_package_is_named(monkeypatch, package, source):
 
 def test_nothing_is_opened_before_it_is_asked_for(folder, monkeypatch):
     opened = []
-    monkeypatch.setattr("unsaf.data.opening.open_image", lambda *a: opened.append(a) or Image.new("RGB", (1, 1)))
+    monkeypatch.setattr("unsaf.data.image_set.open_image", lambda *a: opened.append(a) or Image.new("RGB", (1, 1)))
     found = images(folder, n=3)
     samples = [*found, *found[1:]]
     assert not opened and len(samples) == 5

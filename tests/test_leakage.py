@@ -126,12 +126,12 @@ def test_the_order_of_rows_does_not_matter():
 
 def test_what_cannot_be_computed_is_said():
     t = lot(2, images=6)
-    for some, why in ((t[t.answerable], "written as unanswerable"), (t[t.image_id.isin(["0", "1"])], "2 pictures have questions"),
-                      (t.assign(question="?!"), "no word"), (t.assign(cell=None), "no reply"), (t[:0], "0 pictures")):
+    for some, why in ((t[t.answerable], "written as unanswerable"), (t[t.image_id.isin(["0", "1"])], "2 images have questions"),
+                      (t.assign(question="?!"), "no word"), (t.assign(cell=None), "no reply"), (t[:0], "0 images")):
         with pytest.raises(ValueError, match=why): leakage(some)
     with pytest.raises(ValueError, match="folds = 1"): leakage(t, folds=1)
     one = t.assign(answerable=[a or i != "0" for a, i in zip(t.answerable, t.image_id)])
-    with pytest.raises(ValueError, match="1 pictures have a question written as unanswerable"): leakage(one)
+    with pytest.raises(ValueError, match="1 images have a question written as unanswerable"): leakage(one)
 
 
 def test_scikit_learn_is_an_extra(monkeypatch):

@@ -3,7 +3,7 @@ import itertools, random, sys, types
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
-from unsaf.benchmarking.judges import embedding_judge, model_judge, nli_judge
+from unsaf.benchmarking.parts import embedding_judge, model_judge, nli_judge
 from unsaf.core import ModelError, Outcome, Reply
 from unsaf.metrics import pressure as room
 from unsaf.metrics.pressure import (CELLS, RATES, Judge, Pressure, agreement, by_image, consistency, misled_cells, misleading_rate,
@@ -323,4 +323,4 @@ def test_a_cross_encoder_from_a_local_folder(tmp_path):
 def test_later_rooms_are_opened_only_when_needed():
     import ast, inspect
     top = [n for n in ast.parse(inspect.getsource(room)).body if isinstance(n, ast.ImportFrom)]
-    assert {"core", "awareness", "text.declining", "text.normalise", "text.short_answers"} == {n.module for n in top if n.level}
+    assert {"core", "awareness", "text.normalise", "text.short_answers"} == {n.module for n in top if n.level}

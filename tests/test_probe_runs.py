@@ -278,7 +278,7 @@ def test_the_page_has_a_section_of_its_own(scenes, tmp_path):
     result, other = unsaf.assess(evil, scenes, k=2), unsaf.assess(evil, scenes, "mc")
     found = probe(result, evil, others=[mind("other, answered by")], n=100)
     plain, html = result.report(tmp_path / "a.html").read_text(), result.report(tmp_path / "b.html", probes=found).read_text()
-    assert "probes-oe" not in plain and html.count('id="probes-oe"') == 1 and "<b>bold" not in html and "on empty pictures" in html
+    assert "probes-oe" not in plain and html.count('id="probes-oe"') == 1 and "<b>bold" not in html and "on empty images" in html
     assert html.count("not done") == len(found.missing) and "its questions, answered by other, answered by" in html
     assert page([result, other], tmp_path / "c.html", 2, probes=[found]).read_text().count('class="probes"') == 1
     with pytest.raises(UnsafError, match="not on the page"): page([other], tmp_path / "d.html", probes=found)

@@ -116,7 +116,7 @@ def test_swapped_shows_the_next_and_knows_it():
     round_trip = swapped(swapped(swapped(s)))
     assert [x.picture.digest for x in round_trip] == [x.picture.digest for x in images]
     assert [x.image_id for x in swapped(images[1:3])] == images.image_ids[1:3]
-    with pytest.raises(UnsafError, match="one picture"): swapped(images[:1])
+    with pytest.raises(UnsafError, match="one image"): swapped(images[:1])
 
 
 def test_blanked_shows_nothing():

@@ -3,7 +3,7 @@ import json, time
 from collections import Counter
 from hypothesis import given, settings, strategies as st
 from unsaf.prompts.list_pieces import LIST_LIMIT
-from unsaf.prompts.question_lists import read_questions
+from unsaf.prompts.readers import read_questions
 
 C, W = "What color is the ball?", "Where is the ball?"
 CW = [C, W]

@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from unsaf.core import Outcome, Question, Reply, Setting
 from unsaf.prompts.templates import PARAPHRASES, wording
-from unsaf.prompts.question_lists import QuestionList, read_questions
-from unsaf.prompts.readers import read_answer, read_reply
-from unsaf.metrics.text.declining import soft_abstention
+from unsaf.prompts.readers import QuestionList, read_answer, read_questions, read_reply
+from unsaf.metrics.text.normalise import soft_abstention
 
 ABCD = "A. red\nB. blue\nC. green\nD. black"
 COLORS = ("red", "blue", "green", "black")

@@ -3,16 +3,14 @@ import json, time
 from pathlib import Path
 import pytest
 from unsaf.prompts.benchmarks import read_items, read_verdict
-from unsaf.metrics.text import declining
+from unsaf.metrics.text import normalise as declining
 from unsaf.metrics.accuracy import OPEN_RULES, exact_match, read_choice, value_match, vqa_accuracy
 from unsaf.metrics.text.letters import lettered
 from unsaf.metrics.chair import drop_incomplete
 from unsaf.metrics.pressure import consistency
-from unsaf.metrics.text.normalise import split_reasoning
 from unsaf.metrics.text.short_answers import yes_or_no
-from unsaf.metrics.text.declining import extend_soft_abstention, soft_abstention
-from unsaf.prompts.readers import read_answer
-from unsaf.prompts.question_lists import read_questions
+from unsaf.metrics.text.normalise import extend_soft_abstention, soft_abstention, split_reasoning
+from unsaf.prompts.readers import read_answer, read_questions
 
 CASES = Path(__file__).parent / "cases"
 REPORTED = json.loads((CASES / "replies.json").read_text())

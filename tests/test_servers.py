@@ -14,7 +14,7 @@ from PIL import Image
 from faulty_server import Answer, Faulty, error, reply
 from unsaf.core import ModelError, Picture, Reply, Request, UnsafError
 from unsaf.data.files import FromBase64, FromZip
-from unsaf.data.opening import FromFile, FromMemory
+from unsaf.data.image_set import FromFile, FromMemory
 from unsaf.models.served.address import checked_url, hidden, one_line, split_spec
 from unsaf.models.served.api import Api, from_spec
 from unsaf.models.cache import Cached

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['UnsafError', 'ImageError', 'ModelError', 'StoreError', 'Setting', 'Outcome', 'setting_of', 'Picture', 'Sample',
-           'Question', 'Request', 'Reply', 'to_json', 'fingerprint', 'write_file', 'say', 'patient']
+           'Question', 'Request', 'Reply', 'to_json', 'one_of', 'positive', 'lines_under', 'fingerprint', 'write_file',
+           'say', 'patient']
 
 # %% ../nbs/00_core/00_core.ipynb #b98ac254
 import hashlib, io, json, os, stat, sys
@@ -12,8 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import StrEnum
 from functools import cached_property
+from importlib.resources import files
 from pathlib import Path
-from typing import Any, Callable, Mapping, Iterator, TextIO
+from typing import Any, Callable, Collection, Iterator, Mapping, TextIO
 from PIL import Image
 
 # %% ../nbs/00_core/00_core.ipynb #582ea84b
@@ -22,7 +24,7 @@ class UnsafError(Exception):
     exit_code = 2
 
 class ImageError(UnsafError):
-    "A picture that cannot be read."
+    "An image that cannot be read."
 
 class ModelError(UnsafError):
     "A model that cannot be loaded or reached."
@@ -36,13 +38,16 @@ class Setting(StrEnum):
     MC = "mc"
     OE = "oe"
 
+    @property
+    def words(self) -> str: return "multiple choice" if self is Setting.MC else "open-ended"
+
 class Outcome(StrEnum):
     "What a reply turned out to be."
     ANSWERED = "answered"      # an option or an answer was given
     ABSTAINED = "abstained"    # `unanswerable` occurs in the reply
     UNREADABLE = "unreadable"  # neither: empty, or a multiple-choice reply without a letter
     REFUSED = "refused"        # the provider's filter or its refusal field spoke, not the model
-    FAILED = "failed"          # no reply: the call or the picture broke
+    FAILED = "failed"          # no reply: the call or the image broke
 
 def setting_of(value: "str | Setting") -> Setting:
     "`value` as a `Setting`; raises `UnsafError` for anything but mc and oe."
@@ -53,12 +58,12 @@ def setting_of(value: "str | Setting") -> Setting:
 # %% ../nbs/00_core/00_core.ipynb #782649c3
 @dataclass(frozen=True)
 class Picture:
-    "A picture by name; `read` gives its upright RGB pixels as a PIL image, or raises `ImageError`."
+    "An image by name; `read` gives its upright RGB pixels as a PIL image, or raises `ImageError`."
     image_id: str                                                          # stable within its source
     read: Callable[[], Image.Image] = field(repr=False, compare=False)
 
     def pixels(self) -> Image.Image:
-        "The decoded RGB picture."
+        "The decoded RGB image."
         return self.read()
 
     @cached_property
@@ -68,13 +73,12 @@ class Picture:
         return hashlib.sha256(f"{im.mode}:{im.size}:".encode() + im.tobytes()).hexdigest()
 
     def encoded(self) -> bytes | None:
-        """The image file as it is, where it shows these very pixels (JPEG, PNG or WebP, upright, one frame, opaque);
-        else None."""
+        "The image file, where it shows these very pixels (JPEG, PNG or WebP, upright, one frame, opaque); else None."
         original = getattr(self.read, "original", None)
         return original() if original else None
 
     def pinned(self) -> "Picture":
-        "The same picture with its pixels kept in memory, for as long as the copy lives; its file is still known."
+        "The same image with its pixels kept in memory, for as long as the copy lives; its file is still known."
         return Picture(self.image_id, _InMemory(self.pixels(), getattr(self.read, "original", None)))
 
 @dataclass(frozen=True, eq=False)
@@ -87,10 +91,10 @@ class _InMemory:
 # %% ../nbs/00_core/00_core.ipynb #9316c4fc
 @dataclass(frozen=True)
 class Sample:
-    "One picture of a data set, and what the data set says of it."
+    "One image of a data set, and what the data set says of it."
     picture: Picture
     source: str = ""                                         # e.g. "scenes:0", "folder:/data/cats"
-    question: str = ""                                       # empty where only the picture is used
+    question: str = ""                                       # empty where only the image is used
     options: tuple[str, ...] = ()                            # choices in order A, B, C, ...
     answers: tuple[str, ...] = ()                            # gold answers, one an annotator
     info: Mapping[str, Any] = field(default_factory=dict)    # JSON-able extras, e.g. the objects of a scene
@@ -100,7 +104,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Question:
-    "A question that a model wrote about a picture."
+    "A question that a model wrote about an image."
     text: str                      # the question alone, without number or `Question:`
     setting: Setting
     answerable: bool               # the instruction that produced it, not its truth (paper, Section 3.2)
@@ -113,7 +117,7 @@ class Question:
 @dataclass(frozen=True)
 class Request:
     "One call of a model: a fresh conversation with one user turn."
-    parts: tuple["str | Picture", ...]     # texts and pictures, in order
+    parts: tuple["str | Picture", ...]     # texts and images, in order
     system: str = ""                       # system message; empty for none
     max_tokens: int = 64                   # cap on the reply's length, in tokens
     temperature: float = 0.0               # 0 is greedy decoding
@@ -124,7 +128,7 @@ class Request:
 
     @property
     def text(self) -> str:
-        "The user's text, pictures left out."
+        "The user's text, images left out."
         return "".join(p for p in self.parts if isinstance(p, str))
 
     @property
@@ -148,6 +152,11 @@ class Reply:
     reasoning_tokens: int | None = None                # of the output tokens, those of a thought
     left_out: tuple[str, ...] = ()                     # options that the model refused, e.g. "temperature"
 
+    @property
+    def failure(self) -> Outcome | None:
+        "Refused or failed, where there is nothing to read; else None."
+        return Outcome(self.finish) if self.finish in ("refused", "failed") else None
+
 # %% ../nbs/00_core/00_core.ipynb #b9c4dada
 def to_json(x: Any) -> Any:
     "Records, tuples and mappings as plain JSON values; raises `TypeError` for anything else."
@@ -158,6 +167,21 @@ def to_json(x: Any) -> Any:
     if x is None or isinstance(x, (bool, int, float, str)): return x
     raise TypeError(f"{type(x).__name__} has no JSON form")
 
+def one_of(what: str, value: Any, allowed: Collection, error: type[Exception] = UnsafError) -> None:
+    "Raises `error`, with the choices, where `value` is none of `allowed`."
+    if value not in allowed: raise error(f"{what} {value!r} is unknown: use one of {', '.join(map(str, allowed))}")
+
+def positive(what: str, value: Any) -> None:
+    "Raises `UnsafError` where `value` is no whole number from 1."
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise UnsafError(f"{what} = {value!r}: give a whole number, 1 or more")
+
+def lines_under(name: str) -> dict[str, list[str]]:
+    "What stands in `unsaf/tables/NAME` under each [heading], line by line; comments are left out."
+    text = files("unsaf").joinpath(f"tables/{name}").read_text("utf-8")
+    blocks = (block.split("\n") for block in text.strip().split("\n\n") if not block.startswith("#"))
+    return {heading.strip("[]"): lines for heading, *lines in blocks}
+
 def fingerprint(*parts: Any) -> str:
     "SHA-256 over the canonical JSON of `parts`, as 64 hexadecimal digits."
     text = json.dumps([to_json(p) for p in parts], sort_keys=True, ensure_ascii=False, separators=(",", ":"))
@@ -165,8 +189,7 @@ def fingerprint(*parts: Any) -> str:
 
 # %% ../nbs/00_core/00_core.ipynb #7f15340c
 def _special(path: Path) -> bool:
-    """Is `path` a device, pipe or socket? Its name must not become that of a file: for an administrator,
-    `/dev/null` would be one for everybody."""
+    "Is `path` a device, pipe or socket? Its name must not become that of a file: `/dev/null` is one for everybody."
     try: mode = os.stat(path).st_mode
     except OSError: return False
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
@@ -178,8 +201,7 @@ def _into(path: Path, data: bytes) -> None:
     with open(handle, "wb") as f: f.write(data)
 
 def write_file(path: "str | Path", content: str | bytes) -> Path:
-    """Write `content` to `path` by way of a neighbour that then takes its name; what a link points to is written, and a device or pipe is written into.
-    Raises `UnsafError` where that cannot be done."""
+    "Write `content` to `path` atomically; links are followed, devices and pipes written into. Raises `UnsafError`."
     path = Path(path)
     if not path.name: raise UnsafError(f"{str(path)!r} names no file: give a name for it")
     data = content if isinstance(content, bytes) else content.encode("utf-8", "replace")
@@ -230,8 +252,7 @@ class _Patient(io.RawIOBase):
 
 # %% ../nbs/00_core/00_core.ipynb #2a03aaa4
 def _wrapped(stream: "TextIO | None") -> "TextIO | None":
-    """A stream over the same file that takes any letter and survives its reader;
-    one without a file of its own only learns the letters."""
+    "A stream over the same file that takes any letter and survives its reader; in memory it only learns the letters."
     below = getattr(stream, "buffer", None)
     direct = isinstance(below, io.RawIOBase)      # python -u: nothing waits in between
     raw = below if direct else getattr(below, "raw", None)

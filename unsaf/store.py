@@ -63,7 +63,8 @@ def keys_of(identity: Mapping[str, Any]) -> Callable[[str, str], str]:
 # %% ../nbs/00_core/01_store.ipynb #3eb81658
 TABLES = """
 create table if not exists meta (name text primary key, value text not null);
-create table if not exists models (model text primary key, name text not null, template text not null, identity text not null);
+create table if not exists models (model text primary key, name text not null, template text not null,
+                                   identity text not null);
 create table if not exists replies (key text primary key, ask text not null, model text not null,
                                     request text not null, reply text not null);
 create index if not exists by_ask on replies (ask, model);
@@ -75,8 +76,8 @@ _HOW = dict(timeout=60, isolation_level=None, check_same_thread=False)      # ou
 
 def _only_read(file: Any) -> bool:
     "Whether there is a store that can only be read: a mounted archive, somebody else's folder."
-    return isinstance(file, Path) and file.is_file() and not all(os.access(place, os.W_OK)
-                                                                 for place in (file, file.parent))
+    if not (isinstance(file, Path) and file.is_file()): return False
+    return not all(os.access(place, os.W_OK) for place in (file, file.parent))
 
 def _reading(file: Path) -> sqlite3.Connection:
     "A store that can only be read; where its log cannot be, without that, and a line says so."
@@ -174,8 +175,7 @@ class _File:
 
 # %% ../nbs/00_core/01_store.ipynb #ce224d7d
 class Store(_File):
-    """Replies by key, in `path`/replies.sqlite, or in memory where `path` is None;
-    where it can only be read, it is only read."""
+    "Replies by key, in `path`/replies.sqlite, or in memory where `path` is None; an unwritable store is only read."
     def __enter__(self) -> "Store": return self
     def __exit__(self, *exc) -> None: self.close()
     def __len__(self) -> int:
@@ -187,13 +187,12 @@ _FIELDS = {**dict.fromkeys(("text", "finish", "error"), str), "logprobs": list, 
            **dict.fromkeys(("prompt_tokens", "output_tokens", "reasoning_tokens", "cost"), (int, float))}
 _NEEDED = ("text", "finish", "error")                              # the others may be null
 _KNOWN = {f.name: f.default for f in fields(Reply)}
-# always written
-_FIRST = {"text", "finish", "error", "prompt_tokens", "output_tokens", "logprobs", "candidates", "cost"}
+_ALWAYS = {"text", "finish", "error", "prompt_tokens", "output_tokens", "logprobs", "candidates", "cost"}
 
 def _to_row(reply: Reply) -> str:
     body = {name: value for name, value in _flat(reply).items()
             if name not in ("index", "cached")                       # facts of this call, not of the reply
-            and (name in _FIRST or value not in (_KNOWN[name], []))}
+            and (name in _ALWAYS or value not in (_KNOWN[name], []))}
     return whole(_text(body))
 
 def _from_row(text: str | bytes) -> Reply:
@@ -221,8 +220,7 @@ def _read(self: Store, key: str, row: bytes) -> Reply | None:
     return None
 
 def _get(self: Store, keys: Sequence[str]) -> dict[str, Reply]:
-    """The stored replies among `keys`, marked `cached`;
-    without rows that cannot be read, which are named in `unreadable`."""
+    "The stored replies among `keys`, marked `cached`; rows that cannot be read are named in `unreadable`."
     found = {}
     with self._guard():
         for i in range(0, len(keys), 500):
@@ -266,8 +264,7 @@ Store._write, Store._mend = _write, _mend
 
 # %% ../nbs/00_core/01_store.ipynb #dd5a907f
 def _put(self: Store, model: str, rows: Sequence[tuple[str, str, Request, Reply]]) -> dict[str, Reply]:
-    """Write (key, ask, request, reply) rows at once, failures left out;
-    returns the replies that others had stored before."""
+    "Write (key, ask, request, reply) rows, failures left out; returns the replies that others had stored before."
     mine = _Put([(key, ask, model, whole(_text(_flat(request))), _to_row(reply))
                  for key, ask, request, reply in rows if reply.finish != "failed"])
     self.waiting.append(mine)
@@ -310,8 +307,7 @@ Store.add_model, Store.models, Store._identity = _add_model, _models, _identity
 
 # %% ../nbs/00_core/01_store.ipynb #a486a65a
 def _by_ask(self: Store, model: str, ask: str) -> Reply | None:
-    """The reply of the model of this fingerprint to a request, whatever its key;
-    a failed one where its row cannot be read."""
+    "The reply of a model to a request, whatever its key; a failed one where its row cannot be read."
     with self._guard():
         rows = self.db.execute("select key, cast(reply as blob) from replies where ask = ? and model = ? order by key",
                                (ask, model)).fetchall()
@@ -324,8 +320,7 @@ Store.by_ask = _by_ask
 
 # %% ../nbs/00_core/01_store.ipynb #ffbd196e
 def _merge(self: Store, other: str | Path) -> int:
-    """Take over the replies of the store in folder `other` that are not here yet; returns how many.
-    Raises `StoreError` for another format."""
+    "Take over the replies of the store in `other` that are not here yet; returns how many. Raises `StoreError`."
     if not (Path(other) / "replies.sqlite").exists():
         raise StoreError(f"no store in {other}: expected a file replies.sqlite there")
     with closing(Store(other)) as there, self._guard():        # open: its format has been checked

@@ -8,6 +8,7 @@ __all__ = ['INK', 'SOFT', 'LOOKS', 'MARKS', 'SHOWN', 'ASKS', 'rates_axes', 'mark
 
 # %% ../../nbs/60_assessment/01_report.ipynb #fa03732d
 import io, json, re
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Sequence
@@ -18,7 +19,7 @@ from .scores import CELLS, shown, thoughts
 from ..core import Outcome, UnsafError, ImageError, write_file
 from ..data.image_set import thumbnail
 from ..metrics.text.normalise import split_reasoning
-from ..runs import most_frequent
+from ..runs import CALLS, most_frequent
 
 # %% ../../nbs/60_assessment/01_report.ipynb #029f7af0
 INK, SOFT = "#1c1f23", "#8a929b"
@@ -71,7 +72,7 @@ def marks_axes(ax: Any, result: Any) -> None:
     ax.plot([0, 0], [-.4, .4], color=SOFT, ls="-", lw=1.2, label="J of any blind policy")
     ax.set(yticks=range(len(MARKS)), yticklabels=[label for _, label in reversed(MARKS)], ylim=(-.6, top + .6),
            xlim=(min(-.05, np.nanmin([scores.intervals["youden_j"].low, scores.youden_j, 0]) - .05), 1.02),
-           xlabel=f"score, {100 * scores.intervals['unf1'].level:g}% interval over pictures")
+           xlabel=f"score, {100 * scores.intervals['unf1'].level:g}% interval over images")
     ax.legend(loc="lower center", bbox_to_anchor=(.5, 1.0), ncols=2, frameon=False, fontsize=7.5)
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis="x", color="#e6e9ed", lw=.8)
@@ -93,9 +94,8 @@ def scores_figure(results: Sequence[Any]) -> Drawing:
     for (left, right), result in zip(axes, results):
         rates_axes(left, result)
         marks_axes(right, result)
-        setting = "multiple choice" if result.plan.setting == "mc" else "open-ended"
-        left.set_title(f"{result.model}, {setting}, {len(result.images)} pictures", loc="left", fontsize=11,
-                       pad=24, parse_math=False)
+        left.set_title(f"{result.model}, {result.plan.setting.words}, {len(result.images)} images", loc="left",
+                       fontsize=11, pad=24, parse_math=False)
     return figure
 
 # %% ../../nbs/60_assessment/01_report.ipynb #56e83b3e
@@ -123,8 +123,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 SHOWN = 5_000     # characters of one reply on the page; all of it stands in the tables
 
 def seen(text: str) -> str:
-    """`text` for a page: control characters by their symbols, and of a very long one the beginning,
-    with the number of characters left out."""
+    "`text` for a page: control characters by their symbols, a very long one cut."
     text = text.replace("\r\n", "\n")
     cut = f" … ({len(text) - SHOWN:,} more characters are in the table)" if len(text) > SHOWN else ""
     return _CONTROL.sub(lambda m: chr(0x2400 + ord(m[0])) if m[0] < " " else "\ufffd", text[:SHOWN]) + cut
@@ -141,7 +140,7 @@ def _question(row: Any) -> dict:
                 error=seen(row.error), notes=row.notes, p=f"{p:.2f}" if known else "")
 
 def _side(result: Any, image_id: str, answerable: bool) -> dict:
-    "The questions of one class of one picture, and the reply that they were read from."
+    "The questions of one class of one image, and the reply that they were read from."
     lists, table = result.lists, result.table
     row = lists[(lists["image_id"] == image_id) & (lists["answerable"] == answerable)].iloc[0]
     asked = table[(table["image_id"] == image_id) & (table["answerable"] == answerable)]
@@ -153,18 +152,17 @@ def _side(result: Any, image_id: str, answerable: bool) -> dict:
 
 # %% ../../nbs/60_assessment/01_report.ipynb #af9b733c
 def _cards(result: Any, limit: int) -> list[dict]:
-    "A card for each of the first `limit` pictures."
+    "A card for each of the first `limit` images."
     wanted = result.images[:limit]
-    by_id = {s.image_id: s.picture
-             for s in (result.samples if result.samples is not None else ())[:limit + len(result.failures)]}
+    samples = () if result.samples is None else result.samples[:limit + len(result.failures)]
+    by_id = {s.image_id: s.picture for s in samples}
     cards = []
     for image_id in wanted:
         thumb, small = None, False
         if image_id in by_id:
-            try: picture = by_id[image_id].pinned()
-            except ImageError:
-                pass  # it was there when it was asked about and is gone now: the card stands without it
-            else: thumb, small = thumbnail(picture, 256), max(picture.pixels().size) <= 128
+            with suppress(ImageError):  # it was there when it was asked about: the card stands without it
+                picture = by_id[image_id].pinned()
+                thumb, small = thumbnail(picture, 256), max(picture.pixels().size) <= 128
         cards.append(dict(id=image_id, thumb=thumb, small=small,
                           sides=[_side(result, image_id, a) for a in (True, False)]))
     return cards
@@ -179,7 +177,6 @@ def _settings(plan: Any) -> str:
     if plan.answer_mode != "generate": parts.append(f"answers by {plan.answer_mode}")
     return ", ".join(parts)
 
-# %% ../../nbs/60_assessment/01_report.ipynb #f9dc7a62
 def _wrong(result: Any) -> list[str]:
     "How many calls failed and how many were refused, each with the most frequent reason; empty where none was."
     lines = []
@@ -192,10 +189,9 @@ def _wrong(result: Any) -> list[str]:
 # %% ../../nbs/60_assessment/01_report.ipynb #f160ee6a
 def _section(result: Any, limit: int) -> dict:
     "All that the page shows of one assessment."
-    title = "Multiple choice" if result.plan.setting == "mc" else "Open-ended"
-    out = dict(id=f"{result.plan.setting}", title=title, images=len(result.images),
-               source=result.source or "a list of pictures",
-               settings=_settings(result.plan),
+    setting = result.plan.setting
+    out = dict(id=f"{setting}", title=setting.words.capitalize(), images=len(result.images),
+               source=result.source or "a list of images", settings=_settings(result.plan),
                failures=[*map(seen, result.failures["error"]),
                          *(f"{n} {kind}: skipped" for kind, n in result.skipped.items())],
                wrong=_wrong(result), shown=min(limit, len(result.images)), cards=_cards(result, limit))
@@ -220,7 +216,7 @@ ASKS = {"cross": "whose awareness is it? Every model answers every other's quest
         "leakage": "what could be had from the words of the questions, without looking?",
         "audit": "how many of its labels are wrong?",
         "corrected": "what would J be without the wrong labels, if they are wrong by lot?"}
-_STRIP = (("blank", "youden_j", "on empty pictures"), ("swap", "youden_j", "on the wrong pictures"),
+_STRIP = (("blank", "youden_j", "on empty images"), ("swap", "youden_j", "on the wrong images"),
           ("leakage", "youden_j_words", "by the words alone"),
           ("corrected", "youden_j_true", "by the truth of the audited questions"),
           ("corrected", "youden_j", "corrected: J / (1 - a - b)"))
@@ -266,9 +262,7 @@ def _probe_part(probes: Any, result: Any) -> dict:
                            reading=str(missing) if missing else probes.reading(name), missing=bool(missing),
                            rows=cells, matrix=_matrix(probes) if name == "cross" else None,
                            words=_words(probes) if name == "leakage" else []))
-    asked = ""
-    if any(probes.calls.values()):
-        asked = "{asked} replies asked for, {cached} from the store, {failed} calls failed".format(**probes.calls)
+    asked = CALLS.format(**probes.calls) if any(probes.calls.values()) else ""
     return dict(id=f"probes-{result.plan.setting}", about=probes.about, strip=_strip(result, probes),
                 blocks=blocks, asked=asked)
 
@@ -287,8 +281,7 @@ def _probe_parts(results: Sequence[Any], probes: Any) -> list[dict]:
 
 # %% ../../nbs/60_assessment/01_report.ipynb #1556079b
 def page(results: Sequence[Any], path: str | Path, limit: int = 60, probes: Any = None) -> Path:
-    """Write one page for `results`, the first `limit` pictures of each,
-    and `probes` (of `unsaf.assessment.probe_runs`) of them; returns its path."""
+    "Write one page for `results`, the first `limit` images of each, and `probes` of them; returns its path."
     from jinja2 import Environment
     source = files("unsaf").joinpath("templates/report.html").read_text(encoding="utf-8")
     template = Environment(autoescape=True, trim_blocks=True).from_string(source)

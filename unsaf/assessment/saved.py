@@ -13,7 +13,7 @@ from shlex import quote
 from typing import Any, Sequence
 import pandas as pd
 from .run import COLUMNS, LIST_COLUMNS, Assessment, Plan, assess
-from ..core import ModelError, StoreError, UnsafError, setting_of
+from ..core import ModelError, StoreError, UnsafError, one_of, setting_of
 from ..data.image_set import ImageSet
 from ..data.images import images as open_images
 from ..runs import edited, read_table
@@ -34,7 +34,7 @@ class Run:
     @property
     def title(self) -> str:
         c = self.card
-        return (f"{c['model']} on {c['images']} pictures of {c['source'] or 'a list'}, "
+        return (f"{c['model']} on {c['images']} images of {c['source'] or 'a list'}, "
                 f"{c['plan']['setting']} (run {c['run']})")
 
 def is_run(folder: "str | Path") -> bool:
@@ -58,17 +58,15 @@ def saved_runs(folder: "str | Path") -> list[Run]:
             raise UnsafError(f"{path} is not of this version; run again with that store")
         found.append(Run(Path(folder), path.stem.removeprefix("scores-"), card))
     if not found:
-        raise UnsafError(f"{folder} holds no run (a file scores-oe.json or scores-mc.json): "
-                         "run unsaf assess with --store "
-                         f"{quote(str(folder))}; what its store holds is not asked again")
+        raise UnsafError(f"{folder} holds no run (a file scores-oe.json or scores-mc.json): run unsaf assess with "
+                         f"--store {quote(str(folder))}; what its store holds is not asked again")
     return found
 
 # %% ../../nbs/60_assessment/07_saved.ipynb #790ea534
 _NUMBERS = ("number", "p_abstain", "p_abstain_choice", "p_reply", "confidence", "prompt_tokens", "output_tokens",
             "reasoning_tokens", "cost", "asked", "kept")
 _FLAGS = ("answerable", "soft_abstain")
-# columns that tables had not from the beginning, and what stands for them
-_LATER = dict(reading="", reasoning_tokens=float("nan"))
+_LATER = dict(reading="", reasoning_tokens=float("nan"))     # columns that early tables had not, and their values
 
 def _table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     "A table that `Assessment.save` wrote, with its types; raises `UnsafError`."
@@ -78,9 +76,8 @@ def _table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         raise UnsafError(f"{path}: no column {missing[0]!r}, it was written by another version; "
                          "run again with that store")
     torn = t.index[t["number" if "number" in t else "asked"].isna()]
-    if len(torn): raise UnsafError(f"{path}: row {torn[0] + 2} is torn, "
-                                   "by a carriage return in a reply that an older version "
-                                   "did not quote; run again with that store")
+    if len(torn): raise UnsafError(f"{path}: row {torn[0] + 2} is torn, by a carriage return in a reply that an older "
+                                   "version did not quote; run again with that store")
     return t.assign(**{c: empty for c, empty in _LATER.items() if c not in t})[list(columns)]
 
 # %% ../../nbs/60_assessment/07_saved.ipynb #a48f9eba
@@ -90,11 +87,11 @@ def _reopened(source: str, names: Sequence[str]) -> ImageSet:
         last = max((int(i.rpartition("-")[2]) for i in names), default=0)
         return open_images("scenes", n=1 + last, seed=int(drawn[1]), domain=drawn[2])
     kind, _, rest = source.partition(":")
-    if kind == "list": raise UnsafError("its pictures were a list, which is kept nowhere")
+    if kind == "list": raise UnsafError("its images were a list, which is kept nowhere")
     return open_images(rest if kind in ("folder", "file", "glob") else source)
 
 def pictures_of(run: Run, names: Sequence[str], images: Any = None) -> ImageSet:
-    "The pictures called `names`, from where they were, or from `images`; raises `UnsafError` where one is missing."
+    "The images called `names`, from where they were, or from `images`; raises `UnsafError` where one is missing."
     if images is None: found = _reopened(run.card["source"], names)
     else: found = images if isinstance(images, ImageSet) else open_images(images)
     place = {name: i for i, name in zip(found.order, found.image_ids)}
@@ -151,15 +148,14 @@ def _with_errors(found: pd.DataFrame, saved: pd.DataFrame, which: str) -> pd.Dat
 # %% ../../nbs/60_assessment/07_saved.ipynb #8ee830ae
 def opened(
     run: Run,
-    images: Any = None,           # where the pictures are now; None: where they were
+    images: Any = None,           # where the images are now; None: where they were
 ) -> tuple[Assessment, str]:      # and how it came about, in a line
-    """A saved run: its raw replies read anew where store and pictures are there, else as saved. Asks no model.
-    Raises `UnsafError`."""
+    "A saved run: its raw replies read anew where store and images are there, else as saved. Asks no model."
     saved = as_saved(run)
     try: saved.samples = pictures_of(run, saved.images, images)
     except UnsafError as e:
         if images is not None: raise
-        return saved, f"as saved, without pictures: {e}{_odd(run, saved)}"
+        return saved, f"as saved, without images: {e}{_odd(run, saved)}"
     try: return _anew(run, saved, saved.samples), "its raw replies, read anew"
     except UnsafError as e: return saved, f"as saved: {e}{_odd(run, saved)}"
 
@@ -167,7 +163,7 @@ def _odd(run: Run, saved: Assessment) -> str:
     "What to know where a table of `run` is cut, or somebody has changed a CSV; empty where neither is so."
     said, kept, had = _edited(run), int(saved.lists["kept"].sum()), run.card["images"]
     if len(saved.table) != kept: said += f". table-{run.stem} holds {len(saved.table):,} of {kept:,} questions"
-    if len(saved.images) != had: said += f". lists-{run.stem} holds {len(saved.images):,} of {had:,} pictures"
+    if len(saved.images) != had: said += f". lists-{run.stem} holds {len(saved.images):,} of {had:,} images"
     return said
 
 def _edited(run: Run) -> str:
@@ -181,7 +177,7 @@ COMPARED = ("youden_j", "unf1", "unf1_class", "d_prime", "audacity", "timidity",
 
 @dataclass(frozen=True)
 class Pair:
-    "Two assessments of the same pictures."
+    "Two assessments of the same images."
     a: Assessment
     b: Assessment
     images: list[str]        # that both could be shown
@@ -191,27 +187,26 @@ class Pair:
     def lines(self) -> list[str]:
         "The comparison as lines of text."
         names = self.a.model, self.b.model
-        setting = "multiple choice" if self.a.plan.setting == "mc" else "open-ended"
-        said = [f"{names[0]} and {names[1]} on the same {len(self.images)} pictures of {self.a.source or 'a list'}, "
-                f"{setting}, k = {self.a.plan.k}", *(f"  ! {x}" for x in self.notes)]
+        said = [f"{names[0]} and {names[1]} on the same {len(self.images)} images of {self.a.source or 'a list'}, "
+                f"{self.a.plan.setting.words}, k = {self.a.plan.k}", *(f"  ! {x}" for x in self.notes)]
         said.append(f"  {'':14} {names[0][-14:]:>14} {names[1][-14:]:>14}   {'difference':>10}   {'95% interval':20} p")
         for r in self.table.itertuples():
             span = "" if pd.isna(r.low) else f"{r.low:+7.3f} .. {r.high:+7.3f}"
             p = "" if pd.isna(r.p) else f"{r.p:.4f}"
             said.append(f"  {r.measure:14} {r.a:14.3f} {r.b:14.3f}   {r.difference:+10.3f}   {span:20} {p}".rstrip())
-        return [*said, f"  differences are {names[1]} minus {names[0]}, picture by picture; "
+        return [*said, f"  differences are {names[1]} minus {names[0]}, image by image; "
                        f"{self.table.measure.iloc[0]} decides, "
                        "the other p are not corrected for their number"]
 
 # %% ../../nbs/60_assessment/07_saved.ipynb #6f63dba9
 def _common(a: Assessment, b: Assessment) -> list[str]:
-    "The pictures that both runs have, in order; raises `UnsafError` where the two cannot be compared."
+    "The images that both runs have, in order; raises `UnsafError` where the two cannot be compared."
     if a.plan.setting != b.plan.setting:
         raise UnsafError(f"{a.model} was asked {a.plan.setting} questions and {b.model} {b.plan.setting}: "
                          "compare runs of one setting")
     both = [i for i in a.images if i in set(b.images)]
     if len(both) < 2:
-        raise UnsafError(f"{a.source or a.model} and {b.source or b.model} have {len(both)} pictures in common: "
+        raise UnsafError(f"{a.source or a.model} and {b.source or b.model} have {len(both)} images in common: "
                          "a comparison takes two or more")
     return both
 
@@ -223,16 +218,14 @@ def _differing(a: Assessment, b: Assessment, common: int) -> list[str]:
         notes.append(f"the sources are called {a.source or 'a list'} and {b.source or 'a list'}: "
                      "pictures are matched by name")
     if left := len(a.images) + len(b.images) - 2 * common:
-        notes.append(f"{left} pictures that only one of the two has are left out")
+        notes.append(f"{left} images that only one of the two has are left out")
     return [*notes, *dict.fromkeys(r.note for r in (a, b) if r.note)]
 
 # %% ../../nbs/60_assessment/07_saved.ipynb #8663fe35
 def paired(a: Assessment, b: Assessment, primary: str = "youden_j", n: int = 10_000) -> Pair:
-    """`b` against `a`, picture by picture, with `n` exchanges and resamples.
-    Raises `UnsafError` for different settings or fewer than two common pictures."""
+    "`b` against `a`, image by image, with `n` exchanges and resamples; raises `UnsafError`."
     both = _common(a, b)
-    if primary not in COMPARED:
-        raise UnsafError(f"measure {primary!r} is not compared: use one of {', '.join(COMPARED)}")
+    one_of("measure", primary, COMPARED)
     names = (primary, *(m for m in COMPARED if m != primary))
     x, y = (counts_of(r.table[r.table["image_id"].isin(both)], both) for r in (b, a))
     for r, counts in ((b, x), (a, y)):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['READINGS', 'counts_of', 'abstention_probability', 'resampled_auroc', 'auroc_interval', 'yields', 'shown', 'leftovers',
-           'thoughts', 'Scores', 'score']
+           'thoughts', 'Scores', 'intervals_of', 'score']
 
 # %% ../../nbs/60_assessment/00_scores.ipynb #54213f5d
 import json, textwrap
@@ -26,7 +26,7 @@ from ..metrics.text.normalise import THOUGHT, UNFINISHED
 
 # %% ../../nbs/60_assessment/00_scores.ipynb #4e86c5c6
 def counts_of(table: pd.DataFrame, images: Sequence[str]) -> np.ndarray:
-    "Counts of TA, FA, TU, FU as an array (pictures, 4), also of pictures without a row."
+    "Counts of TA, FA, TU, FU as an array (images, 4), also of images without a row."
     place = {name: i for i, name in enumerate(dict.fromkeys(images))}
     out = np.zeros((len(place), 4), dtype=np.int64)
     if len(table):
@@ -42,9 +42,7 @@ def abstention_probability(table: pd.DataFrame) -> pd.DataFrame:
                              p=p)).dropna(subset="p")
 
 def resampled_auroc(p: np.ndarray, positive: np.ndarray, place: np.ndarray) -> Callable[[np.ndarray], float]:
-    """AUROC of replies whose picture `place[i]` was drawn so many times: the chance that a positive has the larger p, ties half.
-
-    The function that comes back takes how often each picture was drawn; it gives nan where a class is empty then."""
+    "AUROC by how often each image was drawn (of reply i: `place[i]`), ties half; nan where a class is empty."
     order = np.argsort(p, kind="stable")
     up, down = order[positive[order]], order[~positive[order]]
     # negatives below each positive, without and with its ties
@@ -59,27 +57,23 @@ def resampled_auroc(p: np.ndarray, positive: np.ndarray, place: np.ndarray) -> C
 # %% ../../nbs/60_assessment/00_scores.ipynb #4848b2f2
 def auroc_interval(rows: pd.DataFrame, images: Sequence[str], n: int = 1000, seed: int = 0,
                    level: float = .95) -> dict[str, float] | None:
-    "AUROC of p(abstain) with a percentile interval over resampled pictures; None where a class is empty."
+    "AUROC of p(abstain) with a percentile interval over resampled images; None where a class is empty."
     if rows["answerable"].nunique() < 2: return None
-    if len(dict.fromkeys(images)) < 2:
-        return dict(value=float(auroc(rows["p"], rows["answerable"])), low=np.nan, high=np.nan,
-                    undefined=1.0, replies=len(rows))
-    index = {name: i for i, name in enumerate(dict.fromkeys(images))}
-    place = rows["image_id"].map(index).to_numpy()
     p, positive = rows["p"].to_numpy(float), ~rows["answerable"].to_numpy(bool)
-    rng, of = np.random.default_rng(seed), resampled_auroc(p, positive, place)
+    found = dict(value=float(auroc(p, ~positive)), low=np.nan, high=np.nan, undefined=1.0, replies=len(rows))
+    index = {name: i for i, name in enumerate(dict.fromkeys(images))}
+    if len(index) < 2: return found
+    rng, of = np.random.default_rng(seed), resampled_auroc(p, positive, rows["image_id"].map(index).to_numpy())
     values = np.array([of(rng.multinomial(len(index), np.full(len(index), 1 / len(index)))) for _ in range(n)])
     low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return dict(value=float(auroc(p, ~positive)), low=float(low), high=float(high),
-                undefined=float(np.isnan(values).mean()), replies=len(rows))
+    return found | dict(low=float(low), high=float(high), undefined=float(np.isnan(values).mean()))
 
 # %% ../../nbs/60_assessment/00_scores.ipynb #8f925995
 READINGS = {"with a thought taken off": THOUGHT, "cut in their thought": UNFINISHED,
             "read only up to the limit": "read up to"}
 
 def _readings(rows: pd.DataFrame, what: str) -> dict[str, int]:
-    """How many of `rows` have each note of `READINGS`, and their tokens of reasoning;
-    zeros where the table has no such column."""
+    "How many of `rows` have each note of `READINGS`, and their tokens of reasoning."
     notes = rows["reading"].astype(str).tolist() if "reading" in rows else []
     tokens = rows["reasoning_tokens"].astype(float).sum() if "reasoning_tokens" in rows else 0
     return {**{f"{what} {name}": sum(note in x for x in notes) for name, note in READINGS.items()},
@@ -87,8 +81,7 @@ def _readings(rows: pd.DataFrame, what: str) -> dict[str, int]:
 
 # %% ../../nbs/60_assessment/00_scores.ipynb #df68e37f
 def yields(table: pd.DataFrame, lists: pd.DataFrame) -> pd.DataFrame:
-    """Questions asked for, kept, and the outcome of their replies; a column per class, a row per stage.
-    The last rows say how lists and replies were read."""
+    "Questions asked for and kept, the outcomes of their replies, how these were read; by class."
     columns = {}
     for name, flag in (("answerable", True), ("unanswerable", False)):
         t, l = table[table["answerable"] == flag], lists[lists["answerable"] == flag]
@@ -118,18 +111,16 @@ def leftovers(lists: pd.DataFrame) -> dict[str, int]:
 _RAISE = {"lists": ("lists asked for", "--question-tokens"), "replies": ("questions kept", "--answer-tokens")}
 
 def thoughts(found: pd.DataFrame) -> list[str]:
-    """What was done to lists and replies before they were read, in plain words, out of `yields`;
-    empty where nothing was."""
-    total = {name: int(n) for name, n in found.sum(axis=1).items()}
-    some = [f"{total[f'{what} with a thought taken off']} of {total[of]} {what}" for what, (of, _) in _RAISE.items()]
-    lines = [f"a thought was taken off {' and '.join(some)} before "
-             "they were read"] if any(total[f"{what} with a thought taken off"] for what in _RAISE) else []
+    "What was done to lists and replies before they were read, in plain words, out of `yields`."
+    total, lines = {name: int(n) for name, n in found.sum(axis=1).items()}, []
+    taken = {what: total[f"{what} with a thought taken off"] for what in _RAISE}
+    if any(taken.values()):
+        some = " and ".join(f"{taken[what]} of {total[of]} {what}" for what, (of, _) in _RAISE.items())
+        lines.append(f"a thought was taken off {some} before they were read")
     for what, (of, option) in _RAISE.items():
-        name = option.strip("-").replace("-", "_")
         cut, long = total[f"{what} cut in their thought"], total[f"{what} read only up to the limit"]
-        if cut: lines.append(f"{cut} of {total[of]} {what} ({cut / total[of]:.0%}) were cut in the model's thought "
-                             "and say nothing: "
-                              f"raise {option} ({name} in Python)")
+        if cut: lines.append(f"{cut} of {total[of]} {what} ({cut / total[of]:.0%}) were cut in the model's thought and "
+                             f"say nothing: raise {option} ({option.strip('-').replace('-', '_')} in Python)")
         if long: lines.append(f"{long} of {total[of]} {what} were so long that only their beginning was read")
     tokens = sum(total[f"tokens of reasoning in {what}"] for what in _RAISE)
     return [*lines, f"{tokens:,} tokens of reasoning"] if tokens else lines
@@ -192,16 +183,16 @@ def _beside(self: Scores) -> list[str]:
     kept, asked = self.yields.loc["questions kept"].sum(), self.yields.loc["questions asked for"].sum()
     unread = int(self.yields.loc[["unreadable", "refused", "failed"]].to_numpy().sum())
     between = f", so UnF1 lies between {bounds.worst.unf1:.3f} and {bounds.best.unf1:.3f}" if unread else ""
-    lines += ["", f"  {kept} of {asked} questions could be read; {unread} replies were neither answer nor abstention{between}"]
-    if soft != a: lines.append("  counting soft abstentions such as 'cannot tell' as abstentions, "
-                               f"UnF1 is {soft.unf1:.3f} and J {soft.youden_j:.3f}")
-    return lines
+    lines += ["", f"  {kept} of {asked} questions could be read; "
+                  f"{unread} replies were neither answer nor abstention{between}"]
+    if soft == a: return lines
+    return [*lines, "  counting soft abstentions such as 'cannot tell' as abstentions, "
+                    f"UnF1 is {soft.unf1:.3f} and J {soft.youden_j:.3f}"]
 
-# %% ../../nbs/60_assessment/00_scores.ipynb #2015d133
 def _text(self: Scores) -> str:
     "The block as lines of text."
     a, level = self.awareness, f"{100 * self.intervals['unf1'].level:g}%"
-    lines = [f"  TA {a.ta}  FA {a.fa}  TU {a.tu}  FU {a.fu}   over {self.images} pictures", "",
+    lines = [f"  TA {a.ta}  FA {a.fa}  TU {a.tu}  FU {a.fu}   over {self.images} images", "",
              f"  {'score':18} {'value':>7}   {level + ' interval':16}"]
     for name, r in self.frame().iterrows():
         span = "" if np.isnan(r.low) else f"{r.low:6.3f} .. {r.high:6.3f}"
@@ -220,15 +211,14 @@ def _html(self: Scores) -> str:
 Scores.as_dict, Scores.__str__, Scores._repr_html_ = _as_dict, _text, _html
 
 # %% ../../nbs/60_assessment/00_scores.ipynb #51145cb8
-def _intervals(counts: np.ndarray, n: int, seed: int, level: float) -> dict[str, Interval]:
-    "Intervals over pictures; limits are nan where there is one picture only, which says nothing of others."
-    if len(counts) > 1: return cluster_bootstrap(scorer(*SHOWN), counts, n=n, seed=seed, level=level)
-    one = awareness(*map(int, counts.sum(axis=0)))
-    return {name: Interval(getattr(one, name), np.nan, np.nan, level, 0, "none") for name in SHOWN}
+def intervals_of(names: Sequence[str], counts: np.ndarray, n: int, seed: int = 0,
+                 level: float = .95) -> dict[str, Interval]:
+    "Scores with their intervals over images; without limits where there is one image only."
+    if len(counts) > 1: return cluster_bootstrap(scorer(*names), counts, n=n, seed=seed, level=level)
+    return {name: Interval.bare(x[0], level) for name, x in scorer(*names)(counts.sum(0)[None]).items()}
 
 def _nothing(table: pd.DataFrame, lists: pd.DataFrame) -> str:
-    """Why nothing could be scored, in one line: the thoughts that were cut, the most frequent error,
-    or else what the model wrote."""
+    "Why nothing could be scored, in one line: cut thoughts, the most frequent error, or what the model wrote."
     found = yields(table, lists)
     line = (f"nothing could be scored: of {len(lists)} lists, {len(table)} questions were read "
             "and none has an answer or an abstention")
@@ -240,8 +230,7 @@ def _nothing(table: pd.DataFrame, lists: pd.DataFrame) -> str:
 
 def score(table: pd.DataFrame, lists: pd.DataFrame, images: Sequence[str], n: int = 10_000, seed: int = 0,
           level: float = .95) -> Scores:
-    """The scores of a table of replies, with `n` resamples of the pictures;
-    raises `UnsafError` where no reply could be counted."""
+    "The scores of a table of replies, with `n` resamples of the images; raises `UnsafError` where nothing counts."
     counts = counts_of(table, images)
     total = counts.sum(axis=0)
     if not total.any(): raise UnsafError(_nothing(table, lists))
@@ -250,7 +239,7 @@ def score(table: pd.DataFrame, lists: pd.DataFrame, images: Sequence[str], n: in
     for cell in table.loc[table["soft_abstain"] & table["cell"].isin(("TA", "FA")), "cell"]:
         soft[CELLS.index(cell)] -= 1
         soft[CELLS.index("FU" if cell == "TA" else "TU")] += 1
-    return Scores(awareness(*map(int, total)), _intervals(counts, n, seed, level),
+    return Scores(awareness(*map(int, total)), intervals_of(SHOWN, counts, n, seed, level),
                   auroc_interval(abstention_probability(table), images, seed=seed, level=level),
                   bounds(*map(int, total), int(unread["answerable"].sum()),
                          int((~unread["answerable"].astype(bool)).sum())),

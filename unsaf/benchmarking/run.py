@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
-from .scores import CALIBRATION, Part, mme_items, score_accuracy, score_calibration, score_chair, score_cu, score_mme, score_mr, score_pope
-from .parts import BENCHMARKS, BenchPlan, Parts, open_all
+from unsaf.benchmarking.scores import (
+    CALIBRATION, Part, mme_items, score_accuracy, score_calibration, score_chair, score_cu, score_mme,
+    score_mr, score_pope)
+from .parts import BENCHMARKS, BenchPlan, Parts, open_all, model_judge
 from .runs import Run, accuracy_items, chair_items, cu_items, mr_items, pope_items
 from ..core import Outcome, UnsafError, fingerprint, to_json, write_file
-from ..runs import write_table
+from ..runs import CALLS, own_stem, write_table
 from ..metrics.chair import Chair
 from ..metrics.pressure import Judge
-from .judges import model_judge
 from ..metrics.text.normalise import UNFINISHED
 from ..models.base import Model
 from ..models.cache import Cached
@@ -33,8 +34,7 @@ COLUMNS = ("benchmark", "part", "metric", "value", "low", "high", "better", "n",
            "replies", *map(str, Outcome))
 
 def table_of(scored: Mapping[str, Sequence[Part]]) -> pd.DataFrame:
-    """A row per score: value and 95 % limits, `n` questions scored, `images` they are about,
-    and the outcomes of the `replies` asked for."""
+    "A row per score: value, 95 % limits, `n` questions, `images` they are about, and outcomes of the `replies`."
     def better(metric: str) -> str: return "" if metric == "yes_ratio" else "low" if metric in _LOW else "high"
     rows = [(b, p.name, metric, i.value, i.low, i.high, better(metric), p.items, p.images,
              sum(p.outcomes.values()), *p.outcomes.values())
@@ -49,15 +49,13 @@ class Bench:
     plan: BenchPlan
     source: str                                 # where the samples came from
     table: pd.DataFrame                         # one row per score, columns `COLUMNS`
-    # by benchmark, one row per reply; "rephrasings": the lists that a model wrote
-    items: dict[str, pd.DataFrame]
+    items: dict[str, pd.DataFrame]              # by benchmark, one row per reply; "rephrasings": lists of wordings
     missing: dict[str, str]                     # by "benchmark, part": why there is no score
     how: dict[str, str]                         # by "benchmark, part": rule, judge, table
     calls: dict[str, int]                       # asked, cached, failed
     identity: dict = field(default_factory=dict)
     note: str = ""
-    # by table of items: what was done to how many replies before they were read
-    reading: dict[str, dict[str, int]] = field(default_factory=dict)
+    reading: dict[str, dict[str, int]] = field(default_factory=dict)      # by table: what was done to how many replies
 
     @property
     def run_id(self) -> str:
@@ -66,8 +64,7 @@ class Bench:
 
     def value(self, benchmark: str, part: str, metric: str) -> float:
         "One score; raises `KeyError` where there is none."
-        rows = self.table[(self.table["benchmark"] == benchmark) & (self.table["part"] == part) & (
-            self.table["metric"] == metric)]
+        rows = self.table[(self.table[["benchmark", "part", "metric"]] == [benchmark, part, metric]).all(axis=1)]
         if rows.empty: raise KeyError(f"{benchmark}, {part}, {metric}: not in the table")
         return float(rows["value"].iloc[0])
 
@@ -82,8 +79,7 @@ class Bench:
 
 # %% ../../nbs/65_benchmarking/04_run.ipynb #39354801
 def _readings(items: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, int]]:
-    """By table, how many of its replies were read without a thought, were cut in it, or were
-    read in part; tables without any left out."""
+    "By table, how many of its replies were read without a thought, were cut in it, or were read in part."
     shared = {"calibration", "mme"} if "accuracy" in items else set()
     found = {name: Counter(note for text in rows["reading"] for note in text.split("; ") if note)
              for name, rows in items.items() if name not in shared and "reading" in rows}
@@ -91,12 +87,13 @@ def _readings(items: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, int]]:
 
 def _reading_lines(self: Bench) -> list[str]:
     "A line for each thing that was done to replies; where some were cut in their thought, with what to raise."
-    notes = sorted({note for counts in self.reading.values() for note in counts})
-    return [f"{note}: " + ", ".join(f"{counts[note]} of {len(self.items[name])} "
-                                    f"{_REPLIES.get(name, f'{name} replies')}"
-                                    for name, counts in self.reading.items() if note in counts)
-            + (f"; raise {_caps(name for name, counts in self.reading.items() if note in counts)}"
-               if note == UNFINISHED else "") for note in notes]
+    lines = []
+    for note in sorted({note for counts in self.reading.values() for note in counts}):
+        tables = {name: counts[note] for name, counts in self.reading.items() if note in counts}
+        shares = ", ".join(f"{n} of {len(self.items[name])} {_REPLIES.get(name, f'{name} replies')}"
+                           for name, n in tables.items())
+        lines.append(f"{note}: {shares}" + (f"; raise {_caps(tables)}" if note == UNFINISHED else ""))
+    return lines
 
 def _caps(tables: Iterable[str]) -> str:
     "The options that cap the replies of these tables."
@@ -109,19 +106,13 @@ Bench.reading_lines = _reading_lines
 
 # %% ../../nbs/65_benchmarking/04_run.ipynb #82167569
 def _save(self: Bench, folder: str | Path) -> list[Path]:
-    """Write the table, the settings and every item into `folder`; returns the paths. Another
-    run's files are left alone."""
+    "Write the table, the settings and every item into `folder`; returns the paths. Another run's files are left alone."
     folder = Path(folder)
-    try: other = json.loads((folder / "bench.json").read_text("utf-8"))["run"]
-    except FileNotFoundError: other = self.run_id
-    except (OSError, ValueError, LookupError, TypeError, RecursionError): other = None
-    stem = "bench" if other == self.run_id else f"bench-{self.run_id}"
+    stem = own_stem(folder / "bench.json", "bench", self.run_id)
     return [write_file(folder / f"{stem}.json", json.dumps(self.as_dict(), indent=1)),
             write_table(self.table, folder / f"{stem}.csv"),
-            *(write_table(rows, folder / f"{stem}-{name}.csv") for name, rows in self.items.items()
-              if len(rows))]
+            *(write_table(rows, folder / f"{stem}-{name}.csv") for name, rows in self.items.items() if len(rows))]
 
-# %% ../../nbs/65_benchmarking/04_run.ipynb #f7955d5b
 def _text(self: Bench) -> str:
     "The table as lines of text, then how each part was scored, and what could not be."
     lines = [f"{self.model} on {self.source}", *([self.note] if self.note else []), "",
@@ -131,10 +122,8 @@ def _text(self: Bench) -> str:
         span = "" if np.isnan(r.low) else f"{_short(r.low)} .. {_short(r.high)}"
         value = "  undef." if np.isnan(r.value) else f"{_short(r.value):>8}"
         lines.append(f"{r.benchmark:12}{r.part:22}{r.metric:17}{value}   "
-                     f"{span:18}{r.better:7}{r.n:6}{r.images:7}{r.abstained:7}{r.unreadable:8}"
-                     f"{f'{r.refused}/{r.failed}':>11}")
-    calls = "{asked} replies asked for, {cached} from the store, {failed} calls failed".format(**self.calls)
-    lines += ["", calls, *self.reading_lines(), *(f"{name}: {text}" for name, text in self.how.items()),
+                     f"{span:18}{r.better:7}{r.n:6}{r.images:7}{r.abstained:7}{r.unreadable:8}{f'{r.refused}/{r.failed}':>11}")
+    lines += ["", CALLS.format(**self.calls), *self.reading_lines(), *(f"{name}: {text}" for name, text in self.how.items()),
               *(f"{name}: not measured: {text}" for name, text in self.missing.items())]
     return "\n".join(lines)
 
@@ -142,15 +131,13 @@ def _short(x: float) -> str: return f"{x:6.3f}" if abs(x) < 10 else f"{x:6.1f}"
 
 # %% ../../nbs/65_benchmarking/04_run.ipynb #8f38d1e9
 def _html(self: Bench) -> str:
-    shown = self.table.assign(**{c: self.table[c].map(lambda x: "" if np.isnan(x)
-                                                      else _short(x).strip())
-                                 for c in ("value", "low", "high")})
+    short = lambda x: "" if np.isnan(x) else _short(x).strip()
+    numbers = {c: self.table[c].map(short) for c in ("value", "low", "high")}
     notes = [*(("replies", line) for line in self.reading_lines()), *self.how.items(),
              *((name, f"not measured: {text}") for name, text in self.missing.items())]
-    return (f"<p>{escape(self.model)} on {escape(self.source)}. "
-            f"{escape(self.note)}</p>{shown.to_html(border=0, index=False)}"
-            "<ul>" + "".join(f"<li>{escape(f'{name}: {text}')}</li>"
-                             for name, text in notes) + "</ul>")
+    return (f"<p>{escape(self.model)} on {escape(self.source)}. {escape(self.note)}</p>"
+            f"{self.table.assign(**numbers).to_html(border=0, index=False)}"
+            "<ul>" + "".join(f"<li>{escape(f'{name}: {text}')}</li>" for name, text in notes) + "</ul>")
 
 Bench.save, Bench.__str__, Bench._repr_html_ = _save, _text, _html
 
@@ -196,8 +183,8 @@ def _run(run: Run, opened: Mapping[str, Parts],
     items: dict[str, pd.DataFrame] = {}
     for name, parts in opened.items():
         if not parts:
-            left = ("" if run.plan.setting == "both" or name in ("pope", "chair")
-                    else f" in the setting {run.plan.setting}")
+            any_setting = run.plan.setting == "both" or name in ("pope", "chair")
+            left = "" if any_setting else f" in the setting {run.plan.setting}"
             needed = _NEEDS.get(name, "questions with answers")
             scored[name] = [Part("", {}, 0, 0, {}, missing=f"the source has no {needed}{left}")]
             continue
@@ -223,14 +210,12 @@ def _helpers(run: Run, rephraser: Any, judge: Any, chair: Chair | None, n: int, 
     asked = _kept(judge, run.model.store, kept)
     return _Helpers(who, writer, model_judge(asked) if asked is not judge else judge, chair, n)
 
-# %% ../../nbs/65_benchmarking/04_run.ipynb #b3afb464
 def _described(source: Any, plan: BenchPlan) -> str:
     "What the source is called."
     if isinstance(source, Mapping): return ", ".join(f"{b}: {_described(s, plan)}" for b, s in source.items())
     size = f"{100 if plan.n is None else plan.n} a part"
     if isinstance(source, str):
-        return (f"{source}, {plan.domain}, seed {plan.seed}, {size}" if source == "scenes"
-                else f"{source}, seed {plan.seed}, {size}")
+        return f"{source}{f', {plan.domain}' if source == 'scenes' else ''}, seed {plan.seed}, {size}"
     return getattr(source, "source", "") or f"{len(source)} given samples"
 
 # %% ../../nbs/65_benchmarking/04_run.ipynb #ac7c6a0d
@@ -240,8 +225,7 @@ def _samples(source: Any) -> Any:
     try: return list(source)
     except TypeError:
         raise UnsafError(f"a {type(source).__name__} is no source: give a name such as 'scenes', "
-                         "samples, or a mapping from "
-                         "benchmarks to these") from None
+                         "samples, or a mapping from benchmarks to these") from None
 
 def _plan(benchmarks: str | Sequence[str], options: Mapping[str, Any]) -> BenchPlan:
     unknown = set(options) - set(BenchPlan.__dataclass_fields__)
@@ -251,7 +235,6 @@ def _plan(benchmarks: str | Sequence[str], options: Mapping[str, Any]) -> BenchP
     names = benchmarks.replace(" ", "").split(",") if isinstance(benchmarks, str) else benchmarks
     return BenchPlan(tuple(dict.fromkeys(filter(None, names))), **options).check()
 
-# %% ../../nbs/65_benchmarking/04_run.ipynb #349790bc
 def _result(kept: Sequence[Cached], plan: BenchPlan, source: str,
             scored: Mapping[str, Sequence[Part]], items: dict[str, pd.DataFrame]) -> Bench:
     parts = {f"{name}, {p.name}".rstrip(", "): p for name, some in scored.items() for p in some}
@@ -259,14 +242,13 @@ def _result(kept: Sequence[Cached], plan: BenchPlan, source: str,
     return Bench(kept[0].name, plan, source, table_of(scored), items,
                  {name: p.missing for name, p in parts.items() if p.missing},
                  {name: p.how for name, p in parts.items() if not p.missing}, calls,
-                 dict(kept[0].identity), getattr(kept[0].model, "note", ""),
-                 _readings(items))
+                 dict(kept[0].identity), getattr(kept[0].model, "note", ""), _readings(items))
 
 # %% ../../nbs/65_benchmarking/04_run.ipynb #bf18ef49
 def bench(
     model: Model | str,                               # a model, or a name that `unsaf.load` knows
     benchmarks: str | Sequence[str] = BENCHMARKS,     # which ones, in this order; a text has commas between them
-    source: Any = "scenes",                           # scenes[:DOMAIN], a data set's name, samples, or {benchmark: one of these}
+    source: Any = "scenes",                           # scenes[:DOMAIN], a data set, samples, or {benchmark: one of these}
     domain: str = "plain",                            # of drawn scenes
     n: int | None = None,                             # samples of each part; None: 100 of a name, all of given ones
     seed: int = 0,                                    # chooses samples and the wrong options of MR
@@ -274,16 +256,15 @@ def bench(
     setting: str = "both",                            # oe, mc or both
     k: int = 5,                                       # other wordings for CU
     *, rephraser: "str | Model" = "model",            # who writes them: the model itself, the "world", or another model
-    judge: Any = None,                                # of CU: a `Judge`, a function of two answers, or a model; None: normalised match
+    judge: Any = None,                                # of CU: a `Judge`, a function or a model; None: normalised match
     rules: str = "strict",                            # how POPE reads yes and no
     chair: Chair | None = None,                       # None: the world's words for drawn scenes, else COCO's
     resamples: int = 10_000,                          # of images, for intervals (calibration: 1,000 at most)
-    max_failures: float | None = .2,                  # the run is stopped where a larger share of its calls fails; 1 or None: never
+    max_failures: float | None = .2,                  # the run stops where more of its calls fail; 1 or None: never
     progress: bool | None = None,                     # None: where somebody watches
     **options: Any,                                   # further fields of `BenchPlan`
 ) -> Bench:
-    """Run benchmarks on a model and score them with intervals; raises `UnsafError`, for what
-    does not go together before anything is asked."""
+    "Run benchmarks on a model and score them with intervals; raises `UnsafError` before anything is asked."
     plan = _plan(benchmarks, dict(options, setting=setting, domain=domain, n=n, seed=seed, k=k, rules=rules))
     source = _samples(source)
     opened = open_all(source, plan, rephraser)

@@ -8,15 +8,15 @@ __all__ = ['Run', 'read_answer', 'read_word', 'reading', 'item_row', 'answer_req
            'chair_of', 'chair_items']
 
 # %% ../../nbs/65_benchmarking/02_runs.ipynb #e2e163c0
-import json, os, random, re, sys
+import json, random, re
 from dataclasses import replace
 from typing import Any, Sequence
 import pandas as pd
 from ..world import tasks
 from .parts import BenchPlan, Parts, asks_yes_no, gold_letter
 from ..prompts.benchmarks import (
-    LETTERS, MISLEADING, ItemList, accuracy_parts, caption_parts, misleading_parts,
-    read_rephrasings, rephrase_parts, version, yes_no_parts)
+    LETTERS, MISLEADING, ItemList, accuracy_parts, caption_parts, misleading_parts, read_rephrasings,
+    rephrase_parts, version, yes_no_parts)
 from ..core import ModelError, Outcome, Reply, Request, Sample
 from ..metrics.accuracy import Accuracy, _open_outcome, choice_accuracy, open_accuracy, read_choice
 from ..metrics.text.letters import lettered
@@ -25,42 +25,36 @@ from ..metrics.chair import CHAIR_COUNTS, Chair, drop_incomplete
 from ..metrics.hallucination import RULES, read_yes_no
 from ..metrics.text.normalise import split_reasoning
 from ..metrics.text.short_answers import word_of
-from ..models.base import Model, collect
+from ..models.base import Model
 from ..models.cache import Cached
+from ..assessment.run import ask
+from ..runs import watched
 
 # %% ../../nbs/65_benchmarking/02_runs.ipynb #94845a58
 class Run:
-    "A kept model under a plan; `ask` shows how far it has come."
+    "A cached model under a plan; `ask` shows how far it has come."
     def __init__(self, model: Cached, plan: BenchPlan, progress: bool | None = None):
-        watched = sys.stderr.isatty() or "ipykernel" in sys.modules
-        self.model, self.plan, self.quiet = (model, plan, not progress if progress is not None
-                                             else bool(os.environ.get("CI")) or not watched)
+        self.model, self.plan, self.quiet = model, plan, not watched(progress)
 
     def ask(self, what: str, requests: Sequence[Request], model: Model | None = None) -> list[Reply]:
         "The replies in order; `model` where another is to answer."
         from tqdm.auto import tqdm
-        model = model or self.model
         with tqdm(total=len(requests), desc=what, unit="reply", disable=self.quiet) as bar:
-            class Watched:
-                name = model.name
-                def generate(self, requests):
-                    for reply in model.generate(requests):
-                        bar.update()
-                        yield reply
-            return collect(Watched(), requests) if requests else []
+            return ask(model or self.model, requests, lambda reply: bar.update())
 
 # %% ../../nbs/65_benchmarking/02_runs.ipynb #36d9587a
+_OF_WORD = {None: Outcome.UNREADABLE, "unanswerable": Outcome.ABSTAINED}      # any other word: an answer
+
 def read_answer(sample: Sample, reply: Reply) -> tuple[Outcome, str | None]:
-    """What a reply to a sample's question turned out to be, and the answer: a letter, a text or
-    `unanswerable`; None where there is none."""
-    if reply.finish in ("refused", "failed"): return Outcome(reply.finish), None
+    "What a reply to a sample's question is, and the answer: a letter, a text or `unanswerable`; None without one."
+    if reply.failure: return reply.failure, None
     if sample.options:
         said = read_choice(reply.text, lettered(sample.options))
-        return {None: Outcome.UNREADABLE, "unanswerable": Outcome.ABSTAINED}.get(said, Outcome.ANSWERED), said
+        return _OF_WORD.get(said, Outcome.ANSWERED), said
     content = split_reasoning(reply.text).content
     outcome = _open_outcome(content)
-    return outcome, {Outcome.ABSTAINED: "unanswerable", Outcome.ANSWERED: read_word(sample, content)
-                     or content}.get(outcome)
+    answers = {Outcome.ABSTAINED: "unanswerable", Outcome.ANSWERED: read_word(sample, content) or content}
+    return outcome, answers.get(outcome)
 
 def read_word(sample: Sample, content: str) -> str | None:
     "The yes or no of a reply without its thought, where the question asks for one."
@@ -80,15 +74,12 @@ def item_row(part: str, item: int, sample: Sample, reply: Reply, outcome: Outcom
 # %% ../../nbs/65_benchmarking/02_runs.ipynb #cdbce459
 def answer_request(sample: Sample, plan: BenchPlan, offer: bool = False, question: str = "",
                    scored: bool = False) -> Request:
-    """Put a sample's question, or `question` in its place; `offer`: abstaining is allowed for;
-    `scored`: with the probability of each letter."""
+    "Put a sample's question, or `question`; `offer` to abstain; `scored`: with the letters' probabilities."
     mc = bool(sample.options)
-    return Request(accuracy_parts(sample.picture, question or sample.question, sample.options,
-                                  offer),
+    return Request(accuracy_parts(sample.picture, question or sample.question, sample.options, offer),
                    max_tokens=plan.answer_tokens,
                    candidates=tuple(LETTERS[:len(sample.options)]) if scored and mc else (),
-                   template=version(("accuracy_mc" if mc else "accuracy_oe") + (
-                       "_abstain" if offer else "")))
+                   template=version(f"accuracy_{'mc' if mc else 'oe'}{'_abstain' if offer else ''}"))
 
 def plain_request(sample: Sample, plan: BenchPlan) -> Request:
     "The one request that accuracy, calibration, MR and CU share."
@@ -98,8 +89,7 @@ _NO_CONFIDENCE = dict(confidence=None, raw=None, mass=None, no_confidence="")
 
 # %% ../../nbs/65_benchmarking/02_runs.ipynb #6397618d
 def _without_thought(reply: Reply) -> Reply:
-    """`reply`, if its probabilities can be those of its answer alone: a token has a byte at
-    least. Raises `ModelError`."""
+    "`reply`, if its probabilities can be of its answer alone (a token has a byte at least); else `ModelError`."
     said, room = split_reasoning(reply.text), 8      # tokens that end a turn
     if said.reasoning and len(reply.logprobs or ()) > len(said.content.encode()) + room:
         raise ModelError("the token probabilities are of the thought, too: "
@@ -109,25 +99,20 @@ def _without_thought(reply: Reply) -> Reply:
 def confidence(sample: Sample, reply: Reply, answer: str | None, kind: str = "normalised") -> dict:
     "Columns confidence (of this kind), raw, mass and no_confidence of a reply that is an answer."
     try:
-        if not sample.options:
-            both = answer_confidence(_without_thought(reply))
-            return dict(confidence=both.product if kind == "raw" else both.length_normalised,
-                        raw=both.product, mass=None, no_confidence="")
-        share = choice_confidence(reply, answer, LETTERS[:len(sample.options)])
-        return dict(confidence=share.raw if kind == "raw" else share.renormalised, raw=share.raw,
-                    mass=share.mass, no_confidence="")
-    except ModelError as e: return {**_NO_CONFIDENCE, "no_confidence": str(e)}
+        if sample.options:
+            share = choice_confidence(reply, answer, LETTERS[:len(sample.options)])
+            normalised, raw, mass = share.renormalised, share.raw, share.mass
+        else: (normalised, raw), mass = answer_confidence(_without_thought(reply)), None
+    except ModelError as e: return _NO_CONFIDENCE | dict(no_confidence=str(e))
+    return dict(confidence=raw if kind == "raw" else normalised, raw=raw, mass=mass, no_confidence="")
 
-# %% ../../nbs/65_benchmarking/02_runs.ipynb #ad7a822e
 def open_rule(samples: Sequence[Sample], plan: BenchPlan) -> str:
-    """The rule for open answers: the official soft accuracy needs four annotators to reach 1,
-    so fewer are compared by value."""
+    "The rule for open answers: the official one needs four annotators to reach 1; fewer are compared by value."
     if plan.rule != "auto": return plan.rule
     return "vqa" if min(len(s.answers) for s in samples) >= 4 else "value"
 
 def _credited(samples: Sequence[Sample], replies: Sequence[Reply], plan: BenchPlan) -> Accuracy:
-    """Credits by the rule; a yes or no counts as that word, unless the official rule was named,
-    which knows texts only."""
+    "Credits by the rule; a yes or no counts as that word, unless the official rule was named."
     if samples[0].options:
         return choice_accuracy(replies, [s.options for s in samples], [gold_letter(s) for s in samples])
     said = [split_reasoning(r.text).content for r in replies]
@@ -140,32 +125,27 @@ def _credited(samples: Sequence[Sample], replies: Sequence[Reply], plan: BenchPl
 
 # %% ../../nbs/65_benchmarking/02_runs.ipynb #108350e9
 def accuracy_items(run: Run, parts: Parts) -> pd.DataFrame:
-    """A row per reply: offered, gold, credit (0 to 1), rule, `word` where a yes or no was read as that, and where the reply is an unoffered answer
-    its confidence, raw, mass or no_confidence."""
-    rows = []
-    # calibration alone needs no offer
-    offers = (False, True) if "accuracy" in run.plan.benchmarks else (False,)
+    "A row per reply: offered, gold, credit (0 to 1), rule, word (a yes or no read as that), how sure it is."
+    rows, plan = [], run.plan
     for part, samples in parts.items():
-        for offer in offers:
-            asked = [answer_request(s, run.plan, offer=True) if offer
-                     else plain_request(s, run.plan) for s in samples]
+        for offer in (False, True) if "accuracy" in plan.benchmarks else (False,):      # calibration needs no offer
+            asked = [answer_request(s, plan, offer=True) if offer else plain_request(s, plan) for s in samples]
             replies = run.ask(f"accuracy, {part}{', offered' if offer else ''}", asked)
-            result = _credited(samples, replies, run.plan)
+            result = _credited(samples, replies, plan)
             for i, (s, r) in enumerate(zip(samples, replies)):
                 outcome, answer = read_answer(s, r)
-                sure = (confidence(s, r, answer, run.plan.confidence) if outcome is Outcome.ANSWERED
-                        and not offer else _NO_CONFIDENCE)
-                word = answer if run.plan.rule != "vqa" and asks_yes_no(s) and answer in ("yes", "no") else None
+                sure = _NO_CONFIDENCE if offer or outcome is not Outcome.ANSWERED else \
+                    confidence(s, r, answer, plan.confidence)
+                word = answer if plan.rule != "vqa" and asks_yes_no(s) and answer in ("yes", "no") else None
                 rows.append(item_row(part, i, s, r, outcome, answer, offered=offer,
-                                     gold=json.dumps(s.answers, ensure_ascii=False), word=word,
-                                     rule=result.rule, credit=result.credits[i],
-                                     kind=run.plan.confidence, right_from=run.plan.right_from,
-                                     **sure))
+                                     gold=json.dumps(s.answers, ensure_ascii=False), word=word, rule=result.rule,
+                                     credit=result.credits[i], kind=plan.confidence,
+                                     right_from=plan.right_from, **sure))
     return pd.DataFrame(rows)
 
 # %% ../../nbs/65_benchmarking/02_runs.ipynb #c1564592
 def wrong_letter(sample: Sample, plan: BenchPlan) -> str:
-    "The option that the misleading prompts speak for: any but the right one, by seed, picture and question."
+    "The option that the misleading prompts speak for: any but the right one, by seed, image and question."
     gold = gold_letter(sample)
     return random.Random(f"unsaf mr {plan.seed} {sample.image_id} {sample.question}").choice(
         [x for x in LETTERS[:len(sample.options)] if x != gold])
@@ -177,8 +157,7 @@ def misled_request(sample: Sample, kind: str, plan: BenchPlan) -> Request:
 
 # %% ../../nbs/65_benchmarking/02_runs.ipynb #66147588
 def mr_items(run: Run, parts: Parts) -> pd.DataFrame:
-    """A row per question and kind of prompt (`part`): gold, wrong, first_reply, first_outcome
-    and first (the plain answer), then the misled reply."""
+    "A row per question and kind of prompt (`part`): gold, wrong, the first reply, then the misled one."
     rows = []
     samples = parts.get("mc", [])
     plain = run.ask("MR, plain", [plain_request(s, run.plan) for s in samples])
@@ -186,46 +165,35 @@ def mr_items(run: Run, parts: Parts) -> pd.DataFrame:
         misled = run.ask(f"MR, {kind}", [misled_request(s, kind, run.plan) for s in samples])
         for i, (s, first, r) in enumerate(zip(samples, plain, misled)):
             before, now = read_answer(s, first), read_answer(s, r)
-            rows.append(item_row(kind, i, s, r, *now, gold=gold_letter(s),
-                                 wrong=wrong_letter(s, run.plan), first_reply=first.text,
-                                 first_reading=reading(first), first_outcome=str(before[0]),
+            rows.append(item_row(kind, i, s, r, *now, gold=gold_letter(s), wrong=wrong_letter(s, run.plan),
+                                 first_reply=first.text, first_reading=reading(first), first_outcome=str(before[0]),
                                  first=before[1]))
     return pd.DataFrame(rows)
 
 # %% ../../nbs/65_benchmarking/02_runs.ipynb #5150ca5a
 def wordings(run: Run, part: str, samples: Sequence[Sample],
              rephraser: "str | Cached") -> tuple[list[Sequence[str]], list[dict]]:
-    """At most k other wordings of each question, and a row for each list that a model wrote;
-    \"world\" is for drawn scenes only."""
+    "At most k other wordings of each question, and a row for each list that a model wrote; \"world\" is for scenes."
     k = run.plan.k
     if rephraser == "world": return [tasks.rephrasings(s)[:k] for s in samples], []
-    asked = [Request(rephrase_parts(s.question, k, picture=s.picture),
-                     max_tokens=run.plan.text_tokens, template=version("rephrase"))
-             for s in samples]
-    replies = run.ask(f"CU, wordings of {part}", asked, rephraser)
-    lists = [read_rephrasings(r.text, s.question, k, r.finish == "length")
-             if r.finish not in ("failed", "refused") else ItemList((), {}, ())
+    replies = run.ask(f"CU, wordings of {part}", [
+        Request(rephrase_parts(s.question, k, picture=s.picture), max_tokens=run.plan.text_tokens,
+                template=version("rephrase")) for s in samples], rephraser)
+    lists = [ItemList((), {}, ()) if r.failure else read_rephrasings(r.text, s.question, k, r.finish == "length")
              for s, r in zip(samples, replies)]
-    rows = [item_row(part, i, s, r, _listed(r, found), None, wordings=len(found.items),
-                     missing=k - len(found.items), faults=json.dumps(found.faults))
+    rows = [item_row(part, i, s, r, r.failure or (Outcome.ANSWERED if found.items else Outcome.UNREADABLE), None,
+                     wordings=len(found.items), missing=k - len(found.items), faults=json.dumps(found.faults))
             for i, (s, r, found) in enumerate(zip(samples, replies, lists))]
     return [found.items for found in lists], rows
 
-def _listed(reply: Reply, found: ItemList) -> Outcome:
-    if reply.finish in ("failed", "refused"): return Outcome(reply.finish)
-    return Outcome.ANSWERED if found.items else Outcome.UNREADABLE
-
-# %% ../../nbs/65_benchmarking/02_runs.ipynb #1af4dd39
 def cu_items(run: Run, parts: Parts, rephraser: "str | Cached") -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A row per answer, `number` 0 for the question as written and 1 to k for its other
-    wordings, in `wording`; and a row per list of wordings."""
+    "A row per answer, `number` 0 for the question as written, 1 to k for its other wordings; and one per list."
     rows, lists = [], []
     for part, samples in parts.items():
         others, more = wordings(run, part, samples, rephraser)
-        asked = [(i, n, text) for i, texts in enumerate(others)
-                 for n, text in enumerate((samples[i].question, *texts))]
-        requests = [answer_request(samples[i], run.plan, question=text) if n
-                    else plain_request(samples[i], run.plan) for i, n, text in asked]
+        asked = [(i, n, text) for i, texts in enumerate(others) for n, text in enumerate((samples[i].question, *texts))]
+        requests = [answer_request(samples[i], run.plan, question=text) if n else plain_request(samples[i], run.plan)
+                    for i, n, text in asked]
         for (i, n, text), r in zip(asked, run.ask(f"CU, {part}", requests)):
             rows.append(item_row(part, i, samples[i], r, *read_answer(samples[i], r), number=n, wording=text))
         lists += more
@@ -233,18 +201,16 @@ def cu_items(run: Run, parts: Parts, rephraser: "str | Cached") -> tuple[pd.Data
 
 # %% ../../nbs/65_benchmarking/02_runs.ipynb #3c15f5ea
 def pope_items(run: Run, parts: Parts) -> pd.DataFrame:
-    """A row per question, the polling in `part`: label, and in `read_RULE` what each rule
-    reads, yes, no or None."""
+    "A row per question, the polling in `part`: label, and in `read_RULE` what each rule reads, yes, no or None."
     rows = []
     for part, samples in parts.items():
         asked = [Request(yes_no_parts(s.picture, s.question), max_tokens=run.plan.answer_tokens,
                          template=version("yes_no")) for s in samples]
         for i, (s, r) in enumerate(zip(samples, run.ask(f"POPE, {part}", asked))):
             reads = {rules: read_yes_no(r.text, rules) for rules in RULES}
-            said = ("unanswerable" if "unanswerable" in split_reasoning(r.text).content.casefold()
-                    else reads[run.plan.rules])
-            outcome = {None: Outcome.UNREADABLE, "unanswerable": Outcome.ABSTAINED}.get(said, Outcome.ANSWERED)
-            if r.finish in ("refused", "failed"): outcome, said = Outcome(r.finish), None
+            abstained = "unanswerable" in split_reasoning(r.text).content.casefold()
+            said = None if r.failure else "unanswerable" if abstained else reads[run.plan.rules]
+            outcome = r.failure or _OF_WORD.get(said, Outcome.ANSWERED)
             rows.append(item_row(part, i, s, r, outcome, said, label=s.answers[0].lower(),
                                  **{f"read_{rules}": read for rules, read in reads.items()}))
     return pd.DataFrame(rows)
@@ -256,12 +222,11 @@ def chair_of(samples: Sequence[Sample]) -> tuple[Chair, str]:
     return Chair(), "COCO's 80 kinds, our words"
 
 def chair_items(run: Run, parts: Parts, chair: Chair | None = None) -> pd.DataFrame:
-    """A row per caption: the text that was scored, mentioned, invented and truth as JSON lists,
-    and the counts of `CHAIR_COUNTS`."""
+    "A row per caption: the text that was scored, mentioned, invented, truth, and the counts of `CHAIR_COUNTS`."
     samples = parts["captions"]
-    asked = [Request(caption_parts(s.picture, run.plan.caption), max_tokens=run.plan.text_tokens,
-                     template=version("caption" if run.plan.caption == "detail"
-                                      else "caption_short")) for s in samples]
+    template = version("caption" if run.plan.caption == "detail" else "caption_short")
+    asked = [Request(caption_parts(s.picture, run.plan.caption), max_tokens=run.plan.text_tokens, template=template)
+             for s in samples]
     scorer, table = (chair, "a given table") if chair else chair_of(samples)
     return pd.DataFrame([_captioned(scorer, table, *row)
                          for row in zip(range(len(samples)), samples, run.ask("CHAIR", asked))])
@@ -269,16 +234,13 @@ def chair_items(run: Run, parts: Parts, chair: Chair | None = None) -> pd.DataFr
 # %% ../../nbs/65_benchmarking/02_runs.ipynb #517d9a47
 def _captioned(chair: Chair, table: str, i: int, sample: Sample, reply: Reply) -> dict:
     "One caption, scored."
-    if reply.finish in ("refused", "failed"):
-        return item_row("captions", i, sample, reply, Outcome(reply.finish), None)
+    if reply.failure: return item_row("captions", i, sample, reply, reply.failure, None)
     said = split_reasoning(reply.text)
     if said.unfinished: return item_row("captions", i, sample, reply, Outcome.UNREADABLE, None, table=table)
     text = drop_incomplete(said.content) if reply.finish == "length" else said.content
-    found, = chair.score([text], [sample.info["objects"]],
-                         [sample.info.get("references", sample.answers)]).captions
-    outcome = (Outcome.ABSTAINED if "unanswerable" in text.casefold() else Outcome.ANSWERED
-               if re.search(r"\w", text) else Outcome.UNREADABLE)
-    return item_row("captions", i, sample, reply, outcome, text, table=table,
-                    mentioned=json.dumps(found.mentioned),
+    found, = chair.score([text], [sample.info["objects"]], [sample.info.get("references", sample.answers)]).captions
+    outcome = Outcome.ANSWERED if re.search(r"\w", text) else Outcome.UNREADABLE
+    if "unanswerable" in text.casefold(): outcome = Outcome.ABSTAINED
+    return item_row("captions", i, sample, reply, outcome, text, table=table, mentioned=json.dumps(found.mentioned),
                     invented=json.dumps(found.hallucinated), truth=json.dumps(sorted(found.truth)),
                     **dict(zip(CHAIR_COUNTS, found.counts.tolist())))

@@ -8,15 +8,14 @@ __all__ = ['CALIBRATION', 'RIGHT', 'MISLED', 'POPE_SHOWN', 'READINGS', 'Part', '
 
 # %% ../../nbs/65_benchmarking/03_scores.ipynb #ed1f577e
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Callable, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 from .parts import Parts, gold_word
 from .runs import Run, item_row, plain_request
 from ..core import Outcome, Reply, Sample
-from ..metrics.abstention import aurc
-from ..metrics.calibration import METRICS, ece_if_calibrated
+from ..metrics.calibration import aurc, METRICS, ece_if_calibrated
 from ..metrics.chair import CHAIR_COUNTS, CHAIR_SCORES, chair_scorer
 from ..metrics.hallucination import POLLINGS, pope_cells, pope_scorer
 from ..metrics.pressure import CELLS, Judge, agreement, by_image, misled_cells, pressure_scorer, share
@@ -50,27 +49,22 @@ def _none(name: str, rows: pd.DataFrame, why: str) -> Part:
 def _lost(rows: pd.DataFrame) -> str:
     "Why there is nothing to score, with what the first lost call had to say."
     counts = ", ".join(f"{n} {o}" for o, n in rows["outcome"].value_counts().items())
-    first, cut = (next((e for e in rows["error"] if e), ""),
-                  int(rows["reading"].eq(UNFINISHED).sum()) if "reading" in rows else 0)
-    return (f"no reply can be scored ({counts})" + (f"; {cut} were {UNFINISHED}: raise "
-                                                    "--answer-tokens (answer_tokens in Python)"
-                                                    if cut else "")
-            + (f"; the first call said: {first}" if first else ""))
+    first = next((e for e in rows["error"] if e), "")
+    cut = int(rows["reading"].eq(UNFINISHED).sum()) if "reading" in rows else 0
+    raising = f"; {cut} were {UNFINISHED}: raise --answer-tokens (answer_tokens in Python)" if cut else ""
+    return f"no reply can be scored ({counts}){raising}" + (f"; the first call said: {first}" if first else "")
 
 # %% ../../nbs/65_benchmarking/03_scores.ipynb #f44b3f71
 def spans(statistic: Callable, cells: np.ndarray, images: Sequence, n: int) -> dict[str, Interval]:
-    """`statistic` of summed cells with percentile intervals over images, `n` resamples; limits
-    are nan where there is one image."""
+    "`statistic` of summed cells with percentile intervals over images; limits are nan where there is one image."
     counts = by_image(cells, images)[1]
     if len(counts) > 1: return cluster_bootstrap(statistic, counts, n=n)
-    return {name: _bare(v[0]) for name, v in statistic(counts.sum(0)[None].astype(float)).items()}
+    return {name: Interval.bare(v[0]) for name, v in statistic(counts.sum(0)[None].astype(float)).items()}
 
 def spans_any(statistic: Callable, images: Sequence, n: int) -> dict[str, Interval]:
     "The same for a function of row numbers."
     if len(set(images)) > 1: return cluster_bootstrap_any(statistic, images, n=n)
-    return {name: _bare(v) for name, v in statistic(np.arange(len(images))).items()}
-
-def _bare(value: float) -> Interval: return Interval(float(value), np.nan, np.nan, .95, 0, "none")
+    return {name: Interval.bare(v) for name, v in statistic(np.arange(len(images))).items()}
 
 # %% ../../nbs/65_benchmarking/03_scores.ipynb #b924d0ce
 def score_accuracy(items: pd.DataFrame, n: int) -> Iterator[Part]:
@@ -81,8 +75,7 @@ def score_accuracy(items: pd.DataFrame, n: int) -> Iterator[Part]:
         credit, answered = kept["credit"].to_numpy(float), (kept["outcome"] == "answered").to_numpy(float)
         cells = np.stack([credit, np.ones(len(kept)), credit * answered, answered], axis=1)
         scores = spans(lambda c: {"accuracy": share(c[..., :2]),
-                                  "accuracy_answered": share(c[..., 2:])}, cells, kept["image_id"],
-                       n)
+                                  "accuracy_answered": share(c[..., 2:])}, cells, kept["image_id"], n)
         yield _part(name, rows, kept, scores, f"rule: {rows['rule'].iloc[0]}" + _by_word(kept))
 
 def _by_word(rows: pd.DataFrame) -> str:
@@ -98,8 +91,8 @@ RIGHT = .5    # the credit from which an answer is right, where a run does not s
 
 def is_right(rows: pd.DataFrame) -> np.ndarray:
     "Whether each item's answer is right, by its credit and the run's threshold (column right_from)."
-    return rows["credit"].to_numpy(float) >= (rows["right_from"].to_numpy(float)
-                                              if "right_from" in rows else RIGHT)
+    limit = rows["right_from"].to_numpy(float) if "right_from" in rows else RIGHT
+    return rows["credit"].to_numpy(float) >= limit
 
 def _or_nan(metric: Callable, p: np.ndarray, y: np.ndarray) -> float:
     try: return metric(p, y)
@@ -107,30 +100,27 @@ def _or_nan(metric: Callable, p: np.ndarray, y: np.ndarray) -> float:
 
 # %% ../../nbs/65_benchmarking/03_scores.ipynb #2da39a04
 def score_calibration(items: pd.DataFrame, n: int) -> Iterator[Part]:
-    """A `Part` for each setting, over the answers that have a confidence; `missing` where the
-    model gives no probabilities."""
+    "A `Part` for each setting, over the answers that have a confidence."
     for part, rows in items[~items["offered"].astype(bool)].groupby("part", sort=False):
         answers = rows[rows["outcome"] == "answered"]
         sure = answers[answers["confidence"].notna()]
         if not len(sure):
             yield _none(part, rows, answers["no_confidence"].iloc[0] if len(answers) else _lost(rows)); continue
         p, y = np.clip(sure["confidence"].to_numpy(float), 0, 1), is_right(sure).astype(int)
-        scores = spans_any(lambda i: {name: _or_nan(f, p[i], y[i])
-                                      for name, f in CALIBRATION.items()},
+        scores = spans_any(lambda i: {name: _or_nan(f, p[i], y[i]) for name, f in CALIBRATION.items()},
                            sure["image_id"].tolist(), min(n, 1000))
         yield _part(part, rows, sure, scores, _how_sure(part, p, y, sure, len(answers) - len(sure)))
 
 # %% ../../nbs/65_benchmarking/03_scores.ipynb #4cddb3c3
 def _how_sure(part: str, p: np.ndarray, y: np.ndarray, sure: pd.DataFrame, without: int) -> str:
     "Where the confidence comes from, and what a calibrated model's ECE would be."
-    raw = "kind" in sure and sure["kind"].iloc[0] == "raw"
-    source = "probability of the whole reply" if raw else "length-normalised probability of the answer" if part == "oe" else \
-        f"the letter's share among the options, which have {sure['mass'].mean():.3f} of the probability"
+    if "kind" in sure and sure["kind"].iloc[0] == "raw": source = "probability of the whole reply"
+    elif part == "oe": source = "length-normalised probability of the answer"
+    else: source = f"the letter's share among the options, which have {sure['mass'].mean():.3f} of the probability"
     limit = sure["right_from"].iloc[0] if "right_from" in sure else RIGHT
-    return (f"confidence: {source}; right from credit {limit:g} on: {y.sum()} of {len(y)}; "
-            "15 bins (a, b], where calibrated answers would have an ECE of "
-            f"{ece_if_calibrated(p).mean():.3f} by chance"
-            + (f"; {without} answers without a probability left out" if without else ""))
+    left_out = f"; {without} answers without a probability left out" if without else ""
+    return (f"confidence: {source}; right from credit {limit:g} on: {y.sum()} of {len(y)}; 15 bins (a, b], where "
+            f"calibrated answers would have an ECE of {ece_if_calibrated(p).mean():.3f} by chance{left_out}")
 
 # %% ../../nbs/65_benchmarking/03_scores.ipynb #351869c9
 MISLED = {"explicit": "a line states a wrong option",
@@ -144,8 +134,8 @@ def score_mr(items: pd.DataFrame, n: int) -> Iterator[Part]:
         cells = misled_cells(kept["first"].tolist(), kept["answer"].tolist(), kept["gold"].tolist())
         scores = spans(pressure_scorer("misleading_rate", "turned_rate"), cells, kept["image_id"], n)
         right = int(cells[:, [CELLS.index(c) for c in ("kept", "turned", "abstained", "unreadable")]].sum())
-        yield _part(kind, rows, kept, scores, f"{MISLED[kind]}; {right} of {len(kept)} were right "
-                                              "at first", rows["first_outcome"])
+        yield _part(kind, rows, kept, scores, f"{MISLED[kind]}; {right} of {len(kept)} were right at first",
+                    rows["first_outcome"])
 
 # %% ../../nbs/65_benchmarking/03_scores.ipynb #ef3cd1a8
 def score_cu(items: pd.DataFrame, lists: pd.DataFrame, n: int, k: int,
@@ -159,16 +149,13 @@ def score_cu(items: pd.DataFrame, lists: pd.DataFrame, n: int, k: int,
         written = int(rows[rows["item"].isin(kept["item"])]["number"].gt(0).sum())
         if not written:
             yield _none(part, rows, f"no other wording of any question could be read ({writer})"); continue
-        found = agreement(answers[0].tolist(),
-                          answers[list(range(1, k + 1))].to_numpy(object).tolist(), judge,
+        found = agreement(answers[0].tolist(), answers[list(range(1, k + 1))].to_numpy(object).tolist(), judge,
                           kept["question"].tolist())
         scores = spans(lambda c: {"consistency": share(c)}, found.cells, kept["image_id"], n)
-        how = (f"judge: {found.judge}; {written} of {k * len(kept)} wordings, by {writer}; "
-               "verdicts: "
-               + ", ".join(f"{m} {v}" for v, m in sorted(found.counts.items()))
-               + f"; {found.low:.3f} to {found.high:.3f} whatever the others were")
-        yield _part(part, rows, kept, scores, how, lists[lists["part"] == part]["outcome"]
-                    if len(lists) else ())
+        verdicts = ", ".join(f"{m} {v}" for v, m in sorted(found.counts.items()))
+        how = (f"judge: {found.judge}; {written} of {k * len(kept)} wordings, by {writer}; verdicts: {verdicts}; "
+               f"{found.low:.3f} to {found.high:.3f} whatever the others were")
+        yield _part(part, rows, kept, scores, how, lists[lists["part"] == part]["outcome"] if len(lists) else ())
 
 # %% ../../nbs/65_benchmarking/03_scores.ipynb #bf54eb6a
 POPE_SHOWN = ("accuracy", "precision", "recall", "f1", "yes_ratio", "read_share")
@@ -200,41 +187,35 @@ def score_chair(items: pd.DataFrame, n: int) -> Iterator[Part]:
     scores = spans(chair_scorer(*CHAIR_SCORES), kept[list(CHAIR_COUNTS)].to_numpy(float), kept["image_id"], n)
     cut, silent = int((kept["finish"] == "length").sum()), int((kept["mentions"] == 0).sum())
     how = f"objects: {kept['table'].iloc[0]}; {silent} captions name none; {cut} were cut off at the length limit"
-    yield _part("captions", items, kept, scores, how + (f"; {unfinished.sum()} replies "
-                                                        f"{UNFINISHED}, left out"
-                                                        if unfinished.any() else ""))
+    if unfinished.any(): how += f"; {unfinished.sum()} replies {UNFINISHED}, left out"
+    yield _part("captions", items, kept, scores, how)
 
 # %% ../../nbs/65_benchmarking/03_scores.ipynb #d762e89f
 READINGS = ("strict", "official")
 
 def mme_items(run: Run, parts: Parts) -> pd.DataFrame:
-    """A row per question: subtask, label, paired, and in `read_strict` and `read_official` its
-    outcome by either reading."""
+    "A row per question: subtask, label, paired, and in `read_strict` and `read_official` how it is read."
     samples = [s for some in parts.values() for s in some]
     replies = run.ask("MME", [plain_request(s, run.plan) for s in samples])
     pairs = Counter((s.info["category"], s.image_id) for s in samples)
     outcomes = {how: [_outcome(r, s, how) for s, r in zip(samples, replies)] for how in READINGS}
-    first = READINGS[run.plan.rules != "strict"]
-    return pd.DataFrame([item_row(s.info["category"], i, s, r, outcomes[first][i][0],
-                                  outcomes[first][i][1], label=gold_word(s),
+    first = outcomes[READINGS[run.plan.rules != "strict"]]
+    return pd.DataFrame([item_row(s.info["category"], i, s, r, *first[i], label=gold_word(s),
                                   paired=pairs[s.info["category"], s.image_id] == 2,
                                   **{f"read_{how}": outcomes[how][i][1] for how in READINGS})
                          for i, (s, r) in enumerate(zip(samples, replies))])
 
 def _outcome(reply: Reply, sample: Sample, how: str) -> tuple[Outcome, str | None]:
-    """What a reply is by a reading, and its yes, no or `unanswerable`; by `mme` itself, so that
-    nothing is read in two ways."""
+    "What a reply is by a reading, and its yes, no or `unanswerable`; by `mme` itself, so that all read alike."
     label, other = gold_word(sample), {"yes": "no", "no": "yes"}
     task = mme([reply, reply], [label, other[label]], ["", ""], ["x", "x"],
                how == "official").tasks["x"].accuracy
-    said = ("unanswerable" if task.abstained else label if task.credits[0] else other[label]
-            if task.credits[1] else None)
-    return task.outcomes[0], said
+    if task.abstained: return task.outcomes[0], "unanswerable"
+    return task.outcomes[0], label if task.credits[0] else other[label] if task.credits[1] else None
 
 # %% ../../nbs/65_benchmarking/03_scores.ipynb #ef011ea9
 def _cells(rows: pd.DataFrame, scored: Mapping[str, Sequence[float]]) -> dict[str, np.ndarray]:
-    """For each subtask images x (right, asked, both right, pairs); a failed call leaves its
-    image out of the pairs."""
+    "For each subtask images x (right, asked, both right, pairs); a failed call leaves its image out of the pairs."
     found: dict[str, dict[str, np.ndarray]] = {}
     for task, image, outcome, credit in zip(rows["part"], rows["image_id"], rows["outcome"], scored):
         if outcome == "failed": credit = np.nan
@@ -258,11 +239,8 @@ def _rates(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return a, plus, 100 * (a + plus)
 
 def _span(value: float, samples: np.ndarray, images: int) -> Interval:
-    good = samples[np.isfinite(samples)]
-    low, high = (np.quantile(good, [.025, .975]) if images > 1 and len(good) and np.isfinite(value)
-                 else (np.nan, np.nan))
-    return Interval(float(value), float(low), float(high), .95, len(samples), "percentile",
-                    1 - len(good) / len(samples))
+    found = Interval.between(value, samples)
+    return found if images > 1 and np.isfinite(value) else replace(found, low=np.nan, high=np.nan)
 
 def _overall(found: Mme, drawn: Mapping[str, tuple[np.ndarray, np.ndarray]],
              images: int) -> dict[str, Interval]:
@@ -271,8 +249,8 @@ def _overall(found: Mme, drawn: Mapping[str, tuple[np.ndarray, np.ndarray]],
     scores = {name: _span(_rates(total[0])[i], _rates(total[1])[i], images)
               for i, name in enumerate(("accuracy", "accuracy_plus"))}
     for name, tasks in (("perception", PERCEPTION), ("cognition", COGNITION), ("total", tuple(found.tasks))):
-        resampled = (sum(_rates(drawn[t][1])[2] for t in tasks) if all(t in drawn for t in tasks)
-                     else np.full(len(total[1]), np.nan))
+        whole = all(t in drawn for t in tasks)
+        resampled = sum(_rates(drawn[t][1])[2] for t in tasks) if whole else np.full(len(total[1]), np.nan)
         scores[name] = _span(getattr(found, name), resampled, images)
     return scores
 
@@ -291,8 +269,8 @@ def score_mme(items: pd.DataFrame, n: int, rules: str = "strict") -> Iterator[Pa
         mine = rows.assign(outcome=[str(next(outcomes[t])) for t in rows["part"]])
         cells = _cells(mine, [next(credits[t]) for t in rows["part"]])
         drawn = {t: _sums(c, n, seed) for seed, (t, c) in enumerate(cells.items())}
-        told = (f"read {_HOW[how]}; {len(cells)} subtasks"
-                + (f"; {left} questions without their pair left out" if left else ""))
+        told = f"read {_HOW[how]}; {len(cells)} subtasks"
+        if left: told += f"; {left} questions without their pair left out"
         asked = pd.concat([mine, items[~items["paired"].astype(bool)]])
         yield _part(how, asked, mine, _overall(found, drawn, rows["image_id"].nunique()), told)
         if not place: subtasks = [_subtask(t, mine[mine["part"] == t], drawn[t], how) for t in sorted(cells)]
@@ -303,5 +281,5 @@ _HOW = dict(strict="strictly, for the word where an answer stands",
 
 def _subtask(task: str, rows: pd.DataFrame, drawn: tuple[np.ndarray, np.ndarray], how: str) -> Part:
     values = zip(("accuracy", "accuracy_plus", "score"), _rates(drawn[0]), _rates(drawn[1]))
-    return _part(task, rows, rows, {name: _span(v, s, rows["image_id"].nunique())
-                                    for name, v, s in values}, f"read {_HOW[how]}")
+    images = rows["image_id"].nunique()
+    return _part(task, rows, rows, {name: _span(v, s, images) for name, v, s in values}, f"read {_HOW[how]}")

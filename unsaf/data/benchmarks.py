@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping, Sequence
 from ..prompts.benchmarks import pope_question
 from ..core import Picture, Sample, UnsafError
-from .choices import CONBENCH, MMBENCH, MME, MMMU, MMUPD, SCIENCEQA, conbench, mm_upd, mmbench, mme, mmmu, scienceqa
-from .image_set import ImageSet, _needs, _unique
+from .choices import (
+    CONBENCH, MMBENCH, MME, MMMU, MMUPD, SCIENCEQA, conbench, mm_upd, mmbench, mme, mmmu, scienceqa)
+from .image_set import ImageSet, _needs, _unique, FromFile
 from .open_ended import OKVQA, TEXTVQA, UNKVQA, VIZWIZ, VQAV2, ok_vqa, textvqa, unk_vqa, vizwiz, vqav2
 from .photos import CHAIR, COCO, IMAGENET, POPE, STRATEGIES, chair, coco, imagenet, pope
 from .files import in_cache
-from .opening import FromFile
 from .sources import Benchmark, Card, FileTable, build, folder_of
 
 _all_ = ["chair", "coco", "conbench", "imagenet", "mm_upd", "mmbench", "mme", "mmmu", "ok_vqa", "pope", "scienceqa",
@@ -35,7 +35,7 @@ def _easy_sample(files: Sequence[tuple], ids: Sequence[str], source: str, i: int
     return Sample(Picture(ids[i], FromFile(path)), source, info={"split": split, "questions": asked})
 
 def easy_pictures(name: str) -> ImageSet:
-    "`easy-vqa` (train, then test), `easy-vqa:train` or `easy-vqa:test`; 4,000 and 1,000 pictures of 64x64."
+    "`easy-vqa` (train, then test), `easy-vqa:train` or `easy-vqa:test`; 4,000 and 1,000 images of 64x64."
     try: import easy_vqa as bundle
     except ImportError: raise _needs("easy-vqa") from None
     split = name.partition(":")[2]
@@ -52,29 +52,26 @@ def easy_pictures(name: str) -> ImageSet:
     return ImageSet(ids, partial(_easy_sample, files, ids, name), name, order=range(len(ids)))
 
 # %% ../../nbs/40_data/07_benchmarks.ipynb #d04ee3d2
-EASY = Card(
-    "easy-vqa", "easy-VQA (Zhou 2019)", "test", {"train": 38_575, "test": 9_673}, "MIT",
-    "Victor Zhou, easy-VQA, victorzhou.com/blog/easy-vqa",
-    ("README, LICENSE and setup.py of vzhou842/easy-VQA",))
+EASY = Card("easy-vqa", "easy-VQA (Zhou 2019)", "test", {"train": 38_575, "test": 9_673}, "MIT",
+            "Victor Zhou, easy-VQA, victorzhou.com/blog/easy-vqa",
+            ("README, LICENSE and setup.py of vzhou842/easy-VQA",))
 _COLORS = frozenset("teal brown black gray blue yellow red green".split())
 _SHAPES = frozenset("rectangle triangle circle".split())
 
-def _easy_kind(answer: str) -> str: return "yes/no" if answer in ("yes",
-                                                                  "no") else "color" if answer in _COLORS else "shape"
-
 def _easy_meaning(row: Mapping) -> dict:
-    return dict(question=row["question"], answers=(row["answer"],), info={"kind": _easy_kind(row["answer"])})
+    answer = row["answer"]
+    kind = "yes/no" if answer in ("yes", "no") else "color" if answer in _COLORS else "shape"
+    return dict(question=row["question"], answers=(answer,), info={"kind": kind})
 
 def _easy_table(pictures: ImageSet, rows: "Sequence[dict]") -> FileTable:
-    "`rows` with `place`, the position of their picture in `pictures`, and `id`."
+    "`rows` with `place`, the position of their image in `pictures`, and `id`."
     readers, names = [s.picture.read for s in pictures], pictures.image_ids
     return FileTable(rows, [readers[r["place"]] for r in rows], _unique(r["id"] for r in rows),
                      [names[r["place"]] for r in rows], "package")
 
 def easy_vqa(split: str = EASY.split, n: "int | None" = None, seed: "int | None" = 0,
              unique_images: bool = False) -> Benchmark:
-    """The questions of easy-VQA, `info` with `kind`: yes/no, color or shape;
-    raises `UnsafError` where the package is not installed."""
+    "The questions of easy-VQA, `info` with `kind`: yes/no, color or shape; raises `UnsafError`."
     pictures = easy_pictures(f"easy-vqa:{split}")
     rows = [{"place": i, "id": s.image_id} | q for i, s in enumerate(pictures) for q in s.info["questions"]]
     found = build(EASY, _easy_table(pictures, rows), split, _easy_meaning)
@@ -82,14 +79,14 @@ def easy_vqa(split: str = EASY.split, n: "int | None" = None, seed: "int | None"
 
 # %% ../../nbs/40_data/07_benchmarks.ipynb #0eceb7e8
 def _easy_facts(question: str, answer: str) -> Iterator[tuple[str, bool]]:
-    "Colors and shapes in a question or its answer, each with whether it is in the picture."
+    "Colors and shapes in a question or its answer, each with whether it is in the image."
     words = re.findall(r"\w+", question)
     there = (answer == "yes") != bool({"no", "not"} & set(words)) if answer in ("yes", "no") else True
     for w in (*words, answer):
         if w in _COLORS | _SHAPES: yield w, there
 
 def easy_things(pictures: ImageSet) -> "list[tuple[str, str] | None]":
-    "Color and shape of what is in each picture of easy-VQA, as far as its answers tell; None where they do not."
+    "Color and shape of what is in each image of easy-VQA, as far as its answers tell; None where they do not."
     found = []
     for s in pictures:
         facts = dict(f for q in s.info["questions"] for f in _easy_facts(q["question"], q["answer"]))
@@ -112,11 +109,9 @@ def _poll_meaning(row: Mapping) -> dict:
     return dict(question=pope_question(row["thing"]), answers=(row["answer"],),
                 info={"strategy": row["strategy"], "thing": row["thing"]})
 
-# %% ../../nbs/40_data/07_benchmarks.ipynb #e995240d
 def easy_polls(strategy: str = "all", split: str = EASY.split, n: "int | None" = None,
                seed: "int | None" = 0) -> Benchmark:
-    """POPE's question of easy-VQA's pictures, answers `yes` or `no`; `strategy`: one of POPE's, or all.
-    Raises `UnsafError`."""
+    "POPE's question of easy-VQA's images, answers `yes` or `no`; `strategy`: one of POPE's, or all."
     if strategy not in ("all", *STRATEGIES):
         raise UnsafError(f"easy-vqa has no polls {strategy!r}, but all, {', '.join(STRATEGIES)}")
     pictures = easy_pictures(f"easy-vqa:{split}")
@@ -134,9 +129,8 @@ def easy_polls(strategy: str = "all", split: str = EASY.split, n: "int | None" =
 # %% ../../nbs/40_data/07_benchmarks.ipynb #5ce760e0
 _OPENERS: dict[str, tuple[Card, Callable]] = {c.name: (c, f) for c, f in [
     (COCO, coco), (IMAGENET, imagenet), (MMBENCH, mmbench), (VIZWIZ, vizwiz), (VQAV2, vqav2), (OKVQA, ok_vqa),
-    (TEXTVQA, textvqa), (CONBENCH, conbench),
-    (MME, mme), (MMMU, mmmu), (SCIENCEQA, scienceqa), (POPE, pope), (CHAIR, chair), (MMUPD, mm_upd),
-    (UNKVQA, unk_vqa), (EASY, easy_vqa)]}
+    (TEXTVQA, textvqa), (CONBENCH, conbench), (MME, mme), (MMMU, mmmu), (SCIENCEQA, scienceqa), (POPE, pope),
+    (CHAIR, chair), (MMUPD, mm_upd), (UNKVQA, unk_vqa), (EASY, easy_vqa)]}
 BENCHMARKS: dict[str, Card] = {name: card for name, (card, _) in _OPENERS.items()}
 
 # %% ../../nbs/40_data/07_benchmarks.ipynb #a69036fb
@@ -144,7 +138,7 @@ def _opener(name: str) -> tuple[Card, Callable, str]:
     "Card, function and split of `NAME` or `NAME:SPLIT`."
     bare, _, split = name.partition(":")
     if bare not in _OPENERS:
-        own = "; it is a folder, and pictures without right answers are for unsaf assess" if Path(name).is_dir() else ""
+        own = "; it is a folder, and images without right answers are for unsaf assess" if Path(name).is_dir() else ""
         raise UnsafError(f"no benchmark is called {bare!r}; there are {', '.join(_OPENERS)}{own}")
     return (*_OPENERS[bare], split)
 
@@ -152,10 +146,10 @@ def benchmark(
     name: str,                              # a key of BENCHMARKS, or "NAME:SPLIT"
     n: "int | None" = 4000,                 # at most so many samples; None for all
     seed: "int | None" = 0,                 # which ones (None: the first n)
-    folder: "str | None" = None,            # a local copy; without it $UNSAF_DATA/NAME is looked for, then the Hub asked
+    folder: "str | None" = None,            # a local copy; else $UNSAF_DATA/NAME is looked for, then the Hub asked
     split: "str | None" = None,             # one of the card's `sizes`; its `split` if None
-    unique_images: bool = False,            # the first question of each picture, as UnF1 needs it
-    **options: Any,                         # images= a folder of pictures, stream=, and what the data set's own function takes
+    unique_images: bool = False,            # the first question of each image, as UnF1 needs it
+    **options: Any,                         # images= their folder, stream=, and what the data set's own function takes
 ) -> Benchmark:
     "Samples of a data set: min(n, available), chosen by `seed`; raises `UnsafError` in one line."
     card, function, named = _opener(name)
@@ -171,8 +165,7 @@ def _without_question(make: Callable, i: int) -> Sample:
     return Sample(s.picture, s.source, info=s.info)
 
 def pictures(name: str, n: "int | None" = None, seed: "int | None" = 0) -> Benchmark:
-    """The pictures of `NAME` or `NAME:SPLIT`, each once and without questions; `n` of them chosen by `seed`.
-    Raises `UnsafError`."""
+    "The images of `NAME` or `NAME:SPLIT`, each once and without questions; `n` of them chosen by `seed`."
     found = benchmark(name, n, seed, unique_images=True)
     return replace(found, make=partial(_without_question, found.make)).choose(n, seed)
 
@@ -184,7 +177,6 @@ def _here(card: Card) -> str:
     return "Hub cache" if in_cache(card.hub) else ""
 
 def available() -> list[dict[str, Any]]:
-    """One row per data set: name, split, size (None: not known), licence, hub,
-    and `here`: where it is on this machine, or an empty text."""
+    "One row per data set: name, split, size (None: not known), licence, hub, and where it is `here`, if it is."
     return [{"name": c.name, "split": c.split, "size": c.sizes[c.split], "licence": c.licence, "hub": c.hub,
              "here": _here(c)} for c in BENCHMARKS.values()]

@@ -11,21 +11,19 @@ import ast, re, string
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 from ..core import UnsafError
-from .files import FromBase64, check_row, fields, find, given, id_of, kind_of, need, pictures_in, read_json, read_tsv, records, text_of
-from .image_set import _unique, natural_key, scanned
-from .opening import SUFFIXES, FromFile, _why
+from .files import (FromBase64, check_row, fields, find, given, id_of, kind_of, need,
+                              pictures_in, read_json, read_tsv, records, text_of)
+from .image_set import _unique, natural_key, scanned, SUFFIXES, FromFile, _why
 from .sources import Benchmark, Card, FileTable, _unreachable, by_content, folder_of, opened, revision_of
 
 # %% ../../nbs/40_data/06_choices.ipynb #6904720b
 def lettered_options(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """The texts in columns A, B, ...
-    up to the last that is given; an empty text keeps the place of one that is missing in between."""
+    "The texts in columns A, B, ... up to the last that is given; an empty text stands where one in between is missing."
     found = [str(row[x]) if given(row.get(x)) else "" for x in string.ascii_uppercase]
     return tuple(found[:max((i for i, text in enumerate(found, 1) if text), default=0)])
 
 def unfit(question: Any, options: Sequence[str], answer: Any) -> str:
-    """Why a question with options cannot be asked; empty where it can.
-    `answer` is a letter, or not given (a test split)."""
+    "Why a question with options cannot be asked, else empty; `answer` is a letter, or not given (a test split)."
     if not given(question): return "no question"
     if not any(options): return "no options"
     letters = [x for x, text in zip(string.ascii_uppercase, options) if text]
@@ -41,7 +39,7 @@ MMBENCH = Card(
     "Apache-2.0 (of its repository)",
     "Liu et al., MMBench: Is Your Multi-modal Model an All-around Player?, arXiv:2307.06281, 2023",
     ("README and LICENSE of open-compass/MMBench", "card of lmms-lab/MMBench", "tasks/mmbench of lmms-eval",
-     "image_base.py and multiple_choice.py of VLMEvalKit (index, pictures)"),
+     "image_base.py and multiple_choice.py of VLMEvalKit (index, images)"),
     hub="lmms-lab/MMBench", config="en",
     columns=("index", "question", "hint", "A", "B", "answer", "category", "image"), key="index")
 
@@ -69,7 +67,6 @@ def tsv_table(path: Path, columns: tuple[str, ...], key: Any) -> FileTable:
     plain = [{k: v for k, v in r.items() if k != "image"} for r in rows]
     return FileTable(plain, readers, ids, by_content(ids, [t or None for t in texts]), f"folder:{path.parent}")
 
-# %% ../../nbs/40_data/06_choices.ipynb #008fb59d
 def _mmbench_files(root: Path, split: str, images: Any) -> FileTable:
     names = [f"MMBench_{split.upper()}_EN{kind}.tsv" for kind in ("", "_legacy")]
     return tsv_table(find(root, *names, f"mmbench_{split}_20230712.tsv", what=f"MMBench table ({split})"),
@@ -102,9 +99,8 @@ SCIENCEQA = Card(
     hub="derek-thomas/ScienceQA", revision="f18b0a70359ebfb41f658fd564208d0355b013f4",
     columns=("image", "question", "choices", "answer", "hint", "grade", "subject", "topic"))
 
-# %% ../../nbs/40_data/06_choices.ipynb #4769dbbe
 def _scienceqa_files(root: Path, split: str, images: Any) -> FileTable:
-    "`problems.json` and the pictures in `images/SPLIT/ID/`."
+    "`problems.json` and the images in `images/SPLIT/ID/`."
     part = {"validation": "val"}.get(split, split)
     path = find(root, "problems.json", "data/scienceqa/problems.json", what="ScienceQA problems")
     problems = read_json(path)
@@ -127,20 +123,21 @@ def _scienceqa_unfit(row: Any) -> str:
     return unfit(row["question"], choices, string.ascii_uppercase[said] if right else said if said is None else "?")
 
 def _scienceqa_meaning(row: Any) -> dict:
-    "`info` is what `unsaf.metrics.suites.scienceqa_groups` takes; every sample here has a picture."
+    "`info` is what `unsaf.metrics.suites.scienceqa_groups` takes; every sample here has an image."
     return dict(question=with_hint(row), options=tuple(row["choices"]),
                 answers=() if row["answer"] is None else (string.ascii_uppercase[row["answer"]],),
-                info={"hint": row["hint"], "image": "image.png"} | fields(row, "grade", "subject", "topic",
-                                                                          "category", "skill", "task"))
+                info={"hint": row["hint"], "image": "image.png"}
+                | fields(row, "grade", "subject", "topic", "category", "skill", "task"))
 
 def scienceqa(split: str = SCIENCEQA.split, **options: Any) -> Benchmark:
-    "The questions of ScienceQA with a picture; `options` as for `opened`."
+    "The questions of ScienceQA with an image; `options` as for `opened`."
     return opened(SCIENCEQA, _scienceqa_meaning, split, _scienceqa_files, drop=_scienceqa_unfit, **options)
 
 # %% ../../nbs/40_data/06_choices.ipynb #92084fde
-SUBJECTS = tuple("""Accounting Agriculture Architecture_and_Engineering Art Art_Theory Basic_Medical_Science Biology Chemistry Clinical_Medicine
-Computer_Science Design Diagnostics_and_Laboratory_Medicine Economics Electronics Energy_and_Power Finance Geography History Literature Manage Marketing
-Materials Math Mechanical_Engineering Music Pharmacy Physics Psychology Public_Health Sociology""".split())
+SUBJECTS = tuple("""Accounting Agriculture Architecture_and_Engineering Art Art_Theory Basic_Medical_Science Biology Chemistry
+    Clinical_Medicine Computer_Science Design Diagnostics_and_Laboratory_Medicine Economics Electronics Energy_and_Power
+    Finance Geography History Literature Manage Marketing Materials Math Mechanical_Engineering Music Pharmacy Physics
+    Psychology Public_Health Sociology""".split())
 MMMU = Card(
     "mmmu", "MMMU (Yue et al. 2024)", "validation", {"dev": 150, "validation": 900, "test": 10_500}, "Apache-2.0",
     "Yue et al., MMMU: A Massive Multi-discipline Multimodal Understanding and Reasoning Benchmark for Expert "
@@ -158,7 +155,7 @@ def _listed(value: Any) -> list[str]:
     return [str(v) for v in found] if isinstance(found, (list, tuple)) else [str(found)] if given(found) else []
 
 def _pictures_named(row: Mapping[str, Any]) -> list[str]:
-    "The pictures that the question or an option refers to, as columns."
+    "The images that the question or an option refers to, as columns."
     return sorted({f"image_{i}" for i in re.findall(r"<image (\d+)>", f"{row['question']} {row['options']}")})
 
 def _mmmu_unfit(row: Mapping[str, Any]) -> str:
@@ -173,7 +170,6 @@ def _mmmu_unfit(row: Mapping[str, Any]) -> str:
 # %% ../../nbs/40_data/06_choices.ipynb #b559a452
 def _mmmu_column(row: Mapping[str, Any]) -> str: return (_pictures_named(row) or ["image_1"])[0]
 
-# %% ../../nbs/40_data/06_choices.ipynb #0430bac2
 def _mmmu_meaning(row: Any) -> dict:
     "The mark `<image 1>` stays in the text: prompts may replace it or leave it."
     options = tuple(_listed(row["options"])) if row["question_type"] == "multiple-choice" else ()
@@ -183,8 +179,7 @@ def _mmmu_meaning(row: Any) -> dict:
                 info=fields(row, "id", "answer", "question_type", "subfield", "topic_difficulty", "img_type"))
 
 def mmmu(split: str = MMMU.split, subjects: "tuple[str, ...]" = SUBJECTS, **options: Any) -> Benchmark:
-    """The questions of MMMU about one picture; `answers` is a letter, or the accepted answers of an open question;
-    `options` as for `opened`."""
+    "The questions of MMMU about one image; `answers` is a letter, or the accepted answers of an open question."
     odd = [s for s in subjects if s not in SUBJECTS]
     if odd: raise UnsafError(f"mmmu has no subject {odd[0]!r}, but {', '.join(SUBJECTS)}")
     return opened(MMMU, _mmmu_meaning, split, parts=[(s, split) for s in subjects], drop=_mmmu_unfit,
@@ -201,9 +196,8 @@ CONBENCH = Card(
     columns=("image_id", "question_id", "question", "question_field", "field", "answer", "image"),
     key=("image_id", "question_field"), shows="image_id")
 
-# %% ../../nbs/40_data/06_choices.ipynb #14bb4704
 def _conbench_files(root: Path, split: str, images: Any) -> FileTable:
-    "One folder per category, with `output_w_caption_CATEGORY.json` and the pictures that it names."
+    "One folder per category, with `output_w_caption_CATEGORY.json` and the images that it names."
     rows, readers, shown = [], [], []
     for path in sorted(root.glob("*/output_w_caption_*.json")):
         reader = pictures_in(path.parent, ".", given=images and Path(images)/path.parent.name)
@@ -235,7 +229,7 @@ MME = Card(
     key="question_id", shows="question_id")
 
 def _mme_lines(path: Path) -> list[tuple[str, str]]:
-    "The two questions of a picture and their answers."
+    "The two questions of an image and their answers."
     found = [line.split("\t") for line in text_of(path).split("\n") if line.strip()]
     if len(found) != 2 or any(len(f) != 2 for f in found):
         raise UnsafError(f"{path} must hold two lines of question, tab and answer, got {len(found)} lines")
@@ -243,7 +237,7 @@ def _mme_lines(path: Path) -> list[tuple[str, str]]:
 
 # %% ../../nbs/40_data/06_choices.ipynb #4a3de119
 def _mme_files(root: Path, split: str, images: Any) -> FileTable:
-    "A folder per subtask, pictures and text files of the same name."
+    "A folder per subtask, images and text files of the same name."
     rows, readers, shown = [], [], []
     pictures: dict[str, dict[str, str]] = {}      # of each subtask
     for path in sorted(root.glob("*/*.txt")) + sorted(root.glob("*/questions_answers_YN/*.txt")):
@@ -251,7 +245,7 @@ def _mme_files(root: Path, split: str, images: Any) -> FileTable:
         if task not in pictures:
             pictures[task] = {Path(p).stem: p for p in sorted(scanned(str(root/task))[0], key=natural_key)}
         if path.stem not in pictures[task]:
-            raise UnsafError(f"{path} has no picture of its name in {root/task} "
+            raise UnsafError(f"{path} has no image of its name in {root/task} "
                              f"({', '.join(sorted(SUFFIXES)[:4])}, ...)")
         for question, answer in _mme_lines(path):
             rows.append({"question": question, "answer": answer, "category": task})
@@ -262,7 +256,6 @@ def _mme_files(root: Path, split: str, images: Any) -> FileTable:
                          "looked for SUBTASK/*.txt and SUBTASK/questions_answers_YN/*.txt")
     return FileTable(rows, readers, _unique(shown), shown, f"folder:{root}")
 
-# %% ../../nbs/40_data/06_choices.ipynb #593cde12
 def _mme_meaning(row: Any) -> dict:
     return dict(question=row["question"].strip(), answers=(row["answer"].strip().lower(),),
                 info={"category": row["category"]})
@@ -293,15 +286,16 @@ def _upd_files(root: Path, split: str, images: Any) -> FileTable:
 def _upd_unfit(row: Any) -> str:
     "As `unfit`; of an unsolvable question the answer is none of the options, by design."
     if row["type"] not in ("standard", "upd"): return "neither standard nor upd"
-    return unfit(row["question"], lettered_options(row), row["answer"] if row["type"] == "standard" else None) or (
-        "no answer" if row["type"] == "standard" and not given(row["answer"]) else "")
+    standard = row["type"] == "standard"
+    if why := unfit(row["question"], lettered_options(row), row["answer"] if standard else None): return why
+    return "no answer" if standard and not given(row["answer"]) else ""
 
 def _upd_meaning(row: Any) -> dict:
     index, solvable = _index(row), row["type"] == "standard"
     return dict(question=with_hint(row), options=lettered_options(row),
                 answers=(row["answer"] if solvable else "unanswerable",),
-                info={"pair": index, "answerable": solvable,
-                      "answer": row["answer"]} | fields(row, "type", "masked_answer", "category", "hint"))
+                info={"pair": index, "answerable": solvable, "answer": row["answer"]}
+                | fields(row, "type", "masked_answer", "category", "hint"))
 
 def _fetched(card: Card, name: str, cache: "str | Path | None" = None) -> Path:
     "A file of a Hub repository, in its cache."
@@ -311,7 +305,6 @@ def _fetched(card: Card, name: str, cache: "str | Path | None" = None) -> Path:
         raise UnsafError(f"{card.name}: {name} of {card.hub} cannot be had: {_why(e)[:200]}; "
                          "give a local copy with folder=") from None
 
-# %% ../../nbs/40_data/06_choices.ipynb #79222e81
 def mm_upd(split: str = MMUPD.split, passes: bool = False, **options: Any) -> Benchmark:
     "MM-UPD: solvable questions and their twins, `info` with `pair` and `answerable`; `options` as for `opened`."
     if split in MMUPD.sizes and folder_of(MMUPD, options.get("folder")) is None:

@@ -16,9 +16,10 @@ from typing import Any
 from PIL import Image
 from ..core import Picture, Sample, UnsafError
 from .benchmarks import BENCHMARKS, easy_pictures, pictures
-from .image_set import BROKEN_TABLES, ImageSet, _count, _kind, _needs, _table_errors, _text, _unique, natural_key, scanned
+from .image_set import (
+    BROKEN_TABLES, ImageSet, _count, _kind, _needs, _table_errors, _text, _unique, natural_key, scanned,
+    FromCell, FromFile, FromMemory, _shown)
 from .image_set import thumbnail    # noqa: F401 (handed on)
-from .opening import FromCell, FromFile, FromMemory, _shown
 from ..world.tasks import drawn, image_id, series
 
 _all_ = ["ImageSet", "thumbnail"]
@@ -26,8 +27,8 @@ _all_ = ["ImageSet", "thumbnail"]
 # %% ../../nbs/40_data/08_images.ipynb #9fdfb81a
 def _none_found(source: str, skipped: Mapping[str, int]) -> UnsafError:
     rest = ", ".join(f"{c:,} {_shown(k)}" for k, c in sorted(skipped.items()))
-    return UnsafError(f"{_shown(source)} holds no picture, {f'only {rest}' if rest else 'nothing at all'}; "
-                      "a picture is known by its suffix, such as .jpg, .png, .webp or .tif")
+    return UnsafError(f"{_shown(source)} holds no image, {f'only {rest}' if rest else 'nothing at all'}; "
+                      "an image is known by its suffix, such as .jpg, .png, .webp or .tif")
 
 def _file_sample(paths: Sequence[str], ids: Sequence[str], source: str, i: int) -> Sample:
     return Sample(Picture(ids[i], FromFile(paths[i])), source)
@@ -52,8 +53,7 @@ def _below(top: str) -> Iterable[str]:
         yield folder
 
 def _matches(pattern: str) -> set[str]:
-    """Paths that a pattern matches.
-    `**` is any depth of real folders: `glob` would follow every link, and a farm of them has no end."""
+    "Paths that a pattern matches; `**` is any depth of real folders, while `glob` follows every link without end."
     parts = pattern.split(os.sep)
     if "**" not in parts: return set(glob.glob(pattern))
     i = parts.index("**")
@@ -71,10 +71,9 @@ def _of_pattern(pattern: str) -> ImageSet:
     found, skipped = [], Counter()
     for path in sorted(_matches(pattern)):
         if os.path.isdir(path): skipped["folder"] += 1
-        elif kind := _kind(path) or ("" if os.path.isfile(path) else "special file"
-                                     if os.path.exists(path) else "broken link"):
-            skipped[kind] += 1
-        else: found.append(path)
+        elif kind := _kind(path): skipped[kind] += 1
+        elif os.path.isfile(path): found.append(path)
+        else: skipped["special file" if os.path.exists(path) else "broken link"] += 1
     return _of_files(found, root, f"glob:{_text(pattern)}", skipped)
 
 # %% ../../nbs/40_data/08_images.ipynb #0011f5dd
@@ -116,7 +115,7 @@ def _cell_sample(rows: Any, other: Any, column: str, source: str, i: int) -> Sam
     return Sample(Picture(str(i), FromCell(rows, column, i)), source, info=other[i] if other is not None else {})
 
 def _of_column(dataset: Any, column: str, source: str) -> ImageSet:
-    "The pictures of one column; the plain values of the other columns go into `info`."
+    "The images of one column; the plain values of the other columns go into `info`."
     import datasets
     if isinstance(dataset, (datasets.DatasetDict, datasets.IterableDatasetDict)):
         raise UnsafError(f"{source} has the splits {', '.join(map(str, dataset))}: choose one")
@@ -129,7 +128,7 @@ def _of_column(dataset: Any, column: str, source: str) -> ImageSet:
     dataset = dataset.with_format(None)
     try: rows = dataset.select_columns(column).cast_column(column, datasets.Image(decode=False))
     except (TypeError, ValueError, NotImplementedError) as e:
-        raise UnsafError(f"column {column!r} of {source} holds no pictures: {_first_line(e)}") from None
+        raise UnsafError(f"column {column!r} of {source} holds no images: {_first_line(e)}") from None
     names = [c for c, f in dataset.features.items() if c != column and _plain(f)]
     other = dataset.select_columns(names) if names else None
     return ImageSet(range(len(rows)), partial(_cell_sample, rows, other, column, source), source,
@@ -157,7 +156,7 @@ def _of_scenes(n: "int | None", seed: "int | None", domain: str) -> ImageSet:
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise UnsafError(f"scenes are drawn from a seed, a whole number, not {seed!r}")
     n = 100 if n is None else _count(n)
-    drawn(seed, 0, domain)            # a domain that is unknown is told here, not at the first picture
+    drawn(seed, 0, domain)            # a domain that is unknown is told here, not at the first image
     return ImageSet([image_id(seed, i, domain) for i in range(n)], partial(drawn, seed, domain=domain),
                     series(seed, domain), order=range(n))
 
@@ -180,9 +179,8 @@ def _of_path(path: str) -> ImageSet:
     if glob.has_magic(path): return _of_pattern(path)
     name, colon, _ = path.partition(":")
     if colon and re.fullmatch(r"[a-z][a-z0-9_-]+", name):
-        raise UnsafError(f"{_shown(path)}: no source of images is called {name!r}; "
-                         "point at a local folder that holds them, "
-                         "as in unsaf.images('/data/test2017')")
+        raise UnsafError(f"{_shown(path)}: no source of images is called {name!r}; point at a "
+                         "local folder that holds them, as in unsaf.images('/data/test2017')")
     raise UnsafError(f"{_shown(path) or 'an empty path'}: no such file or folder; "
                      "known names are 'scenes' and 'easy-vqa'")
 
@@ -198,14 +196,13 @@ def _of_any(source: Any) -> ImageSet:
 
 # %% ../../nbs/40_data/08_images.ipynb #34edb392
 def images(
-    source: Any,                  # a folder, file, glob pattern, list, Dataset, "hf:PATH:COLUMN", "easy-vqa[:SPLIT]", "scenes[:DOMAIN]"
+    source: Any,                  # a folder, file, glob, list, Dataset, hf:PATH:COLUMN, easy-vqa[:SPLIT], scenes[:DOMAIN]
     n: "int | None" = None,       # how many; None is all there are, and 100 for scenes
     seed: "int | None" = 0,       # which ones where n leaves a choice (None: the first n); for scenes, which series
-    column: "str | None" = None,  # of a datasets.Dataset: the column with the pictures, "image" if None
+    column: "str | None" = None,  # of a datasets.Dataset: the column with the images, "image" if None
     domain: "str | None" = None,  # of scenes: the manner of drawing, one of unsaf.world.scenes.DOMAINS, "plain" if None
 ) -> ImageSet:
-    """A lazy sequence of `Sample` in the order of `source`;
-    raises `UnsafError` in one line where there is nothing to take."""
+    "A lazy sequence of `Sample` in the order of `source`; raises `UnsafError` where there is nothing to take."
     scenes = isinstance(source, str) and source.partition(":")[0] == "scenes"
     table = type(source).__module__.partition(".")[0] == "datasets"
     if column is not None and not table:
@@ -214,6 +211,6 @@ def images(
     if scenes: return _of_scenes(n, seed, _domain_of(source, domain))
     benchmark = isinstance(source, str) and not source.startswith("easy-vqa") and source.partition(":")[0] in BENCHMARKS
     if benchmark and not os.path.exists(source): return pictures(source, n, seed)
-    found = _of_column(source, column or "image",
-                       f"{type(source).__name__}:{column or 'image'}") if table else _of_any(source)
+    column = column or "image"
+    found = _of_column(source, column, f"{type(source).__name__}:{column}") if table else _of_any(source)
     return found.choose(n, seed)

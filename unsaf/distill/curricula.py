@@ -19,7 +19,7 @@ from ..benchmarking.parts import BenchPlan
 from ..benchmarking.runs import answer_request as bench_request
 from ..core import ImageError, Outcome, Picture, Question, Request, Sample, Setting, UnsafError, setting_of
 from ..data.images import images as image_set
-from ..data.opening import FromFile
+from ..data.image_set import FromFile
 from ..data.open_ended import unk_vqa as unk_vqa_samples
 from .data import Preference, Record, Selection, TeacherData, keep_apart, question_of
 from ..world.scenes import render, CELLS, DOMAINS, SHAPES, Scene

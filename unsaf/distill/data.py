@@ -20,7 +20,7 @@ from ..assessment.run import Assessment, answer_request, assess, question_reques
 from ..core import ImageError, Outcome, Picture, Question, Request, Sample, Setting, UnsafError, fingerprint, to_json, write_file
 from ..data.image_set import ImageSet
 from ..data.images import images as image_set
-from ..data.opening import FromFile
+from ..data.image_set import FromFile
 from ..models.base import Model, call_key, template_of
 from ..store import ask_of
 

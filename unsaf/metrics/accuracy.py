@@ -15,8 +15,7 @@ from ..core import Outcome, Reply
 from .awareness import _ratio
 from .text.letters import chosen_letter, lettered, named_letter    # noqa: F401 (handed on)
 from .pressure import _lists
-from .text.declining import abstains
-from .text.normalise import answer_in_json, split_reasoning, without_reasoning
+from .text.normalise import abstains, answer_in_json, split_reasoning, without_reasoning
 from .text.short_answers import _bare, _flat, _peeled, _words, normalise
 
 _all_ = ["lettered", "named_letter", "normalise"]
@@ -32,7 +31,6 @@ def _annotators(answers: Sequence[str]) -> list[str]:
     if wrong: raise ValueError(f"an annotator's answer must be text, got {wrong[0]!r:.60}")
     return given
 
-# %% ../../nbs/10_metrics/05_accuracy.ipynb #21645abf
 def vqa_accuracy(
     prediction: str,           # the model's answer
     answers: Sequence[str],    # one an annotator, ten in VQA v2
@@ -69,8 +67,7 @@ def exact_match(prediction: str, answers: Sequence[str]) -> bool:
     return normalise(prediction, official=False) in {normalise(a, official=False) for a in _annotators(answers)}
 
 def value_match(prediction: str, answers: Sequence[str]) -> bool:
-    """Does `prediction` say the value of one of the right answers,
-    numbers as numbers? Raises `ValueError` for no answers."""
+    "Does `prediction` say the value of one of the right answers, numbers as numbers?"
     return _value(prediction) in {_value(a) for a in _annotators(answers)}
 
 # %% ../../nbs/10_metrics/05_accuracy.ipynb #ed358ac5
@@ -128,8 +125,7 @@ class Accuracy:
 
 # %% ../../nbs/10_metrics/05_accuracy.ipynb #e07ba8f5
 def by_group(result: Accuracy, groups: Sequence["str | Iterable[str]"]) -> dict[str, Accuracy]:
-    """`result` for each group; `groups` names the group or groups of each question.
-    Raises `ValueError` for unequal lengths."""
+    "`result` for each group; `groups` names the group or groups of each question."
     if len(groups) != result.n: raise ValueError(f"need the groups of {result.n} questions, got {len(groups)}")
     rows: dict[str, list[int]] = {}
     for i, names in enumerate(groups):
@@ -137,12 +133,11 @@ def by_group(result: Accuracy, groups: Sequence["str | Iterable[str]"]) -> dict[
     return {name: Accuracy(result.rule, tuple(result.credits[i] for i in at), tuple(result.outcomes[i] for i in at))
             for name, at in sorted(rows.items())}
 
-# %% ../../nbs/10_metrics/05_accuracy.ipynb #6327baf5
 def _said(reply: "str | Reply") -> tuple[str, "Outcome | None"]:
     "The text of a reply without its thought, and its outcome where there is nothing to read."
     if isinstance(reply, str): return without_reasoning(reply), None
     if not isinstance(reply, Reply): raise ValueError(f"a reply must be text or a Reply, got {reply!r:.60}")
-    return without_reasoning(reply.text), Outcome(reply.finish) if reply.finish in ("refused", "failed") else None
+    return without_reasoning(reply.text), reply.failure
 
 def _score(rule: str, replies: Sequence, read: Callable[[int, str], tuple[Outcome, float]]) -> Accuracy:
     "Every reply read and credited by `read(place, text)`."
@@ -161,15 +156,13 @@ def _open_outcome(text: str) -> Outcome:
     if abstains(said if alone is None else alone): return Outcome.ABSTAINED
     return Outcome.ANSWERED if re.search(r"\w", said) else Outcome.UNREADABLE
 
-# %% ../../nbs/10_metrics/05_accuracy.ipynb #8a772bf9
 def open_accuracy(
     replies: Sequence["str | Reply"],
     answers: Sequence[Sequence[str]],                # right answers of each question, one an annotator
-    rule: "str | Callable" = "vqa",                  # or vqa-mended, exact, value; or a function (prediction, answers) -> credit
+    rule: "str | Callable" = "vqa",                  # vqa-mended, exact, value; or (prediction, answers) -> credit
     answerable: "Sequence[bool] | None" = None,      # whether each question can be answered, where the data set says so
 ) -> Accuracy:
-    """Score open replies;
-    raises `ValueError` for an unknown rule, unequal or empty lists, or a question without answers."""
+    "Score open replies; raises `ValueError` for an unknown rule, or unequal or empty lists."
     credit = rule if callable(rule) else OPEN_RULES.get(rule)
     if credit is None: raise ValueError(f"rule {rule!r} is unknown: use one of {', '.join(OPEN_RULES)}")
     replies, answers = _lists(replies=replies, answers=answers)
@@ -177,8 +170,8 @@ def open_accuracy(
     if answerable is not None: _lists(replies=replies, answerable=answerable)
     def read(i: int, text: str) -> tuple[Outcome, float]:
         outcome = _open_outcome(text)
-        allowed = any("unanswerable" in a.casefold()
-                      for a in given[i]) and not (answerable is not None and answerable[i])
+        able = answerable is not None and answerable[i]
+        allowed = not able and any("unanswerable" in a.casefold() for a in given[i])
         if outcome is Outcome.UNREADABLE or (outcome is Outcome.ABSTAINED and not allowed): return outcome, 0
         return outcome, float(credit(text, given[i]))
     return _score(rule if isinstance(rule, str) else rule.__name__, replies, read)
@@ -190,11 +183,10 @@ def _lettered(options: "Mapping[str, str] | Sequence[str]") -> Mapping[str, str]
 def choice_accuracy(
     replies: Sequence["str | Reply"],
     options: Sequence["Mapping[str, str] | Sequence[str]"],    # of each question
-    gold: Sequence[str],                                       # the right letters; "unanswerable" where no option is right
+    gold: Sequence[str],                                       # the right letters; "unanswerable" without one
     rule: str = "letter or text",
 ) -> Accuracy:
-    """Score multiple-choice replies by `read_choice`;
-    raises `ValueError` for unequal or empty lists, or a gold letter without option."""
+    "Score multiple-choice replies by `read_choice`; raises `ValueError` for a gold letter without option."
     replies, options, gold = _lists(replies=replies, options=options, gold=gold)
     choices = [_lettered(o) for o in options]
     for i, (g, o) in enumerate(zip(gold, choices)):

@@ -90,8 +90,7 @@ class _Scores(_Rates):
     "The scores of Eq. 1."
     @property
     def audacity(self) -> Number:
-        """share of the answered questions that are answerable (Eq. 1, precision); lower = bolder;
-        nan if none is answered"""
+        "share of the answered questions that are answerable (Eq. 1, precision); lower = bolder; nan if none is answered"
         return _ratio(self.ta, self.ta + self.fa)
     @property
     def timidity(self) -> Number:
@@ -187,10 +186,8 @@ class Awareness(_Skill):
         return [(name, getattr(self, name), meaning) for name, meaning in meanings.items()]
     def as_dict(self) -> dict[str, Number]:
         "The four counts and every score by name."
-        counts = dict(ta=self.ta, fa=self.fa, tu=self.tu, fu=self.fu)
-        return counts | {name: getattr(self, name) for name in SCORES}
+        return {name: getattr(self, name) for name in ("ta", "fa", "tu", "fu", *SCORES)}
 
-# %% ../../nbs/10_metrics/01_awareness.ipynb #2daf180a
 def awareness(
     ta: Number,    # answered answerable questions
     fa: Number,    # answered unanswerable questions
@@ -199,8 +196,8 @@ def awareness(
 ) -> Awareness:    # all scores; see `Awareness.table()`
     """Score whole-number counts, scalars or arrays that broadcast (paper, Section 3.2, Eq. 1).
 
-    What does not exist is nan: audacity where nothing is answered, everything that needs both kinds of question where one
-    is missing. UnF1 is 0 where TA = FA = 0. Raises `ValueError` for counts that are negative, not whole, nan or all zero."""
+    What does not exist is nan, such as audacity where nothing is answered; UnF1 is 0 where TA = FA = 0.
+    Raises `ValueError` for counts that are negative, not whole, nan or all zero."""
     s = Awareness(*_counts(ta=ta, fa=fa, tu=tu, fu=fu))
     if np.any(np.asarray(s.answerable) + np.asarray(s.unanswerable) == 0):
         raise ValueError("TA, FA, TU and FU are all 0: there is nothing to score; were all replies unreadable?")
@@ -209,14 +206,18 @@ def awareness(
 # %% ../../nbs/10_metrics/01_awareness.ipynb #106f55fc
 def scorer(*names: str) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     "A function from counts of shape (..., 4) to {name: values of shape (...)}; names from `SCORES`, else `ValueError`."
-    unknown = [n for n in names if n not in SCORES]
-    if unknown or not names: raise ValueError(f"unknown scores {unknown}: choose from {', '.join(SCORES)}")
+    return _scorer(names, SCORES, 4, Awareness)
+
+def _scorer(names: Sequence[str], known: Sequence[str], cells: int, record: Callable) -> Callable[[np.ndarray], dict]:
+    "`names` of the `record` that is made of counts with `cells` numbers on their last axis, as a function of these."
+    unknown = [n for n in names if n not in known]
+    if unknown or not names: raise ValueError(f"unknown scores {unknown}: choose from {', '.join(known)}")
     def scores(counts: np.ndarray) -> dict[str, np.ndarray]:
         counts = np.asarray(counts)
-        if counts.ndim == 0 or counts.shape[-1] != 4:
-            raise ValueError(f"counts need TA, FA, TU, FU on their last axis, got shape {counts.shape}")
-        s = Awareness(*np.moveaxis(counts, -1, 0))
-        return {n: getattr(s, n) for n in names}
+        if counts.ndim == 0 or counts.shape[-1] != cells:
+            raise ValueError(f"counts need {cells} numbers on their last axis, got shape {counts.shape}")
+        made = record(*np.moveaxis(counts, -1, 0))
+        return {n: getattr(made, n) for n in names}
     return scores
 
 # %% ../../nbs/10_metrics/01_awareness.ipynb #ae36d6a6
@@ -256,9 +257,8 @@ def bounds(
     ta: Number, fa: Number, tu: Number, fu: Number,    # counts of the replies that were read
     unread_answerable: Number,                         # unread replies to answerable questions
     unread_unanswerable: Number,                       # unread replies to unanswerable questions
-) -> Bounds:                                           # exact extremes; of criterion and the rates, only the two corners
-    """Worst and best case of UnF1, unf1_class, J, MCC, balanced accuracy and d' over unread replies;
-    `ValueError` as `awareness`."""
+) -> Bounds:                                           # exact; of criterion and the rates only the two corners
+    "Worst and best case of UnF1, unf1_class, J, MCC, balanced accuracy and d' over unread replies."
     ta, fa, tu, fu, a, u = _counts(ta=ta, fa=fa, tu=tu, fu=fu, unread_answerable=unread_answerable,
                                    unread_unanswerable=unread_unanswerable)
     return Bounds(worst=awareness(ta, fa + u, tu, fu + a), best=awareness(ta + a, fa, tu + u, fu))
@@ -286,14 +286,15 @@ def _verdict(unf1: str, j: str) -> str:
 # %% ../../nbs/10_metrics/01_awareness.ipynb #5acb5931
 def sentence(
     s: Awareness,                    # scalar scores
-    intervals: Mapping[str, Any],    # "unf1" and "youden_j", each with low, high and level; "unf1_gain" where it is known
+    intervals: Mapping[str, Any],    # "unf1" and "youden_j", each with low, high and level; "unf1_gain" where known
 ) -> str:                            # one sentence
     "Whether the score beats always answering, in words; raises `ValueError` for array scores or a missing interval."
     if np.ndim(s.unf1): raise ValueError("a sentence is about one set of counts, got arrays")
     missing = {"unf1", "youden_j"} - set(intervals)
     if missing: raise ValueError(f"no interval for {', '.join(sorted(missing))}")
     if s.tu == s.fu == 0:
-        return f"The model answered every question, so its UnF1 of {s.unf1:.3f} is that of the constant always-answer policy."
+        return (f"The model answered every question, so its UnF1 of {s.unf1:.3f} is that of the constant "
+                "always-answer policy.")
     def span(name: str) -> str:
         i = intervals[name]
         known = "no interval" if np.isnan(i.low) else f"{100 * i.level:g}% interval {i.low:.3f} to {i.high:.3f}"

@@ -37,8 +37,7 @@ def circular_accuracy(
     options: Sequence[Sequence[str]],              # of each question, in the given order
     gold: Sequence[str],                           # the right letter in the given order
 ) -> Accuracy:
-    """MMBench circular: credit only where every pass is right; the outcome is the gravest of its passes.
-    Errors as `choice_accuracy`."""
+    "MMBench circular: credit only where every pass is right; the outcome is the gravest of its passes."
     replies, options, gold = _lists(replies=replies, options=options, gold=gold)
     rows = []
     for i, (said, texts, g) in enumerate(zip(replies, options, gold)):
@@ -96,7 +95,6 @@ def _pairs(image_id: Sequence, subtask: Sequence[str]) -> dict[tuple[str, str], 
                          f"({len(odd)} such images)")
     return rows
 
-# %% ../../nbs/10_metrics/06_suites.ipynb #ebe10a5d
 def mme(
     replies: Sequence["str | Reply"],
     gold: Sequence[str],         # yes or no
@@ -104,8 +102,7 @@ def mme(
     subtask: Sequence[str],      # such as existence
     official: bool = True,       # read as the official script; False: strictly
 ) -> Mme:
-    """Accuracy and accuracy+ of each subtask, and their sums;
-    raises `ValueError` for odd images, other gold, or unequal lists."""
+    "Accuracy and accuracy+ of each subtask, and their sums; raises `ValueError` for odd images or other gold."
     replies, gold, image_id, subtask = _lists(replies=replies, gold=gold, image_id=image_id, subtask=subtask)
     gold = [str(g).lower() for g in gold]
     if odd := sorted(set(gold) - {"yes", "no"}): raise ValueError(f"gold must be yes or no, got {odd[0]!r}")
@@ -142,7 +139,6 @@ def _comparable(text: str) -> list["float | str"]:
     except ValueError: text = text.lower()
     return [" " + text, text + " "] if len(text) == 1 else [text]
 
-# %% ../../nbs/10_metrics/06_suites.ipynb #3533ff72
 def _open_answers(reply: str) -> set["float | str"]:
     "Every text and number that the MMMU script takes for the answer."
     reply = split_reasoning(reply).content.strip().strip(".").lower()
@@ -152,8 +148,7 @@ def _open_answers(reply: str) -> set["float | str"]:
     return {v for p in parts for t in (p, *(n for r in _NUMERALS for n in r.findall(p))) for v in _comparable(t)}
 
 def mmmu_open(prediction: str, answers: Sequence[str]) -> bool:
-    """Is an open MMMU question answered rightly, by the official rule,
-    thoughts aside? Raises `ValueError` for no answers."""
+    "Is an open MMMU question answered rightly, by the official rule, thoughts aside?"
     right = [v for a in _annotators(answers) for v in _comparable(a)]
     texts = [v for v in right if isinstance(v, str)]
     return any(any(t in p for t in texts) if isinstance(p, str) else p in right for p in _open_answers(prediction))
@@ -188,8 +183,7 @@ def mmmu_subject(question_id: str) -> str:
 _SUBJECTS = {"natural science": "natural", "social science": "social", "language science": "language"}
 
 def scienceqa_groups(problem: Mapping[str, Any]) -> tuple[str, ...]:
-    """The official groups of a ScienceQA problem with subject, hint, image, grade and topic;
-    raises `ValueError` for a missing or odd field."""
+    "The official groups of a ScienceQA problem with subject, hint, image, grade and topic."
     missing = [k for k in ("subject", "hint", "image", "grade", "topic") if k not in problem]
     if missing: raise ValueError(f"the ScienceQA problem has no field {missing[0]!r}")
     grade = re.fullmatch(r"grade([1-9]|1[0-2])", str(problem["grade"]))

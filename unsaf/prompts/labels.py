@@ -9,6 +9,7 @@ __all__ = ['CLOSERS', 'CIRCLED', 'INLINE_LABEL', 'fold', 'asks', 'listed', 'mark
 # %% ../../nbs/20_prompts/01_labels.ipynb #15de927b
 import re, unicodedata
 from typing import Sequence
+from ..core import lines_under
 
 # %% ../../nbs/20_prompts/01_labels.ipynb #a65709c4
 class _Folded(dict):
@@ -45,8 +46,10 @@ _ROMAN = r"(?=[ivx])x{0,2}(?:ix|iv|v?i{0,3})(?![a-z])"
 _HAN = "[一二三四五六七八九十]{1,3}"
 _OPENERS = "what|where|who|whose|which|when|why|how|is|are|does|do|did|can|was|were|has|have"
 _NUMBER = re.compile(rf"""
-      \(?\d{{1,3}}\s*\\?[.):、](?!\d) | \d{{1,3}}\s*[-–—]\s | \d{{1,2}}/\s | \d{{1,3}}[,;]\s*(?=["“]) | \d{{1,3}}(?:st|nd|rd|th|번)\s*[.:)]
-    | [\[【〔]\s*\d{{1,3}}\s*[\]】〕][.:)]? | \#\d{{1,3}}(?!\w)\s*[.:)–—-]? | (?:no|nr|n[°º]|№)\.?\s*\d{{1,3}}(?!\w)\s*[.:)–—-]?
+      \(?\d{{1,3}}\s*\\?[.):、](?!\d) | \d{{1,3}}\s*[-–—]\s | \d{{1,2}}/\s | \d{{1,3}}[,;]\s*(?=["“])
+      | \d{{1,3}}(?:st|nd|rd|th|번)\s*[.:)]
+    | [\[【〔]\s*\d{{1,3}}\s*[\]】〕][.:)]? | \#\d{{1,3}}(?!\w)\s*[.:)–—-]? | (?:no|nr|n[°º]
+    |№)\.?\s*\d{{1,3}}(?!\w)\s*[.:)–—-]?
     | (?:{_KEYCAP})[.:)]? | {CIRCLED}[.:)、]? | \({_ROMAN}\) | {_ROMAN}[.)](?=\s) | \({_HAN}\) | {_HAN}[、.:]
     | \d{{1,2}}\.\d{{1,2}}(?:[.)]\s|\s(?=(?-i:[A-Z]))) | \d{{1,2}}\s+(?=(?:{_OPENERS})\s) """, re.X | re.I)
 _BULLET = re.compile(r"(?:[-*–—+~]\s+|[•‣▪·・●○◦■□▶►➤➢✦✧❖★☆→⇒▸▹◆◇⁃∙🔹🔸🔷🔶👉📌❓❔]\ufe0f?\s*)(?:\[[ xX]?\]\s+|[☐☑☒]\s*)?|[☐☒]\s*")
@@ -60,8 +63,7 @@ def _order(mark: str) -> int:
     return _ROMAN_VALUES.get(bare) or int(unicodedata.numeric(bare, 0) if len(bare) == 1 else 10 if "🔟" in mark else 0)
 
 def listed(text: str, at: int = 0) -> tuple[str, int, int, str] | None:
-    """(numbered or bulleted,
-    where the rest of folded `text` begins, number, style) of a line with a list mark, else None."""
+    "(numbered or bulleted, where the rest of folded `text` begins, number, style) of a line with a list mark."
     if m := _NUMBER.match(text, at):
         style = re.sub(r"\d+|[a-z]+", "1", re.sub(CIRCLED, "①", m[0].casefold()))
         return "numbered", m.end(), _order(m[0]), style.strip()
@@ -69,46 +71,29 @@ def listed(text: str, at: int = 0) -> tuple[str, int, int, str] | None:
     return ("bulleted", m.end(), 0, m[0].strip()) if m else None
 
 # %% ../../nbs/20_prompts/01_labels.ipynb #2bd60e9f
-def _words(text: str) -> str:
-    "Words between bars, as an alternative of a pattern in verbose mode."
-    return "|".join(" ".join(word.split()).replace(" ", r"\ ") for word in text.split("|"))
+_TABLE = lines_under("labels.txt")
 
-_ASK_WORDS = _words("""question|ques|qn|query|pregunta|frage|domanda|pergunta|questão|vraag|вопрос|питання|pytanie|otázka|kérdés|soru|câu hỏi|câu
-    |pertanyaan|soalan|คำถาม|คำถามที่|السؤال|سؤال|پرسش|سوال|שאלה|प्रश्न|सवाल|প্রশ্ন|கேள்வி|ప్రశ్న|ερώτηση|fråga|spørgsmål|spørsmål
-    |kysymys|întrebarea|întrebare|въпрос|питање|swali|pitanje|问题|問題|提问|提問|质问|質問|疑问|疑問|题目|題目|设问|設問|问|問い|問|题|題
-    |질문|문제|문항|문""")
-_COUNT_WORDS = _words("""one|two|three|four|five|six|seven|eight|nine|ten|الأول|الثاني|الثالث|الرابع|الخامس|uno|dos|tres|cuatro|cinco
-    |eins|zwei|drei|vier|fünf""")
-_ANSWER_WORDS = _words("""answers?|ans|answer key|solutions?|respuestas?|antwort(?:en)?|lösung(?:en)?|réponses?|risposta|risposte
-    |respostas?|gabarito|antwoord|ответы?|відповідь|odpowiedź|odpověď|válasz|cevap|yanıt|jawaban|đáp án|trả lời|คำตอบ|الإجابة|الاجابة
-    |إجابة|الجواب|جواب|پاسخ|תשובה|उत्तर|जवाब|উত্তর|απάντηση|svar|vastaus|răspuns|отговор|答案|答え|解答|回答|正解|正答|答|정답|답변|해답|답""")
-_ANSWER_BEFORE = r"(?:(?:the|la|el|die|il|a|o)\s+|(?:" + _words("""correct|right|expected|possible|sample|model|suggested
-    |ground[- ]truth|true|best|short|final|reference|likely|potential|bonne|richtige|korrekte|erwartete|правильный|верный
-    |正确|正確|参考|參考|标准|標準|预期|正しい|模範|예상|सही""") + r")\s*)"
-_REMARKS = _words("""rationale|explanation|reason(?:ing)?s?|justification|evidence|visual evidence|analysis|hint|clue|notes?|comments?
-    |remarks?|confidence|distractors?|unanswerable because|why|理由|原因|解释|解釋|解析|说明|說明|依据|依據|提示|备注|備註|分析|根拠|解説|説明
-    |補足|注|注意|ヒント|이유|설명|해설|근거|힌트|razón|razon|justificación|explicación|motivo|begründung|erklärung|grund|hinweis|raison
-    |explication|justificatif|indice|remarque|spiegazione|motivazione|justificativa|explicação|razão|uitleg|reden|обоснование
-    |объяснение|пояснение|причина|подсказка|uzasadnienie|wyjaśnienie|açıklama|neden|gerekçe|lý do|giải thích|alasan|penjelasan
-    |เหตุผล|คำอธิบาย|السبب|التفسير|الشرح|التوضيح|دلیل|توضیح|הסבר|סיבה|कारण|व्याख्या|स्पष्टीकरण|αιτιολόγηση|εξήγηση|förklaring
-    |begrundelse|begrunnelse""")
-_TRAITS = _words("""(?:question )?types?|(?:question )?categor(?:y|ies)|(?:difficulty|cognitive|skill)(?: level)?|level|topic|theme
-    |focus|skills?|tags?|source|purpose|context|aspect|status|answerab(?:le|ility)|target|subject|format|score|id|kind|bloom\\w*
-    |类型|類型|题型|題型|难度|難度|类别|類別|分类|主题|種類|タイプ|難易度|分類|カテゴリ|유형|난이도|분류|카테고리|주제|tipo|dificultad|categoría
-    |nivel|typ|schwierigkeit|schwierigkeitsgrad|kategorie|difficulté|catégorie|niveau|difficoltà|dificuldade|categoria|тип|сложность
-    |категория|النوع|الصعوبة|الفئة|प्रकार|कठिनाई|श्रेणी""")
+def _words(meaning: str) -> str:
+    "The words for a meaning, as alternatives of a pattern in verbose mode."
+    return "|".join(_TABLE[meaning]).replace(" ", r"\ ")
+
+_ANSWER_BEFORE = rf"(?:(?:the|la|el|die|il|a|o)\s+|(?:{_words('before answers')})\s*)"
+_ANSWER_WORDS, _REMARKS, _TRAITS = map(_words, ("answers", "remarks", "traits"))
 
 # %% ../../nbs/20_prompts/01_labels.ipynb #886714c5
-_COUNT, _SPELT = rf"(?:\d{{1,3}}(?![A-Za-z\d_])|{CIRCLED}|{_KEYCAP})", rf"(?:{_ROMAN}|{_HAN}|(?:{_COUNT_WORDS})\b)"
+_COUNT = rf"(?:\d{{1,3}}(?![A-Za-z\d_])|{CIRCLED}|{_KEYCAP})"
+_SPELT = rf"(?:{_ROMAN}|{_HAN}|(?:{_words('count')})\b)"
 _ASIDE = r"(?:\s*[(\[【][^()\[\]【】]{0,60}[)\]】])?"
 _STOP = r"\s*[*_]{0,3}\s*[:.)\]】、–—-]\s*[*_]{0,3}"
 _MARK = re.compile(rf"""[(\[【]?
-    (?:(?:multiple[- ]choice|open[- ]ended|(?:un|non-?)?answerable|first|second|third|fourth|fifth|sample|high[- ]quality|generated)\s+){{0,3}}
-    (?: (?:{_ASK_WORDS})\s*(?:no\.?|nr\.?|number|n[°º]|№|\#|_)?\s*
+    (?:(?:multiple[- ]choice|open[- ]ended|(?:un|non-?)?answerable|first|second|third|fourth|fifth|sample
+    |high[- ]quality|generated)\s+){{0,3}}
+    (?: (?:{_words("asks")})\s*(?:no\.?|nr\.?|number|n[°º]|№|\#|_)?\s*
         (?: {_COUNT}{_ASIDE}(?:{_STOP})? | {_SPELT}{_ASIDE}(?:{_STOP}|\s*$)
           | {_ASIDE}\s*[*_]{{0,3}}\s*[:.、\]】=][*_]{{0,3}} | [*_]{{0,3}}\s*$ )
       | (?:user|human|student|examiner|asker)\s*[*_]{{0,3}}:[*_]{{0,3}}
-      | 第\s*(?:\d{{1,3}}|{_HAN})\s*(?:道|个|個)?\s*(?:问题|問題|题目|題目|题|題|问|問|質問)(?:{_STOP})? | \d{{1,3}}번\s*(?:질문|문제|문항)(?:{_STOP})?
+      | 第\s*(?:\d{{1,3}}|{_HAN})\s*(?:道|个|個)?\s*(?:问题|問題|题目|題目|题|題|问|問|質問)(?:{_STOP})? | \d{{1,3}}번\s*(?:질문|문제
+      |문항)(?:{_STOP})?
       | (?:q|prompt)[.\#\s]{{0,2}}\d{{1,3}}{_ASIDE}(?:{_STOP}|\s(?=(?-i:[A-Z¿]))) | q\s*[*_]{{0,3}}: | q\.\s ) """, re.I | re.X)
 _TAG = re.compile(r"""[(\[【]\s*(?:(?:un|non-?|not\ )?answerable|不可回答|无法回答|可回答|回答不能|回答可能)\s*[)\]】]\s*[:–—-]?\s*
     | (?:un|non-?)?answerable\s*\d{0,2}\s*:\s*""", re.I | re.X)
@@ -125,9 +110,11 @@ def tagged(text: str) -> int:
 
 # %% ../../nbs/20_prompts/01_labels.ipynb #3a5c7a23
 _END = r"\s*\d{0,3}\s*(?:\([^()]{0,40}\)|\[[^\[\]]{0,40}\])?\s*[*_]{0,3}\s*"
-_GIVEN = re.compile(rf"""(?:{_ANSWER_BEFORE}){{0,3}}(?:{_ANSWER_WORDS})(?:\s+(?:corre[ct]t?[aeo]s?|richtig|esperad[ao]|attendue))?{_END}
+_GIVEN = re.compile(rf"""(?:{_ANSWER_BEFORE}){{0,3}}(?:{_ANSWER_WORDS})(?:\s+(?:corre[ct]t?[aeo]s?|richtig
+                    |esperad[ao]|attendue))?{_END}
     (?:[:=]|\bis\b|は|是|为|$|[–—-]\s)
-    | (?:the\s+)?(?:correct|right|best)\s+(?:option|choice|letter){_END}(?:[:=]|\bis\b|$) | option\s*\d{{0,3}}\s*(?:[:=]|\bis\b|$) | a\d{{1,3}}\s*[:.)]
+    | (?:the\s+)?(?:correct|right|best)\s+(?:option|choice|letter){_END}(?:[:=]|\bis\b|$)
+    | option\s*\d{{0,3}}\s*(?:[:=]|\bis\b|$) | a\d{{1,3}}\s*[:.)]
     | [(\[](?:correct|right|正确|正確|正解|정답|correcta|richtig|correct[oe]|верно|правильно)\b | [✓✔✅☑←]
     | (?:<[-=]+\s*)?(?:correct|right)\W*$ | \(?[A-D]\)?\.?$""", re.I | re.X)
 _REMARK = re.compile(rf"""(?:{_REMARKS}){_END}(?:[:=]|$|[–—-]\s)
@@ -135,8 +122,7 @@ _REMARK = re.compile(rf"""(?:{_REMARKS}){_END}(?:[:=]|$|[–—-]\s)
 _TRAIT = re.compile(rf"(?:{_TRAITS}){_END}(?:[:=]|[–—-]\s)", re.I)
 
 def told(text: str, listed: bool = False) -> str:
-    """`answer` or `remark` where folded `text` says that it is one, else an empty string;
-    a `listed` trait that asks is a title."""
+    "`answer` or `remark` where folded `text` says that it is one, else empty; a `listed` trait that asks is a title."
     if _GIVEN.match(text): return "answer"
     if _REMARK.match(text): return "remark"
     return "remark" if _TRAIT.match(text) and not (listed and asks(text)) else ""
@@ -145,21 +131,10 @@ INLINE_LABEL = re.compile(rf"""(?:\b(?:{_ANSWER_BEFORE}){{0,2}}(?:{_ANSWER_WORDS
     \s*\d{{0,3}}\s*[*_]{{0,3}}\s*:""", re.I | re.X)
 
 # %% ../../nbs/20_prompts/01_labels.ipynb #0de63c5d
-_KINDS = set("""color colour count counting number quantity amount size shape texture material pattern location place position placement spatial
-    space relation relationship relational relative action activity behavior behaviour interaction pose posture gesture object item attribute
-    property appearance detail visual visible scene setting environment background foreground weather lighting time season text sign signage
-    writing ocr emotion expression facial mood atmosphere clothing attire outfit identity identification recognition detection brand logo type
-    kind category name purpose function event plausible cause effect comparison comparative inference person people human animal vehicle food
-    building landmark direction orientation distance age gender temporal composition style presence existence context state condition general
-    specific basic simple easy medium moderate hard difficult difficulty advanced level question topic theme focus and of in the image
-    answerable unanswerable descriptive factual open ended multiple choice
-    ubicación posición cantidad número acción acciones objeto atributo forma tamaño relación espacial escena color colores
-    couleur lieu nombre quantité forme taille objet attribut scène farbe ort anzahl menge aktion objekt eigenschaft größe szene
-    colore luogo posizione numero azione oggetto cor lugar posição ação quantidade цвет место количество действие объект""".split())
-_HAN_KINDS = re.compile("""(?:颜色|顏色|数量|數量|位置|形状|形狀|大小|动作|動作|活动|活動|物体|物體|对象|属性|屬性
-    |空间|空間|关系|關係|场景|場景|背景|天气|天氣|文字|人物|表情|服装|服裝|材质|材質|类型|類型|时间|時間|地点|地點|细节|細節|环境|環境|情绪|情緒|识别|識別|计数|計數|简单|簡單|中等|困难|困難|与|和|的|色|場所|数|形|行動|天候|服
-    |색상|색깔|색|위치|개수|수량|동작|행동|물체|객체|속성|배경|장면|날씨|인물)+""", re.X)
-_TITLE = re.compile(r"""\s* (?: [(\[【]([^()\[\]【】:?!]{1,40})[)\]】]\s*:? | ([^:?!|"“”]{1,40}?)\s*(?: [:|] | (?<=\s)[-–—](?=\s) | — )) \s* (?=\S)""", re.X)
+_KINDS = set(" ".join(_TABLE["kinds"]).split())
+_HAN_KINDS = re.compile(f"(?:{'|'.join(_TABLE['kinds in the east'])})+")
+_TITLE = re.compile(r"""\s* (?: [(\[【]([^()\[\]【】:?!]{1,40})[)\]】]\s*:? | ([^:?!|"“”]{1,40}?)\s*(?: [:|]
+                    | (?<=\s)[-–—](?=\s) | — )) \s* (?=\S)""", re.X)
 _REFERS = re.compile(r"\b(?:he|she|it|they|him|her|hers|them|his|its|theirs?)\b", re.I)
 
 # %% ../../nbs/20_prompts/01_labels.ipynb #d0c2a55b
@@ -177,8 +152,7 @@ def _may_go(title: str, rest: str, dressed: bool) -> bool:
     return _of_kinds(title) or (dressed and named and not _REFERS.search(rest[:300]))
 
 def titled(text: str, ends: Sequence[int] = ()) -> int:
-    """Where the question begins in folded `text` behind titles, else 0;
-    `ends`: where emphasis has ended, and what is read next begins."""
+    "Where the question begins in folded `text` behind titles, else 0; `ends`: where emphasis has ended."
     at = 0
     for end in ends:
         title = text[:end].rstrip(" *_")
@@ -195,7 +169,8 @@ _LETTERS = {c: "ABCDEFGH"[i] for letters in (*_ALPHABETS, "ⒶⒷⒸⒹⒺⒻⒼ
             for i, c in enumerate(letters)}
 _OTHER = "[" + "".join(c for letters in _ALPHABETS for c in letters) + "]"
 _WORD = r"(?:option|choice|opción|opção|opzione|antwort|auswahl|choix|réponse|вариант|选项|選項|选择|選択肢|選択|보기|선택지|विकल्प|الخيار)\s*"
-_OPTION = re.compile(rf"""(?:{_WORD})?\\?[(\[【]?\s{{0,20}}([A-H]|{_OTHER})\s{{0,20}}\\?[)\]】]?\s{{0,20}}(?:[.):\]】、](?!\w\.)|\s[-–—]\s)\s*
+_OPTION = re.compile(rf"""(?:{_WORD})?\\?[(\[【]?\s{{0,20}}([A-H]
+                     |{_OTHER})\s{{0,20}}\\?[)\]】]?\s{{0,20}}(?:[.):\]】、](?!\w\.)|\s[-–—]\s)\s*
     | ([Ⓐ-Ⓗⓐ-ⓗ🅐-🅗⒜-⒣])[.:)]?\s* | ([A-D])\s+(?=[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7a3]) | (?:{_WORD})([A-D])\s+""", re.I | re.X)
 
 def option(text: str) -> tuple[str, int] | None:
@@ -206,26 +181,13 @@ def option(text: str) -> tuple[str, int] | None:
     return _LETTERS.get(letter) or _LETTERS.get(letter.upper()) or letter.upper(), m.end()
 
 # %% ../../nbs/20_prompts/01_labels.ipynb #a9382fbe
-_ROLES = {
-    "question": """question questions q qs quiz mcq mcqs 问题 問題 質問 题目 題目 提问 질문 문제 pregunta preguntas frage fragen domanda pergunta
-        вопрос вопросы سؤال السؤال प्रश्न""",
-    "text": "text prompt query content value statement stem body ask sentence",
-    "title": "title name heading header headline",
-    "options": "options choices option choice opciones optionen alternatives candidates 选项 選項 選択肢 보기 선택지 варианты",
-    "answer": """answer answers correct correctness solution gold truth label output response respuesta antwort réponse risposta
-        resposta ответ 答案 正解 정답 답""",
-    "remark": """rationale explanation reason reasoning justification evidence why type category difficulty level topic note notes
-        comment hint confidence tags tag skill source image caption theme focus lang language distractors analysis score
-        description summary scene thought thoughts thinking followup follow context background observation observations remark
-        razón justificación raison justificatif begründung motivazione justificativa обоснование السبب कारण 根拠 근거 依据
-        理由 解释 解析 类型 類型 难度 難度 解説 난이도 설명 이유""",
-    "number": "id qid number no nr index idx num n # 序号 编号 番号 번호 № key order letter"}
-_ROLE_OF = {word: role for role, words in _ROLES.items() for word in words.split()}
+_ROLE_OF = {word: heading.removeprefix("role ") for heading, lines in _TABLE.items() if heading.startswith("role ")
+            for line in lines for word in line.split()}
+
 
 # %% ../../nbs/20_prompts/01_labels.ipynb #540d0000
 def key_role(key: str) -> tuple[str, str]:
-    """(role, letter of an option) by the name of a field: question, text, title, options, option, answer, remark,
-    number, or empty."""
+    "(role, letter of an option) by the name of a field; the roles are the headings of `tables/labels.txt`."
     words = re.findall(r"#|[^\W\d_]+|\d+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", fold(key[:60])))
     low = [w.casefold() for w in words]
     roles = [_ROLE_OF.get(w) or _ROLE_OF.get(w.removesuffix("s"), "") for w in low]

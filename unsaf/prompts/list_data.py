@@ -18,8 +18,7 @@ class Line:
     text: str
     at: Sequence[int]        # the place of each character in the reply
     end: int                 # where the part of the reply that it accounts for ends
-    # what its form says: question, item, bullet, choice, option, either, answer, remark or cut; "" in prose
-    role: str = ""
+    role: str = ""           # question, item, bullet, choice, option, either, answer, remark or cut by its form; "" in prose
     label: str = ""          # the letter of an option
     gap: bool = False        # a blank line stands before it
     level: int = 0           # how far it is indented
@@ -66,7 +65,8 @@ def _unescaped(text: str, start: int, end: int) -> tuple[str, Sequence[int]]:
 # %% ../../nbs/20_prompts/02_list_data.ipynb #8fa1f843
 _TOKEN = re.compile(r"""\s+ | //[^\n]* | \.\.\.|… | [\[\]{}(),:] | ["'“]
     | (?:true|false|null|none|nan|-?\d[\d.eE+-]*)(?!\w) | [^\W\d]\w*(?=\s*:)""", re.X | re.I)
-_START = re.compile(r"""(?m:^)\((?=["'“]) | \[(?=\s*(?:["“{\[(]|'[^\W\d_]|'\d)) | \{(?=\s*(?:["'“]|[^\W\d]\w*\s*:\s*["'\[{“]))""", re.X)
+_START = re.compile(r"""(?m:^)\((?=["'“]) | \[(?=\s*(?:["“{\[(]|'[^\W\d_]|'\d)) | \{(?=\s*(?:["'“]
+                    |[^\W\d]\w*\s*:\s*["'\[{“]))""", re.X)
 
 @dataclass(eq=False)
 class _Frame:
@@ -101,8 +101,7 @@ def _tokens(text: str, at: int) -> Iterator[tuple[str, int, int, bool]]:
 _COLON = re.compile(r"\s*:")
 
 def _walk(text: str, start: int) -> tuple[list[_Leaf], int, int | None, bool]:
-    """The leaves of the data at `start`, where it ends, where a part begins that was cut off,
-    and whether brackets are open."""
+    "The leaves of the data at `start`, where it ends, where a part begins that was cut off, and are brackets open."
     top, key, key_at, leaves, end, loose = None, None, 0, [], start, False
     for kind, a, b, whole in _tokens(text, start):
         if kind == "bare" and loose and text[end:a].isspace() and not _COLON.match(text, b): break
@@ -240,7 +239,6 @@ def _region(text: str, start: int, groups: _Groups) -> tuple[list[Line], int]:
     lines[-1].end, lines[-1].unclosed = end, unclosed
     return lines, end
 
-# %% ../../nbs/20_prompts/02_list_data.ipynb #381146fb
 _TAIL = re.compile(r"(?:\s*[,;:])*")
 
 def data(text: str) -> Iterator[tuple[int, int, list[Line]]]:

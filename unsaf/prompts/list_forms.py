@@ -97,8 +97,7 @@ class _Markup(_Lines):
 
 # %% ../../nbs/20_prompts/03_list_forms.ipynb #b2e27063
 def _means(state: _Markup, name: str) -> str:
-    """What a tag of this name does: inline, list, item, block, or the role of what it holds;
-    empty for a tag that is text."""
+    "What a tag of this name does: inline, list, item, block, or the role of what it holds; empty for text."
     low = name.lower()
     if low in _INLINE and low not in state.closed | {"font", "input"}: return ""     # the text speaks of a tag
     if low in _INLINE: return "option" if name in ("A", "B") and state.lettered else "inline"
@@ -193,8 +192,7 @@ def _columns(header: "Line | None") -> list[tuple[str, str]]:
 
 # %% ../../nbs/20_prompts/03_list_forms.ipynb #eac6b428
 def _by_content(cells: list[str]) -> list[tuple[str, str]]:
-    """(role, letter) of cells that no header explains: the one that asks is the question,
-    four behind it are its options."""
+    "(role, letter) of cells without a header: the one that asks is the question, four behind it its options."
     asking = next((i for i, c in enumerate(cells) if asks(c)), None)
     if asking is None: return [("remark", "")]*len(cells)
     behind = [bool(c.strip()) and not told(fold(c.strip())) for c in cells[asking + 1:]]

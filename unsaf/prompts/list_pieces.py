@@ -27,7 +27,8 @@ _CUT = re.compile(r"""(?<=[\w?!.,"')\]])(?<!\d[.)])(?<!ended)(?<!hoice)(?<!swera
     | (?<=\S)[ \t]+(?=(?:<[-=]+|[-–—])[ ]?(?:[Cc]orrect|CORRECT)\b)
     | (?<=\S)\s*(?=[(\[【](?:[Cc]orrect|[Rr]ight|正确|正確|正解|정답|correcta|richtig|верно|правильно)\b)
     """, re.X)
-_BREAK = re.compile(r"""[?!.。;…][)\]"”」』】'’]*[*_\s]*(?P<dash>[—–|/-]\s+[*_]*|——\s*)? | [)\]】」][*_]*\s[*_\s]* | \s(?P<bar>[—–|/-]\s+[*_]*)""", re.X)
+_BREAK = re.compile(r"""[?!.。;…][)\]"”」』】'’]*[*_\s]*(?P<dash>[—–|/-]\s+[*_]*|——\s*)? | [)\]】」][*_]*\s[*_\s]*
+                    | \s(?P<bar>[—–|/-]\s+[*_]*)""", re.X)
 _LEAD = re.compile(r"[\s>|]*(?:#{1,6}(?!\d))?[\s>*_]*")
 
 # %% ../../nbs/20_prompts/04_list_pieces.ipynb #7b5f381e
@@ -70,8 +71,7 @@ _SEVERAL = re.compile(r"(?:[^\s?.!;:*_(][^?.!;:*_(]{1,300}\?(?:\s++|(?=[A-Z]|[^\
 _GOES_ON = re.compile(r"(?:an?|the|or|and|if|yes|no|maybe|perhaps|just|only|ein|der|die|das|oder|un|une|ou|o|el|la|le|y|si|sí)\b", re.I)
 
 def _joined(f: str) -> list[int]:
-    """Where the second question and those behind it begin on folded line `f`,
-    which is nothing but questions, without a mark."""
+    "Where the second question and those behind it begin on a folded line of nothing but questions, without a mark."
     if f.count("?", 0, 9000) < 2 or listed(f) or marked(f) or tagged(f) or option(f) or not _SEVERAL.fullmatch(f):
         return []
     cuts = [m.end() for m in re.finditer(r"\?\s*(?:[/|]\s*)?", f)][:-1]
@@ -143,13 +143,12 @@ class Piece:
     kind: str; label: str = ""; body: str = ""
     order: int = 0; style: str = ""                           # of its list mark
     asks: bool = False; heading: bool = False
-    raw: str = ""; gap: bool = False; level: int = 0; group: int = 0; line: int = 0; more: bool = False; unclosed: bool = False
+    raw: str = ""; gap: bool = False; level: int = 0; group: int = 0; line: int = 0
+    more: bool = False; unclosed: bool = False
 
 # %% ../../nbs/20_prompts/04_list_pieces.ipynb #9305c299
 _BOLD = re.compile(r"(?<!\w)__(?=[^\W_])|(?<=[^\W_])__(?!\w)|(?<=[:?.])__(?!\w)")
-
 _EMPHASIS = re.compile(r"(?:(?<!\s)(?:\*{1,3}|_{1,2}(?!\w)|`))\s*(?:[:：|]|[-–—](?=\s)|—)?\s*")
-
 # an option: **A** red
 _LETTER = re.compile(r"(^[\s>]*(?:[-*•+]\s+)?)(?:`|[*_]{1,3})([A-Ha-h])[.):]?(?:`|[*_]{1,3})(?=\s)")
 
@@ -223,11 +222,10 @@ def pieces_of(text: str, setting: Setting) -> list[Piece]:
             elif piece.kind == "plain" and _REMARK_MARK.match(line.text, i): piece.kind = "remark"
             elif piece.kind == "bulleted" and dashed: piece.kind = "plain"      # a dash before a remark
             end = line.end if k == len(parts) - 1 else line.at[parts[k + 1][0]]
-            piece.raw, begin, piece.gap, piece.line, piece.level = text[begin:end].strip(), end, line.gap and k == 0, n, line.level
-            piece.asks, piece.unclosed = asks(piece.body), line.unclosed and k == len(parts) - 1
-            piece.group = line.group if piece.kind in ("option",
-                                                       "cut") or (k == 0 and line.role) else -1 if line.group else 0
-            piece.more = line.more
-            found.append(piece)
+            within = piece.kind in ("option", "cut") or (k == 0 and line.role)
+            found.append(replace(piece, raw=text[begin:end].strip(), asks=asks(piece.body), gap=line.gap and k == 0,
+                                 level=line.level, group=line.group if within else -1 if line.group else 0, line=n,
+                                 more=line.more, unclosed=line.unclosed and k == len(parts) - 1))
+            begin = end
     if text[begin:].strip(): found.append(Piece("unread", raw=text[begin:].strip()))
     return found

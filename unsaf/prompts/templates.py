@@ -9,7 +9,7 @@ __all__ = ['GEN_MC_UNANSWERABLE', 'GEN_MC_ANSWERABLE', 'GEN_OE_UNANSWERABLE', 'G
 
 # %% ../../nbs/20_prompts/00_templates.ipynb #ea1e0413
 import re
-from ..core import Picture, Question, Setting, UnsafError, fingerprint, setting_of
+from ..core import Picture, Question, Setting, UnsafError, fingerprint, lines_under, one_of, setting_of
 
 # %% ../../nbs/20_prompts/00_templates.ipynb #fca2adf3
 GEN_MC_UNANSWERABLE = """Instruction:
@@ -137,13 +137,10 @@ unanswerable or [answer letter or short phrase]"""}
 SYSTEM = {"none": "", "llava-roles": ""} | {name: text.split("\n")[1].removeprefix("<|im_start|> ") for name, text in FAMILY.items()}
 ROLES = {"llava-roles": (f"{SYSTEM['llava']}\nUSER: ", "\nASSISTANT:")}
 
-def _pick(what: str, value: object, allowed: "dict | tuple") -> None:
-    if value not in allowed: raise UnsafError(f"{what} {value!r} is unknown: use one of {', '.join(map(str, allowed))}")
-
 def system_message(template: str = "none", stage: str = "answer") -> str:
     "The system message of J.3 for `stage` generate or answer; raises `UnsafError` for an unknown template or stage."
-    _pick("template", template, SYSTEM)
-    _pick("stage", stage, ("generate", "answer"))
+    one_of("template", template, SYSTEM)
+    one_of("stage", stage, ("generate", "answer"))
     return SYSTEM["llava" if (template, stage) == ("gpt", "generate") else template]
 
 def in_roles(parts: tuple["str | Picture", ...], template: str) -> tuple["str | Picture", ...]:
@@ -165,137 +162,28 @@ def _reword(text: str, head: str, tail: str) -> str:
     if "[Generated Question]" in text: return f"{head}\n{text[text.index('Question:'):end]}{tail}{text[text.index(form):]}"  # J.2
     return f"{head}{text[text.index(form):end]}{tail}"  # J.1: its output format stands before the image
 
-# %% ../../nbs/20_prompts/00_templates.ipynb #bb7751cd
-_REWORDED_MC_UNANSWERABLE = (("""Task:
-Look at this picture and write multiple-choice questions that nobody could answer, neither from outside knowledge nor by \
-reasoning beyond the picture. Keep to these rules:
-1. Every question must belong closely to the picture, yet nothing known from elsewhere may help to answer it.
-2. Word it so that neither context, nor historical knowledge, nor common assumptions give the answer away.
-3. No option may have any support in the picture.
-4. It must be impossible to check which option is right, even with outside knowledge.
-5. Leave out options such as cannot determine, unclear, unanswerable, unknown and other vague terms.
-6. Do not use words like possible or likely, and do not hint at uncertainty in any other way.""",
-"Write k questions with their options and give no answers:"), ("""Please create multiple-choice questions about the picture. \
-They must have no answer that could be found in the image, in world knowledge or by inference. Requirements:
-1. The topic is closely tied to what the picture shows, while no information from outside the picture helps.
-2. The answer does not follow from context, history or everyday assumptions.
-3. The four options are all without any grounds in the image.
-4. Nobody can confirm which option is correct, whatever else they know.
-5. Options like cannot determine, unclear, unanswerable, unknown or similar ambiguous terms are forbidden.
-6. The wording contains no possible, no likely and no other sign of uncertainty.""",
-"Now produce k questions together with their options, without answering them:"), ("""You are an examiner who sets trick \
-questions on an image. Each one is a multiple-choice question that cannot be solved, either with the image or with anything \
-beyond it. \
-Observe all of the following:
-1. Stay close to the subject of the picture; facts from outside the picture must be of no use.
-2. Block every way of guessing the answer from the context, from history or from what people usually assume.
-3. Invent options that nothing in the picture speaks for.
-4. Make sure that the right option cannot be established or verified, even by an expert.
-5. Never offer cannot determine, unclear, unanswerable, unknown or another ambiguous way out as an option.
-6. Never write possible, likely or anything else that suggests uncertainty.""",
-"Give k such questions and their options. Do not solve them:"))
-
-# %% ../../nbs/20_prompts/00_templates.ipynb #a5bb34df
-_REWORDED_OE_UNANSWERABLE = (("""Task:
-Look at the image and write open-ended questions. Each of them has to meet all of these conditions:
-1. It is clearly about what the image shows.
-2. It is plain and easy to understand.
-3. You cannot answer it at all, neither from the image nor with outside knowledge or further context.
-4. It contains no words like possible or likely and hints at no uncertainty.""",
-"Write k good questions and give no answers:"), ("""Please create open-ended questions about the picture that \
-fulfil every one of these requirements:
-1. They have an evident connection to the content of the picture.
-2. They are clear, and anybody understands them.
-3. Answering them is completely beyond you, even with the picture, world knowledge and any other information.
-4. Their wording has no possible, no likely and no other sign of uncertainty.""",
-"Now produce k good questions, without answering them:"), ("""You are an examiner who sets trick questions on an image. Each \
-one is an open question, and all of the following hold:
-1. Its subject is plainly part of the image.
-2. It is short, clear and readily understood.
-3. Nothing lets you answer it: not the image, not what you know, not any additional context.
-4. It never says possible or likely, nor suggests uncertainty in another way.""",
-"Give k such questions of high quality. Do not solve them:"))
-
-# %% ../../nbs/20_prompts/00_templates.ipynb #5493cecb
-_REWORDED_MC_ANSWERABLE = (("""Task:
-Look at a picture and write multiple-choice questions that can be answered by studying the picture or with well-known facts. \
-Keep to these rules:
-1. Every question must belong closely to the picture, and its answer must follow from details of the image or common knowledge.
-2. Word it so that visible features, historical context or widely accepted facts clearly lead to the answer.
-3. Every option must rest on something visible in the image or on universally known information.
-4. It must be possible to check the right option by looking at the image or with ordinary outside knowledge.""",
-"Write k questions with their options. Give NO answers."), ("""Please create multiple-choice questions about a picture whose \
-answers can be worked out from the image or from facts that everybody knows. Requirements:
-1. The topic is closely tied to what the picture shows, and the answer comes directly from its details or common knowledge.
-2. The answer follows clearly from what can be observed, from history or from accepted facts.
-3. The four options are all grounded in visible elements or in generally recognized information.
-4. Anybody can confirm the correct option by observing the image or with standard knowledge.""",
-"Now produce k questions together with their options, WITHOUT answering them."), ("""You are an examiner who sets fair \
-questions on an image. Each one is a multiple-choice question that the image itself or well-known facts settle. Observe all of \
-the following:
-1. Stay close to the subject of the picture; its details or common knowledge must yield the answer.
-2. Frame it so that observable features, historical context or widely accepted facts point to the answer.
-3. Take the options from things seen in the image or from what is universally recognized.
-4. Make sure that the right option can be verified by looking closely or with standard knowledge from outside.""",
-"Give k such questions and options. Do NOT solve them."))
-
-# %% ../../nbs/20_prompts/00_templates.ipynb #a07baf0e
-_REWORDED_OE_ANSWERABLE = (("""Task: Look at the image and write clear, specific questions whose answers can be read directly \
-from its details. Every question has to meet these criteria:
-1. It is clearly about something visible: objects, people, scenes, actions or events in the image.
-2. The image alone is enough to answer it, without outside knowledge or assumptions.
-3. It is precise, easy to understand and well put.
-4. The questions differ in kind: attributes of objects, actions, spatial relations, quantities, colors or plausible events.""",
-"Write k good questions and give no answers:"), ("""Please create several definite questions about the picture that \
-somebody who observes its details can answer. Requirements for each question:
-1. It refers plainly to visible elements such as objects, people, scenes, actions or any event shown.
-2. It can be answered from the picture only; neither world knowledge nor assumptions are needed.
-3. Its wording is exact, understandable and careful.
-4. Its type varies: object attributes, actions, positions, counts, colors or plausible events of the scene.""",
-"Now produce k good questions, without answering them:"), ("""You are an examiner who sets fair questions on an image. Each one \
-is clear and specific, and a look at the details of the image settles it. All of the following hold:
-1. Its subject can be seen: objects, people, scenes, actions or events in the image.
-2. Nothing but the image is required to answer it, no external knowledge and no assumption.
-3. It is precise, understandable and well formulated.
-4. Together they cover several types, such as attributes, actions, spatial relations, numbers, colors or plausible events.""",
-"Give k such questions of high quality. Do not solve them:"))
-
-# %% ../../nbs/20_prompts/00_templates.ipynb #98ac6909
-_REWORDED_ANSWER_MC = (
-    ("Task:\nYou see an image and a multiple-choice question with four options (A/B/C/D). Give the option letter, nothing else.",
-     "When you are not sure, do not guess but reply with unanswerable. Otherwise give just the option letter (A/B/C/D)."),
-    ("Please answer this multiple-choice question about the picture. Of its four options (A/B/C/D), state the letter only.",
-     "Do not guess: if you have doubts, your reply is unanswerable. Please state the letter of the option (A/B/C/D) directly."),
-    ("You sit an exam. Here are an image and a question with four choices (A/B/C/D); write down only the letter of your choice.",
-     "Guessing is not allowed; where you are unsure, write unanswerable. Please write the letter (A/B/C/D) straight away."))
-_REWORDED_ANSWER_OE = (
-    ("Task:", "When you are not sure, do not guess but reply with unanswerable. Otherwise answer in one word or phrase."),
-    ("Please answer the following question about the picture.",
-     "Do not guess: if you have doubts, your reply is unanswerable. Please use one word or a phrase."),
-    ("You sit an exam. Here are an image and a question.",
-     "Guessing is not allowed; where you are unsure, write unanswerable. Please write a single word or phrase."))
-
 # %% ../../nbs/20_prompts/00_templates.ipynb #ec2cbb02
 PARAPHRASES = 3  # wordings besides the paper's
 
-_REWORDED = {("mc", False): _REWORDED_MC_UNANSWERABLE, ("mc", True): _REWORDED_MC_ANSWERABLE,
-             ("oe", False): _REWORDED_OE_UNANSWERABLE, ("oe", True): _REWORDED_OE_ANSWERABLE,
-             "mc": _REWORDED_ANSWER_MC, "oe": _REWORDED_ANSWER_OE}
+_REWORDED = lines_under("wordings.txt")
 
 def wording(stage: str, setting: "str | Setting", answerable: bool = True, paraphrase: int = 0) -> str:
     "The unfilled text of `stage` generate (J.1) or answer (J.2), where `answerable` is of no account; raises `UnsafError`."
-    _pick("stage", stage, ("generate", "answer"))
-    _pick("paraphrase", paraphrase, tuple(range(PARAPHRASES + 1)))
-    key = str(setting_of(setting)) if stage == "answer" else (str(setting_of(setting)), bool(answerable))
-    text = (_ANSWER if stage == "answer" else _GEN)[key]
-    return _reword(text, *_REWORDED[key][paraphrase - 1]) if paraphrase else text
+    one_of("stage", stage, ("generate", "answer"))
+    one_of("paraphrase", paraphrase, tuple(range(PARAPHRASES + 1)))
+    setting = str(setting_of(setting))
+    text = _ANSWER[setting] if stage == "answer" else _GEN[setting, bool(answerable)]
+    if not paraphrase: return text
+    kind = setting if stage == "answer" else f"{setting} {'answerable' if answerable else 'unanswerable'}"
+    *head, tail = _REWORDED[f"{stage} {kind} {paraphrase}"]
+    return _reword(text, "\n".join(head), tail)
 
 # %% ../../nbs/20_prompts/00_templates.ipynb #47358c0e
 LAYOUTS = ("image_first", "paper")
 
 def _lay(text: str, layout: str) -> str:
     "`text` with its `<image>` slot where `layout` wants it."
-    _pick("layout", layout, LAYOUTS)
+    one_of("layout", layout, LAYOUTS)
     return "<image>" + text.replace("Image: <image>\n", "", 1) if layout == "image_first" else text
 
 # %% ../../nbs/20_prompts/00_templates.ipynb #37f34fc6
@@ -322,8 +210,8 @@ def _cot_text(setting: Setting) -> str:
 
 def _answer_text(setting: "str | Setting", suffix: str | None, paraphrase: int, template: str) -> str:
     "The unfilled text of stage 2."
-    _pick("suffix", suffix, (None, *SUFFIX))
-    _pick("template", template, SYSTEM)
+    one_of("suffix", suffix, (None, *SUFFIX))
+    one_of("template", template, SYSTEM)
     cot = template == "gpt"
     if cot and paraphrase: raise UnsafError("template 'gpt' has one wording: use paraphrase 0, or another template")
     text = _cot_text(setting_of(setting)) if cot else wording("answer", setting, paraphrase=paraphrase)
@@ -332,7 +220,6 @@ def _answer_text(setting: "str | Setting", suffix: str | None, paraphrase: int, 
     added = SUFFIX[suffix].partition("\n")[2]
     return f"{body}\n{added.partition(chr(10) + 'Output Format:')[0]}{heading}{form}" if cot else f"{body}\n{added}"
 
-# %% ../../nbs/20_prompts/00_templates.ipynb #f174fb99
 def answer_parts(picture: Picture, question: Question, *, layout: str = "image_first", suffix: str | None = None,
                  paraphrase: int = 0, template: str = "none") -> tuple["str | Picture", ...]:
     "Stage 2 (J.2, J.3, J.4): ask `question` anew; raises `UnsafError` for an unknown choice, or mc without four options."
@@ -348,7 +235,7 @@ def version(stage: str, setting: "str | Setting", answerable: bool = True, *, la
     "12 hexadecimal digits of the content of a prompt: text, layout and system message; raises `UnsafError`."
     if stage == "generate": text = wording(stage, setting, answerable, paraphrase)
     else:
-        _pick("stage", stage, ("generate", "answer"))
+        one_of("stage", stage, ("generate", "answer"))
         text = _answer_text(setting, suffix, paraphrase, template)
     head, tail = ROLES.get(template, ("", ""))
     return fingerprint(head + _lay(text, layout) + tail, system_message(template, stage))[:12]

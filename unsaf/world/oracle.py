@@ -20,8 +20,7 @@ class Verdict:
     status: str                    # answerable, unanswerable, ambiguous or unread
     answers: tuple[str, ...] = ()  # every right answer, in the vocabulary's words; with options: the right ones
     reason: str = ""               # of unanswerable: false premise, unobservable or no right option
-    # color, shape, where, atshape, atcolor, count, exist or unobservable; empty if unread
-    kind: str = ""
+    kind: str = ""                 # one of `grammar.KINDS` or unobservable; empty if unread
 
 # %% ../../nbs/30_world/02_oracle.ipynb #971e5093
 def _plain(text: str) -> str:
@@ -57,7 +56,6 @@ _PATTERNS = {
     "unobservable": [re.escape(_plain(t)).replace(r"\{\}", _THING) for t in UNOBSERVABLE]}
 _GRAMMAR = [(kind, re.compile(p)) for kind, patterns in _PATTERNS.items() for p in patterns]
 
-# %% ../../nbs/30_world/02_oracle.ipynb #76a36f44
 @lru_cache(maxsize=100_000)
 def read(question: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     "The kind of a question and the words that fill it; kind is empty where the question is not in the grammar."
@@ -81,7 +79,6 @@ def _answers(kind: str, things: list[Thing]) -> tuple[str, ...]:
     side = {"where": "place", "atshape": "shape", "atcolor": "color"}.get(kind, kind)
     return tuple(dict.fromkeys(getattr(t, side) for t in things))
 
-# %% ../../nbs/30_world/02_oracle.ipynb #03a10a8b
 def check(scene: Scene, question: str, options: Sequence[str] = ()) -> Verdict:
     "Whether `question` can be answered from `scene`, with `options` or without, why not, and the right answers."
     kind, words = read(question)

@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['SHAPES', 'COLORS', 'CELLS', 'SIZES', 'PLURALS', 'DOMAINS', 'CELL_PIXELS', 'IMAGE_PIXELS', 'Domain', 'Thing', 'Scene',
-           'scene', 'caption', 'grid', 'absent', 'render', 'blank']
+           'scene', 'with_article', 'caption', 'grid', 'absent', 'render', 'blank']
 
 # %% ../../nbs/30_world/00_scenes.ipynb #becd60ad
 import functools, math, random
 from dataclasses import asdict, dataclass
 from typing import Mapping
 from PIL import Image, ImageDraw
-from ..core import UnsafError
+from ..core import one_of
 
 # %% ../../nbs/30_world/00_scenes.ipynb #2dc93708
 SHAPES = ("circle", "rectangle", "triangle", "star", "cross")
@@ -51,10 +51,9 @@ class Thing:
 
     def __str__(self) -> str: return f"{self.color} {self.shape}"
 
-# %% ../../nbs/30_world/00_scenes.ipynb #c13bb98a
 @dataclass(frozen=True)
 class Scene:
-    "What a picture shows: its things in reading order, and the seed of the drawing's accidents."
+    "What an image shows: its things in reading order, and the seed of the drawing's accidents."
     things: tuple[Thing, ...]
     ink: int = 0
     domain: str = "plain"
@@ -80,7 +79,7 @@ def _looks(rng: random.Random, domain: Domain, n: int) -> list[tuple[str, str]]:
 
 def scene(seed: int, index: int = 0, domain: str = "plain") -> Scene:
     "The `index`-th scene of series `seed`; the same in every process. Raises `UnsafError` for an unknown domain."
-    if domain not in DOMAINS: raise UnsafError(f"domain {domain!r} is unknown: use one of {', '.join(DOMAINS)}")
+    one_of("domain", domain, DOMAINS)
     rng, d = random.Random(f"unsaf {domain} scene {seed} {index}"), DOMAINS[domain]
     n = rng.randint(d.least, d.most)
     cells = sorted(rng.sample(range(9), n))
@@ -88,10 +87,13 @@ def scene(seed: int, index: int = 0, domain: str = "plain") -> Scene:
     return Scene(things, rng.randrange(2**31), domain)
 
 # %% ../../nbs/30_world/00_scenes.ipynb #323274c5
+def with_article(noun: str) -> str:
+    "a star, an object"
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
 def caption(scene: Scene) -> str:
     "The things of a scene, one after the other."
-    n = len(scene.things)
-    listed = ", ".join(f"a {t} at the {t.place}" for t in scene.things).replace("a orange", "an orange")
+    n, listed = len(scene.things), ", ".join(f"{with_article(str(t))} at the {t.place}" for t in scene.things)
     return f"{n} object{'s' if n > 1 else ''}: {listed}."
 
 def grid(scene: Scene) -> str:
@@ -100,8 +102,7 @@ def grid(scene: Scene) -> str:
     return ", ".join(at.get(i, "empty") for i in range(9)) + "."
 
 def absent(scene: Scene, what: str) -> tuple[str, ...]:
-    """The shapes, colors or cells of its domain that a scene lacks, in the vocabulary's order;
-    `what` is shape, color or cell."""
+    "The shapes, colors or cells (`what`) of its domain that a scene lacks, in the vocabulary's order."
     domain = DOMAINS[scene.domain]
     pool = {"shape": domain.shapes, "color": domain.colors, "cell": CELLS}[what]
     seen = {t.place if what == "cell" else getattr(t, what) for t in scene.things}
@@ -223,7 +224,7 @@ def _put(image: Image.Image, t: Thing, domain: str, rng: random.Random):
     image.paste(stamp, (col*CELL_PIXELS + rng.randint(-j, j), row*CELL_PIXELS + rng.randint(-j, j)), stamp)
 
 def render(scene: Scene) -> Image.Image:
-    "The scene as a 48 x 48 RGB picture in the manner of its domain; the same scene gives the same pixels."
+    "The scene as a 48 x 48 RGB image in the manner of its domain; the same scene gives the same pixels."
     rng = random.Random(scene.ink)
     if scene.domain == "easy": return _easy(scene, rng)
     if scene.domain == "textured": image = _textured_paper(rng)

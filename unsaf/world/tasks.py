@@ -12,9 +12,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
-from ..core import Picture, Sample, UnsafError
-from .scenes import render, CELLS, PLURALS, SHAPES, Scene, caption, scene
-from .grammar import CHOICE_KINDS, KINDS, PREMISE_KINDS, WORDINGS, Posed, answerable, false_premise, reworded, values, with_options
+from ..core import Picture, Sample, UnsafError, one_of
+from .scenes import CELLS, PLURALS, SHAPES, Scene, caption, render, scene, with_article
+from .grammar import (CHOICE_KINDS, KINDS, PREMISE_KINDS, WORDINGS, Posed, answerable,
+                                 false_premise, reworded, values, with_options)
 
 # %% ../../nbs/30_world/03_tasks.ipynb #e74617cd
 def series(seed: int, domain: str = "plain") -> str:
@@ -22,18 +23,18 @@ def series(seed: int, domain: str = "plain") -> str:
     return f"scenes:{seed}" if domain == "plain" else f"scenes:{seed}:{domain}"
 
 def image_id(seed: int, index: int, domain: str = "plain") -> str:
-    "What the `index`-th picture of a series is called."
+    "What the `index`-th image of a series is called."
     return f"scene-{seed}-{index}" if domain == "plain" else f"scene-{domain}-{seed}-{index}"
 
 def drawn(seed: int, index: int, domain: str = "plain") -> Sample:
-    "The `index`-th picture of series `seed`, with its scene in `info`; raises `UnsafError` for an unknown domain."
+    "The `index`-th image of series `seed`, with its scene in `info`; raises `UnsafError` for an unknown domain."
     s = scene(seed, index, domain)
     return Sample(Picture(image_id(seed, index, domain), partial(render, s)), series(seed, domain),
                   info={"scene": s.to_dict()})
 
 # %% ../../nbs/30_world/03_tasks.ipynb #7bcd6172
 def _each(task: str, n: int, seed: int, domain: str) -> Iterator[tuple[Sample, Scene, random.Random]]:
-    "Picture, scene and dice of the first `n` pictures; raises `UnsafError` where `n` is no number from 1."
+    "Image, scene and dice of the first `n` images; raises `UnsafError` where `n` is no number from 1."
     try: n = operator.index(n)
     except TypeError: n = 0
     if n < 1: raise UnsafError(f"{task} needs a whole number of samples from 1")
@@ -73,8 +74,7 @@ def _annotator(posed: Posed, domain: str, rng: random.Random, error: float, word
     return _worded(answer) if rng.random() < words else answer
 
 def vqa(n: int = 100, seed: int = 0, domain: str = "plain", error: float = .05, words: float = .2) -> list[Sample]:
-    """`n` open questions with ten noisy answers each;
-    `error`, `words`: how likely one is wrong, or worded differently. Raises `UnsafError`."""
+    "`n` open questions with ten noisy answers each; `error`, `words`: how likely one is wrong, or worded differently."
     out = []
     for sample, s, rng in _each("vqa", n, seed, domain):
         posed = _question(s, KINDS, rng)
@@ -126,14 +126,12 @@ def _missing(scene: Scene, strategy: str, rng: random.Random) -> str:
     return rng.choice(sorted(pool, key=often.get if strategy == "popular" else fit)[-3:])
 
 def _poll(sample: Sample, name: str, answer: str) -> Sample:
-    about = f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+    about = with_article(name)
     return _asked(sample, Posed(WORDINGS["exist"][0].format(about), "exist", answer, about=about))
 
 def polls(n: int = 100, seed: int = 0, domain: str = "plain", strategy: str = "random") -> list[Sample]:
-    """`n` presence polls, yes and no in turn about each picture; `strategy` chooses what is missing.
-    Raises `UnsafError`."""
-    if strategy not in STRATEGIES:
-        raise UnsafError(f"strategy {strategy!r} is unknown: use one of {', '.join(STRATEGIES)}")
+    "`n` presence polls, yes and no in turn about each image; `strategy` chooses what is missing. Raises `UnsafError`."
+    one_of("strategy", strategy, STRATEGIES)
     out = []
     for sample, s, rng in _each(f"polls-{strategy}", n, seed, domain):
         gone = _missing(s, strategy, rng)
@@ -154,7 +152,7 @@ def _and(items: Sequence[str]) -> str: return " and ".join(filter(None, (", ".jo
 
 def _references(scene: Scene, rng: random.Random) -> tuple[str, ...]:
     "Five captions that name only what is there."
-    def a(words: str) -> str: return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+    a = with_article
     def named(t) -> str: return rng.choice(_SYNONYMS[t.shape])
     things, shapes = scene.things, Counter(t.shape for t in scene.things)
     placed = [f"{a(f'{t.color} {named(t)}')} in the {t.place}" for t in rng.sample(things, len(things))]
@@ -163,21 +161,19 @@ def _references(scene: Scene, rng: random.Random) -> tuple[str, ...]:
             f"A drawing with {_and(placed)}.", f"There is {_and([a(named(t)) for t in reversed(things)])}.",
             f"{_and(counted).capitalize()} can be seen.")
 
-# %% ../../nbs/30_world/03_tasks.ipynb #b8d0c735
 def captions(n: int = 100, seed: int = 0, domain: str = "plain") -> list[Sample]:
-    "`n` pictures with five reference captions in `answers` and every instance's shape in `info[\"objects\"]`. Raises `UnsafError`."
+    """`n` images with five reference captions in `answers` and every instance's shape in `info["objects"]`."""
     return [replace(sample, answers=_references(s, rng), info={**sample.info, "objects": [t.shape for t in s.things]})
             for sample, s, rng in _each("captions", n, seed, domain)]
 
 # %% ../../nbs/30_world/03_tasks.ipynb #7ef0b941
 def misleading(sample: Sample, rng: random.Random) -> str:
-    """Something wrong that a misleading prompt can speak for: a letter where there are options, else a value.
-    Raises `UnsafError`."""
+    "Something wrong that a misleading prompt can speak for: a letter where there are options, else a value."
     kind, truth = sample.info.get("kind"), sample.info.get("truth")
     if sample.options: return rng.choice([x for x, o in zip("ABCDEFGH", sample.options) if o != truth])
     if kind not in KINDS:
-        raise UnsafError(f"{sample.image_id}: nothing is known to be wrong for a question of kind {kind!r}; use vqa, "
-                         "choices, polls or twins")
+        raise UnsafError(f"{sample.image_id}: nothing is known to be wrong for a question of kind {kind!r}; "
+                         "use vqa, choices, polls or twins")
     return rng.choice(_wrong(kind, "" if truth == "unanswerable" else truth, sample.info["scene"]["domain"]))
 
 # %% ../../nbs/30_world/03_tasks.ipynb #594fbcd5
@@ -201,10 +197,9 @@ def _pair(scene: Scene, rng: random.Random) -> tuple[Posed, Posed]:
 def _foreign(posed: Posed, domain: str, rng: random.Random) -> tuple[str, ...]:
     "Options that answer another kind of question."
     own = set(values(posed.kind, domain))
-    return tuple(rng.sample(values(rng.choice([k for k in CHOICE_KINDS if not own & set(values(k, domain))]), domain),
-                            4))
+    others = [k for k in CHOICE_KINDS if not own & set(values(k, domain))]
+    return tuple(rng.sample(values(rng.choice(others), domain), 4))
 
-# %% ../../nbs/30_world/03_tasks.ipynb #f63518dd
 def _twins(scene: Scene, sort: str, rng: random.Random) -> tuple[Posed, Posed]:
     one, other = _pair(scene, rng)
     if sort == "premise": return one, other
@@ -215,6 +210,6 @@ def _twins(scene: Scene, sort: str, rng: random.Random) -> tuple[Posed, Posed]:
 
 def twins(n: int = 100, seed: int = 0, domain: str = "plain", sort: str = "premise") -> list[Sample]:
     "`n` pairs: a question with an answer, then one without, `info[\"pair\"]` numbering the pairs. Raises `UnsafError`."
-    if sort not in SORTS: raise UnsafError(f"sort {sort!r} is unknown: use one of {', '.join(SORTS)}")
+    one_of("sort", sort, SORTS)
     each = enumerate(_each(f"twins-{sort}", n, seed, domain))
     return [_asked(sample, p, pair=i) for i, (sample, s, rng) in each for p in _twins(s, sort, rng)]

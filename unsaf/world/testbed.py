@@ -50,7 +50,6 @@ class Line:
         shown = "-" if self.measured is None else f"{self.measured:.3f}"
         return f"{self.name:30} card {known:20} measured {shown:6} {'holds' if self.holds else 'DOES NOT HOLD'}"
 
-# %% ../../nbs/30_world/08_testbed.ipynb #9f7befc7
 def compare(card: dict[str, Any], table: dict[str, Any], tolerance: float = .1) -> list[Line]:
     "The lines of a card beside those of another examination table."
     out = []
@@ -98,16 +97,14 @@ def bars(table: dict[str, Any]) -> list[tuple[str, float, float | None, bool | N
 
 # %% ../../nbs/30_world/08_testbed.ipynb #6795ce39
 def retrain(name: str, out: Path, tolerance: float = .1) -> list[Line]:
-    """Train the bundled model `name` anew into `out` and compare its table with the card's;
-    goes on where a run was stopped."""
+    "Train the bundled model `name` anew into `out`, or go on there, and compare its table with the card's."
     card = tiny.card(name)
     folder = train(Recipe(**card["recipe"]), out)
     images, seed = card["exam"]["images"], card["exam"]["seed"]
     return compare(card, exam(folder, images, seed, rows=("oe", "mc"), wordings=("as printed",)), tolerance)
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Command line: `python -m unsaf.world.testbed --name tiny-s --out runs/testbed`;
-    exit code 1 where a line does not hold."""
+    "Command line: `python -m unsaf.world.testbed --name tiny-s --out runs/testbed`; exit code 1 where a line fails."
     p = argparse.ArgumentParser(description="Train a bundled model anew and compare it with its card.")
     p.add_argument("--name", default="tiny-s", choices=tiny.names())
     p.add_argument("--out", type=Path, default=Path("runs/testbed"))

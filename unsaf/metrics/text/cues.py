@@ -9,7 +9,8 @@ __all__ = ['LETTER', 'ALONE', 'DENIAL', 'HYPOTHETICAL', 'OPTION_TEXT', 'CUE', 'F
 
 # %% ../../../nbs/10_metrics/00_text/02_cues.ipynb #d30846ef
 import html, re
-from .declining import READ_LIMIT, clean
+from ...core import lines_under
+from .normalise import READ_LIMIT, clean
 
 # %% ../../../nbs/10_metrics/00_text/02_cues.ipynb #8d85c3d1
 _STRUCK = re.compile(r"~~[^~\n]{1,120}~~|<(del|strike|s)>[^<>]{1,120}</\1>", re.I)
@@ -23,7 +24,8 @@ _TAG = re.compile(r"</?(?:(?-i:[abipqu])|em|strong|span|div|code|li|ul|ol|sup|su
     r"small|big|pre)\b[^<>\n]{0,80}>", re.I)
 _SURE = re.compile(r"""\b(?:(?:there(?:'s|\sis)\s)?(?:no|without(?:\sa|\sany)?|beyond)\s(?:doubt|question)
     |not\sonly|none\sother\sthan|nothing\sbut|no\sproblem
-    |undoubtedly|ohne\szweifel|zweifellos|sin\sduda|no\shay\sduda|sans\s(?:aucun\s)?doute|sem\sd[uú]vida|senza\sdubbio|без\sсомнения|несомненно)\b
+    |undoubtedly|ohne\szweifel|zweifellos|sin\sduda|no\shay\sduda|sans\s(?:aucun\s)?doute|sem\sd[uú]vida
+    |senza\sdubbio|без\sсомнения|несомненно)\b
     |不难(?:看出|发现)|不難(?:看出|發現)|毫?[无無](?:疑问|疑問|疑)|不仅|不僅|[无無][论論]|[没沒]错|[没沒]錯|不错|不錯
     |間違い?な[くい]|に違いな[くい]|違いありません|틀림없[이는다]?|의심할\s여지\s없이""", re.I | re.X)
 
@@ -47,49 +49,15 @@ def tidy(text: str) -> str:
 # %% ../../../nbs/10_metrics/00_text/02_cues.ipynb #a927962c
 _EAST = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0900-\u097f\u0600-\u06ff"
 _WORD = rf"[^\W{_EAST}]"    # a word character of a script that puts blanks between words
-_AHEAD = ("是选選为為案项項择擇即填答应應就取定了个個第在于於像似指对對非不除否只可有和或与與"
-    "をがはもとでにらのへや肢은는이가을를답로면택기와과나고")
-_BEHIND = ("项項选選是为為对對正和或与與、错錯不也才就吧了的呢最更应應符可会會被即跟及都比因所完并表显顯均更号號而还還且"
-    "をがはもとでにらのへやだじま입이번가는은를을요예로라임다와과나도에의만인처")
+_TABLE = {heading: "|".join(lines) for heading, lines in lines_under("cues.txt").items()}
+_AHEAD, _BEHIND = _TABLE["characters before a letter"], _TABLE["characters behind a letter"]
 LETTER = rf"""(?<!{_WORD})(?<![\w][.'-])(?<![@°#])(?<![^A-H]&)(?<![\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af](?<![{_AHEAD}]))
     ([A-Za-z])(?!{_WORD}|[']{_WORD}|-\w|[+&](?![A-H](?!\w))|[#°@]|/[A-Za-z]{{2}}|/[I-Zi-z](?!\w)|\.[A-Za-z](?![A-Za-z])|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af](?<![{_BEHIND}]))"""
 ALONE = re.compile(LETTER, re.X)
 
 # %% ../../../nbs/10_metrics/00_text/02_cues.ipynb #7eb1d367
-_EUROPE = (r"no|ni|nunca|tampoco|ning[uú]n\w*|incorrect[oa]s?|fals[oa]s?|excepto|menos|salvo|descart\w+|errad[oa]s?|"
-    r"err[oó]nea?s?|não|nao|nem|"
-    r"nenhum\w*|exceto|incorret[oa]s?|non|nessun\w*|errat[oa]|sbagliat[oa]|tranne|eccetto|esclu\w+|scart\w+|pas|ne|"
-    r"jamais|aucun\w*|sauf|"
-    r"faux|fausse|incorrecte?s?|exclu\w*|[eé]limin\w+|[eé]cart\w+|nicht|kein\w*|niemals|weder|au(?:ß|ss)er|"
-    r"falsch\w*|ausgeschlossen|"
-    r"ausschlie(?:ß|ss)\w*|unzutreffend|scheidet|не|ни|нет|неверн\w+|неправильн\w+|ошибочн\w+|кроме|исключ\w+|niet|"
-    r"geen|nie|değil|yanlış|"
-    r"không|bukan|salah|tidak")
-_ENGLISH = (r"not|nor|neither|never|none|cannot|without|except|exclud\w+|eliminat\w+|rul(?:e|es|ed|ing)|discard\w*|"
-    r"reject\w*|dismiss\w*|"
-    r"(?:anything|everything|all|nothing) but|other than|rather than|instead|unlike|apart from|aside from|besides|"
-    r"wrong\w*|incorrect\w*|false|"
-    r"invalid|impossible|unlikely|improbable|implausible|doubt\w*|distractors?|mistaken|inaccurate|mislead\w+|"
-    r"untrue|nothing|hardly|avoid\w*|"
-    r"far from|fail\w*|contradict\w*|disagree\w*|irrelevant|refus\w+|den(?:y|ies|ied)|skip\w*|ignor\w+|drop\w*|nope|"
-    r"nah|"
-    r"(?:is|are|be) out|out of|crossed out|struck|less likely|least likely|opposite of|remov\w+|"
-    r"cross(?:es|ing)? out|lacks?|lacking|inconsistent|nonsense|"
-    r"absurd|decoy|red herring|ain't")
-DENIAL = re.compile(rf"\b(?:{_ENGLISH}|{_EUROPE})\b|n't\b|[❌✗✘✖⛔🚫≠¬]|!=|不|非(?!常)|[没沒无無错錯误誤未勿]|排除|剔除|淘汰|除了|除外|以外|之外|否|"
-    r"ない|ません|なく|なかっ|ではな|じゃな|除[くいき]|間違|違[うい]|誤[りっ]|아니|아닙|아닌|않|틀[린렸려립]|제외|말고|오답|못|없|빼고|"
-    r"ليس|(?<!\w)ل[ام](?!\w)|غير|خطأ|خاطئ|عدا|باستثناء|سوى|استبع|नहीं|गलत|ग़लत|सिवाय|अलावा|असत्य", re.I)
-HYPOTHETICAL = re.compile(r"\b(?:(?:(?:some|any)(?:one|body)|(?:the )?users?|they|people|others?|you|he|she) "
-    r"(?:said|says?|suggest\w*|claim\w*|think\w*|thought|believe\w*))\b|"
-    r"\b(?:if|whether|unless|suppos\w+|assum\w+|si|wenn|falls|если)\b|如果|假如|若|もし|만약|إذا|यदि|"
-    r"अगर", re.I)
-_STOP = re.compile(r"[.;:!?。、؛،؟।\n(]|,(?! (?:da(?:ss|ß)|que|что|che|that)\b)|\b(?:so|(?<!thing )(?<!all )but|"
-    r"therefore|thus|hence|because|since|then|while|whereas|although|though|means|as (?:it|the|this|they|there)|"
-    r"pero|porque|"
-    r"as[ií] que|por lo tanto|mais|donc|car|aber|also|daher|weil|denn|sondern|ent[aã]o|portanto|pois|ma|quindi|"
-    r"perch[eé]|но|поэтому)\b|所以|因此|因为|因為|故|"
-    r"但|而|则|則|だから|ので|しかし|したがって|그래서|따라서|하지만|그러므로|(?<=아니라)|(?<=아니고)|(?<=ではなく)|(?<=じゃなく)|"
-    r"لكن|لذلك|لأن|लेकिन|इसलिए|क्योंकि", re.I)
+DENIAL = re.compile(r"\b(?:{denial, english}|{denial, europe})\b|{denial, others}".format_map(_TABLE), re.I)
+HYPOTHETICAL, _STOP = (re.compile(_TABLE[meaning], re.I) for meaning in ("supposing", "clause ends"))
 _CLAUSE = 90    # characters on either side that are looked at
 OPTION_TEXT = "x"    # what stands for the text of an option once it has been looked at
 _MARKS_BEHIND = re.compile(rf"^[\"'*)\]]{{0,4}}(?:[.:)]{{0,2}} ?[\"'(*]{{0,2}}{OPTION_TEXT}\b[\"')*]{{0,2}})?")
@@ -115,66 +83,47 @@ _LABEL = (r"(?:^|[\"'{,][ ]?)[\"'*_#\[]{0,4}(?:choice|option|letter|selection|se
 _BETWEEN = (r"(?:[ ](?:here|to (?:the|this|your|that) (?:above )?question|in this case|would|should|must|then|"
     r"therefore|has to|will|can only|that best \w+|is therefore|is thus))?")
 _IS = r"[\"'*_`)\]]{0,5}[ ]?(?:is\b|be\b|was\b|are\b|becomes\b|:|=|→|->|=>|⇒|⟹|—|–|-(?=[ ]))"
-_CHOOSE = (r"(?:choos(?:e|ing)|chose|select(?:ed|ing)?|pick(?:ed|ing)?|go(?:ing)? with|went with|opt(?:ing)? for|"
-    r"settl(?:e|ing) on|vote for)")
-_EASTERN = (r"(?<=,)(?:而|应该|應該|应|應)?是(?=[A-Z](?![A-Za-z]))|"
-    r"(?:答案|结论|結論|正解|解答|答)(?:应该|應該|应|應|就|便|只能|显然|顯然|一定|可能|当然|當然)?(?:是|为|為|选|選|即|:|=)?|"
-    r"(?:选项|選項|选择|選擇)(?:应该|"
-    r"應該|应|應)?(?:是|为|為|:)|"
-    r"(?<![可单單多])[选選](?:择|擇|了|定)?(?![项項])|(?:正解|答え|答|解答|回答|正答|選択肢)(?:の記号)?(?:は|:|が|=)|(?:정답|해답|답변|답|"
-    r"선택)(?:은|는|이|:|"
-    r"=)?")
-_WESTERN = (r"respuestas?(?: correcta| final)?(?: es| ser[ií]a| debe ser|:)|(?:opci[oó]n|alternativa|letra|"
-    r"op[cç][aã]o|opzione) corre(?:c|t)?ta(?: es| [eéè]|:)|"
-    r"(?:elijo|escojo|selecciono|elegir[ií]a|escolho|scelgo|choisis|w[aä]hle|выбираю|gabarito:?)|"
-    r"resposta(?: correta| certa| final)?(?: [eé]| seria|:)|"
-    r"risposta(?: corretta| giusta| esatta| finale)?(?: [eèé]| sarebbe|:)|r[eé]ponse(?: correcte| finale)?(?: est|"
-    r" serait| :|:)|"
-    r"(?:antwort(?:option)?|l[oö]sung)(?: ist| lautet| w[aä]re|:)|ответ(?: —| -| –| это| будет|:)?|antwoord(?: is|"
-    r":)|đáp án(?: là|:)?|cevap:?|jawaban(?:nya)?(?: adalah|:)?|"
-    r"odpowied[zź](?: to|:)|(?:ال)?[إا]?(?:جابة|جواب)(?: الصحيحة| الصحيح| النهائية| النهائي)?(?: هي| هو|:)|"
-    r"الخيار الصحيح(?: هو|:)?|[أا]ختار|(?:उत्तर|जवाब)(?: है| होगा|:)?|सही विकल्प(?: है|:)?")
 _SPEAKER = r"(?:^|\b(?:i|we|i'd|i'll|we'd|would|will|let's|must|should|to)\b[ ](?:\w+[ ])?|[.:,\n][ ]?)"
 _SIGNS = r"answer[ ](?=[(\"'*]{0,3}[B-HJ-Z]\b)|\#{4}|[✅✔☑✓👉∴](?=[^\w\n]{0,6}\w)"
-CUE = re.compile(rf"{_NOUN}{_BETWEEN}{_IS}|{_LABEL}|{_SIGNS}|{_SPEAKER}{_CHOOSE}[ ]|{_EASTERN}|\b(?:{_WESTERN})",
-    re.I | re.M)
+_EASTERN, _WESTERN = _TABLE["announcing, east"], _TABLE["announcing, west"]
+CUE = re.compile(rf"{_NOUN}{_BETWEEN}{_IS}|{_LABEL}|{_SIGNS}|{_SPEAKER}(?:{_TABLE['choosing']})[ ]|{_EASTERN}|\b(?:{_WESTERN})",
+                 re.I | re.M)
 _BLANK = r"[^\w\n❌✗✘✖≠]{0,12}\n?[^\w\n❌✗✘✖≠]{0,12}"
-_FILLER = (r"(?:the|la|el|le|die|der|das|definitely|clearly|probably|likely|most likely|thus|therefore|simply|just|"
-    r"indeed|likely to be|"
-    r"option|choice|letter|answer|number|is|opci[oó]n|letra|alternativa|lettre|r[eé]ponse|buchstabe|op[cç][aã]o|"
-    r"opzione|lettera|"
-    r"вариант|буква|a(?= (?:letra|op[cç][aã]o|alternativa|letter)\b))\b|选项|選項|选择|選擇|选|選|選択肢|记号|記号|应该|是|为|為|は|보기|"
-    r"الخيار|الحرف|विकल्प")
-FILLERS = re.compile(rf"(?:{_BLANK}(?:{_FILLER})){{0,4}}{_BLANK}", re.I)
+FILLERS = re.compile(rf"(?:{_BLANK}(?:{_TABLE['fillers']})){{0,4}}{_BLANK}", re.I)
 
 # %% ../../../nbs/10_metrics/00_text/02_cues.ipynb #7550b286
 VERDICT = re.compile(rf"""{LETTER}["'*)\]]{{0,4}}(?:[.:)-]{{0,2}}[ ]?["'(*]{{0,2}}{OPTION_TEXT}{{2,}}(?!\w)["')*]{{0,2}})?(?:
-      [ ](?:is|was|would[ ]be|must[ ]be|has[ ]to[ ]be|should[ ]be|seems|appears[ ]to[ ]be|looks)[ ](?:\w+ly[ ]|most[ ]likely[ ]|indeed[ ])?
+      [ ](?:is|was|would[ ]be|must[ ]be|has[ ]to[ ]be|should[ ]be|seems|appears[ ]to[ ]be|looks)[ ](?:\w+ly[ ]
+      |most[ ]likely[ ]|indeed[ ])?
         (?:the[ ])?(?:(?:only|one|most)[ ])?
         (?:correct\b|right\b(?![ ](?:of|next|above|below|side|hand|there))|best[ ](?:answer|choice|option)\b
           |accurate\b|appropriate\b|(?:final[ ]|chosen[ ]|my[ ])?answer\b)
     | [ ]?[-–—:(][ ]?(?:correct|right)\b | [ ]{{0,2}}[✅✔☑✓]
     | (?:选项|選項|项|項)?(?:才|就)?(?:是|为|為)?(?:最)?(?:正确|正確|对的|對的|正解|答案|符合)
     | [ ]?(?:[がは](?:正解|正しい|答え|最も|適切)|を選|です(?!か)|だと|だ(?:\W|$)|となります) | [ ]?(?:번)?[가이]?[ ]?(?:정답|맞|옳|입니다|이다|예요|이에요)
-    | [ ](?:es|est|ist|[eéè])(?:[ ](?:la|le|die|a|o|il|el))?[ ]?(?:opci[oó]n[ ]|option[ ]|respuesta[ ]|r[eé]ponse[ ]|antwort[ ]|resposta[ ]|risposta[ ])?
+    | [ ](?:es|est|ist|[eéè])(?:[ ](?:la|le|die|a|o|il|el))?[ ]?(?:opci[oó]n[ ]|option[ ]|respuesta[ ]|r[eé]ponse[ ]
+    |antwort[ ]|resposta[ ]|risposta[ ])?
         (?:corre[ct]+[aoe]?\b|richtig|bonne\b|giusta\b|certa\b) | [ ](?:सही|उत्तर)[ ]है)""", re.X | re.I)
 _MORE = (r"(?:and/or|or|and|&|\+|/|,|;|or maybe|or possibly|或者?|还是|還是|和|及|与|與|、|か|と|や|および|또는|혹은|및|와|과|o|ou|oder|y|e|"
     r"et|und|или|и|أو|या|और)")
-SECOND = re.compile(rf"""["'*)\]}}]{{0,4}}[ ]?{_MORE}[ ]?(?:also[ ]|even[ ]|either[ ])?(?:option[ ]|choice[ ])?["'*(\[]{{0,4}}
+SECOND = re.compile(rf"""["'*)\]}}]{{0,4}}[ ]?{_MORE}[ ]?(?:also[ ]|even[ ]|either[ ])?(?:option[ ]
+                    |choice[ ])?["'*(\[]{{0,4}}
     (?-i:([A-Z]))(?!{_WORD}|')(?P<tail>.{{0,12}}) | [ ](?-i:[B-HJ-Z])(?!{_WORD}|['.+#])""", re.X | re.I)
 _AUXILIARY = ("is|are|was|would|could|can|should|must|does|seems|looks|will|has|being|clearly|definitely|obviously|"
     "certainly|probably|be")
 REJECTED = re.compile(rf"""["'*)\]}}]{{0,4}}[ ]?(?:[-–—:(][ ]?)?(?:(?:{_AUXILIARY})\b[ ]?){{0,3}}
     (?:the[ ]|a[ ]|an[ ])?(?:not\b|n't|mistakes?\b|trap\b|unsupported|questionable|doubtful
     |no\b|wrong|off\b|incorrect|false|invalid|impossible|ruled|excluded|eliminated|out\b|never|cannot|unlikely|
-    isn't|wasn't|doesn't|can't|couldn't|won't|不|错|錯|ではな|じゃな|は?間違|は?誤|아니|아닙|틀|incorrect|falsch|faux|fausse|nicht|неверн)""", re.X | re.I)
+    isn't|wasn't|doesn't|can't|couldn't|won't|不|错|錯|ではな|じゃな|は?間違|は?誤|아니|아닙|틀|incorrect|falsch|faux|fausse|nicht
+    |неверн)""", re.X | re.I)
 RETRACTS = re.compile(r"\b(?:wait|actually|hold on|hmm+|correction|scratch that|on second thought|no, |let me re\w+|"
     r"sorry|my mistake|oops)\b|等等|不对|不對|更正|待って|いや|잠깐|아니", re.I)
 # what a reply takes back behind what it said: "B. Incorrect.", "B, but that is wrong"
 _UNTRUE = r"(?:wrong|incorrect|false|mistaken|a mistake|not (?:right|correct|true|it)\b)"
 WITHDRAWN = re.compile(rf"""["'*)\]}}]{{0,4}}(?:[.,;!][ ]?(?:no|nope|{_UNTRUE})[^\w\n]*(?:\n|$)
     |(?:[^.;\n]{{0,40}},)?[ ]?(?:but|though)[ ]no[^\w\n]*(?:\n|$)
-    |[.,;]?[ ](?:but|no|though|however),?[ ](?:that|this|it)(?:'s|[ ]is|[ ]was|[ ]would[ ]be|[ ]seems)[ ](?:\w+ly[ ])?{_UNTRUE})""", re.X | re.I)
+    |[.,;]?[ ](?:but|no|though|however),?[ ](?:that|this|it)(?:'s|[ ]is|[ ]was|[ ]would[ ]be
+    |[ ]seems)[ ](?:\w+ly[ ])?{_UNTRUE})""", re.X | re.I)
 # what is only asked about; scripts that deny behind what they deny; a letter beside one of these scripts, whatever it is there
 ASKED = re.compile(r"[\"'*)\]}]{0,4}\?|[^\x00-\x7f]{1,8}\?|[^\x00-\x7f]{0,6}(?:(?:です|ます|でしょう)か|입니까|인가요|일까|吗|嗎)")
 FOREIGN = re.compile(r"[\"'*)\]}]{0,4} ?[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0900-\u097f\u0600-\u06ff]")

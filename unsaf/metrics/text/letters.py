@@ -8,11 +8,10 @@ __all__ = ['MANY', 'lettered', 'named_letter', 'mentioned', 'chosen_letter']
 # %% ../../../nbs/10_metrics/00_text/03_letters.ipynb #c2c05387
 import re, string
 from typing import Iterator, Mapping, Sequence
-from .cues import (ALONE, ASKED, BESIDE, CUE, DENIAL, FILLERS, FOREIGN, HYPOTHETICAL, OPTION_TEXT,
-                                     REJECTED, RETRACTS, SECOND, VERDICT, WITHDRAWN,
-                                clause_before, clause_behind, tidy)
-from .declining import clean
-from .declining import soft_abstention
+from .cues import (
+    ALONE, ASKED, BESIDE, CUE, DENIAL, FILLERS, FOREIGN, HYPOTHETICAL, OPTION_TEXT, REJECTED, RETRACTS,
+    SECOND, VERDICT, WITHDRAWN, clause_before, clause_behind, tidy)
+from .normalise import clean, soft_abstention
 
 # %% ../../../nbs/10_metrics/00_text/03_letters.ipynb #4481b29e
 def lettered(options: Sequence[str]) -> dict[str, str]:
@@ -59,10 +58,9 @@ class _Texts:
         return close[0] if len(close) == 1 else ""
 
 # %% ../../../nbs/10_metrics/00_text/03_letters.ipynb #8b9a7c97
-_EXPLAINS = re.compile(r"\W{0,8}(?:explanation|reason(?:ing)?|rationale|justification|because|note|analysis|"
-    r"explicaci[oó]n|explication|erkl[aä]rung|begr[uü]ndung|"
-    r"explica[cç][aã]o|spiegazione|объяснение|解释|解釋|解析|理由|分析|说明|說明|説明|解説|이유|설명|해설|التفسير|"
-    r"व्याख्या|कारण)(?!\w)", re.I)
+_EXPLAINS = re.compile(r"\W{0,8}(?:explanation|reason(?:ing)?|rationale|justification|because|note|"
+    r"analysis|explicaci[oó]n|explication|erkl[aä]rung|begr[uü]ndung|explica[cç][aã]o|spiegazione|"
+    r"объяснение|解释|解釋|解析|理由|分析|说明|說明|説明|解説|이유|설명|해설|التفسير|व्याख्या|कारण)(?!\w)", re.I)
 _INLINE = re.compile(r"(?<=\w)[^\w\n]{1,6}(?:explanation|reasoning|rationale|justification|解释|解釋|解析|理由|説明|解説|설명|"
     r"이유)[\"'*)]{0,3} ?:", re.I)
 _ANSWERS = re.compile(r"\W{0,8}(?:(?:the|final|correct|my) ){0,3}(?:answer\b|答案|正解|정답)", re.I)
@@ -267,8 +265,7 @@ def _opening(text: str, texts: _Texts) -> str:
 _LEAD = re.compile(r"(?:the\s+)?(?:correct\s+|final\s+|best\s+)?answer\s*(?:is\b|:)\s*:?\s*", re.I)
 
 def named_letter(reply: str, options: Mapping[str, str]) -> str:
-    """The one option that `reply`, its reasoning taken off, names by its letter or by nothing but its text;
-    else an empty string."""
+    "The one option that `reply`, its reasoning taken off, names by letter or by nothing but its text; else empty."
     texts, text = _Texts(options), tidy(reply)
     short, lead = _without_explanation(text), text.lstrip(" *")
     body = _plain(_LEAD.sub("", short, count=1) if _LEAD.match(lead) else short)

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Iterable, Iterator
 from .cues import _BOX, _LATEX, _STRUCK, _TAG, without_entities
-from .normalise import answer_in_json, split_reasoning
-from .declining import clean
+from .normalise import answer_in_json, split_reasoning, clean
 
 # %% ../../../nbs/10_metrics/00_text/04_short_answers.ipynb #d35ca092
 _NUMBERS = {"none": "0"} | {w: str(i)
@@ -42,9 +41,8 @@ _EDGES = " \t\r\n`\"“”„«»‹›「」『』《》〈〉【】¿¡|:_"
 _PAIRS = ("''", "()", "[]", "{}", "<>", "$$")
 _STARS = re.compile(r"\*{2,}|(?<!\S)\*(?=\S)|(?<=\S)\*(?!\S)|(?<=[^\W\d])\*|\*(?=[^\W\d])|~~")
 
-_LABELLED = re.compile(r"(?:(?:the )?(?:(?:correct|final|right|short) )?answer|(?:正确|正確|最终|最終)?答案|正解|答え|정답|"
-                       r"respuesta|r[eé]ponse|antwort|"
-    r"resposta)\s?:\s*(?=\S)", re.I)
+_LABELLED = re.compile(r"(?:(?:the )?(?:(?:correct|final|right|short) )?answer|(?:正确|正確|最终|最終)?答案|"
+                       r"正解|答え|정답|respuesta|r[eé]ponse|antwort|resposta)\s?:\s*(?=\S)", re.I)
 
 def _bare(text: str) -> str:
     "The answer in `text` without thought, tags, JSON, LaTeX and emphasis, in plain characters."
@@ -78,11 +76,8 @@ def _official(text: str) -> str:
     words = [_NUMBERS.get(w, w) for w in text.lower().split()]
     return " ".join(_CONTRACTIONS.get(w, w) for w in words if w not in _ARTICLES)
 
-def _mended(text: str) -> str:
-    "The same intention without quirks 2 to 6, of an answer without its wrapping."
-    return _words(_bare(text))
-
 def _words(text: str) -> str:
+    "The same intention without quirks 2 to 6, of an answer without its wrapping."
     text = re.sub(r"(?<=[0-9]),(?=[0-9]{3}(?![0-9]))", "", text)
     text = re.sub(r"\.(?![0-9])", "", text.translate({ord(m): " " for m in _MARKS + _MORE_MARKS}))
     words = [_NUMBERS.get(w, w) for w in text.lower().split()]
@@ -91,10 +86,9 @@ def _words(text: str) -> str:
     return said[1:-1] if len(said) > 2 and said[0] == said[-1] == "'" else said
 
 def normalise(text: str, official: bool = True) -> str:
-    """`text` as VQA compares it; with `official=False` its known quirks are mended.
-    Raises `ValueError` for what is not text."""
+    "`text` as VQA compares it; with `official=False` its known quirks are mended. Raises `ValueError`."
     if not isinstance(text, str): raise ValueError(f"an answer must be text, got {text!r:.60}")
-    return _official(_flat(text)) if official else _mended(text)
+    return _official(_flat(text)) if official else _words(_bare(text))
 
 # %% ../../../nbs/10_metrics/00_text/04_short_answers.ipynb #36dede7f
 YES_NO: dict[str, list[str]] = {
@@ -105,8 +99,7 @@ YES_NO: dict[str, list[str]] = {
 
 @lru_cache(maxsize=8)
 def _patterns(yes: tuple[str, ...], no: tuple[str, ...]) -> tuple[dict[str, str], str]:
-    """Each word in the form in which it is looked for, with what it says;
-    and a pattern for any of them, the longest first."""
+    "Each word in the form in which it is looked for, with what it says; and a pattern, the longest first."
     meaning = {_plain(w.replace("_", " ")): said for said, words in (("yes", yes), ("no", no)) for w in words}
     return meaning, "|".join(re.escape(w) for w in sorted(meaning, key=len, reverse=True))
 
@@ -145,8 +138,7 @@ _SO = re.compile(r"(?:so|therefore|thus|hence|in conclusion|overall|final(?:ly)?
 
 @dataclass(frozen=True)
 class _Stated:
-    """What a reply states:
-    its first word where that is yes or no, and its final statements with the end of the last one."""
+    "What a reply states: its first word where that is yes or no, and its final statements with their end."
     first: "str | None"
     final: frozenset[str]
     end: int
@@ -214,8 +206,7 @@ def _other(word: str) -> str: return "no" if word == "yes" else "yes"
 
 # %% ../../../nbs/10_metrics/00_text/04_short_answers.ipynb #2d3d25c8
 def yes_or_no(reply: str, clause: bool = False) -> "str | None":
-    """`yes`, `no`, or None where a reply says neither, both, or is cut in its thought;
-    `clause` also reads *Yes it is*. Never raises on a text."""
+    "`yes`, `no`, or None where a reply says neither, both, or is cut in its thought; `clause` also reads *Yes it is*."
     said = split_reasoning(reply)
     return None if said.unfinished else word_of(said.content, clause)
 
@@ -240,8 +231,7 @@ def _closing(text: str) -> "str | None":
 
 # %% ../../../nbs/10_metrics/00_text/04_short_answers.ipynb #f2138433
 def verdict_of(content: str) -> "str | None":
-    """`yes`, `no` or None of a judge's reply without its reasoning: the first word, or a final statement;
-    the other must not come last."""
+    "`yes`, `no` or None of a judge's reply: the first word, or a final statement; the other must not come last."
     text = _plain(content)
     found = _stated(text, clause=True)
     word = next(iter(found.final)) if len(found.final) == 1 else None if found.final else found.first or _closing(text)
