@@ -7,6 +7,7 @@ __all__ = ['MANY', 'lettered', 'named_letter', 'mentioned', 'chosen_letter']
 
 # %% ../../../nbs/10_metrics/00_text/03_letters.ipynb #c2c05387
 import re, string
+from functools import cached_property
 from typing import Iterator, Mapping, Sequence
 from .cues import (
     ALONE, ASKED, BESIDE, CUE, DENIAL, FILLERS, FOREIGN, HYPOTHETICAL, OPTION_TEXT, REJECTED, RETRACTS,
@@ -41,9 +42,13 @@ class _Texts:
         self.letters: dict[str, list[str]] = {}
         for c, t in self.of.items():
             if t: self.letters.setdefault(t, []).append(c)
-        longest = sorted(self.letters, key=len, reverse=True)
-        self.any = re.compile("|".join(map(_bounded, longest)) or r"(?!)", re.I)
-        self.long = re.compile("|".join(_bounded(t) for t in longest if len(t) > 1) or r"(?!)", re.I)
+        self.longest = sorted(self.letters, key=len, reverse=True)
+
+    @cached_property
+    def any(self) -> re.Pattern: return re.compile("|".join(map(_bounded, self.longest)) or r"(?!)", re.I)
+    @cached_property
+    def long(self) -> re.Pattern:
+        return re.compile("|".join(_bounded(t) for t in self.longest if len(t) > 1) or r"(?!)", re.I)
 
     def letter(self, said: str) -> str:
         "The one letter whose text is `said`, or an empty string."
