@@ -104,10 +104,10 @@ API = dict(
     max_side=_option(int, "api models: pixels of an image's longer side; "
                           "larger ones are scaled down"),
     max_bytes=_option(int, "api models: bytes of an image's file; larger ones are scaled down"))
-TOKENS = dict(
-    question_tokens=_option(int, "cap on a list of questions (bench: on a description or a list of "
-                                 "wordings), in tokens, thoughts included (512)"),
-    answer_tokens=_option(int, "cap on an answer, in tokens, thoughts included (64)"))
+TOKENS = dict(question_tokens=_option(int,
+                                      "cap on a list of questions (bench: on a description or a "
+                                      "list of wordings), in tokens, thoughts included (512)"),
+              answer_tokens=_option(int, "cap on an answer, in tokens, thoughts included (64)"))
 # also for the other models of a cross-examination
 SHARED = ("concurrency", "timeout", "retries", "max_side", "max_bytes")
 

@@ -60,28 +60,28 @@ def _records(folder: Path, images: Optional[str], strategy: str, k: int, templat
     return curriculum(taught, strategy, k, seed, template=template)
 
 @app.command(epilog="Example:  unsaf distill train --base tiny-student --data runs/taught "
-                    "--strategy iq --recipe tiny --out runs/und-iq   |   "
-                    "on several GPUs:  accelerate launch -m unsaf.distill.train --base ... "
-                    "--records ... --out ...")
+                    "--strategy iq --recipe tiny --out runs/und-iq   |   on several GPUs:  "
+                    "accelerate launch -m unsaf.distill.train --base ... --records ... --out ...")
 def train(
-    base: Annotated[str, typer.Option(help="the student: a bundled model, a checkpoint folder or "
-                                           "hf:OWNER/NAME")],
+    base: Annotated[str, typer.Option(help="the student: a bundled model, "
+                                           "a checkpoint folder or hf:OWNER/NAME")],
     data: Annotated[Path, typer.Option(help="a folder that `unsaf distill data` wrote")],
-    out: Annotated[Path, typer.Option(help="folder for the adapter; a run that was killed is "
-                                           "continued from it")],
+    out: Annotated[Path, typer.Option(help="folder for the adapter; "
+                                           "a run that was killed is continued from it")],
     strategy: Annotated[str, typer.Option(help="qa, iq or joint")] = "joint",
     k: Annotated[int,
                  typer.Option(help="questions in an IQ record; the evaluation asks for 5")] = 5,
     recipe: Annotated[str, typer.Option(help="common, qwen-vl, xtuner, ms-swift, tiny")] = "common",
     epochs: Annotated[Optional[int], typer.Option(help="instead of the recipe's")] = None,
-    images: Annotated[Optional[str], typer.Option(help="where the pictures are, if not in the data "
-                                                       "or drawn")] = None,
+    images: Annotated[Optional[str], typer.Option(help="where the pictures are, "
+                                                       "if not in the data or drawn")] = None,
     template: Annotated[Optional[str], typer.Option(help="the student's system message; "
                                                          "its own where not given")] = None,
     seed: Annotated[int, typer.Option(help="of the adapter and of the order")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda")] = "auto",
-    pack_to: Annotated[Optional[Path], typer.Option(help="write the records for `accelerate launch "
-                                                         "-m unsaf.distill.train`, and stop")] = None,
+    pack_to: Annotated[Optional[Path],
+                       typer.Option(help="write the records for `accelerate launch -m "
+                                         "unsaf.distill.train`, and stop")] = None,
 ) -> None:
     "Train a LoRA adapter: UnD-QA, UnD-IQ or UnD-Joint."
     from dataclasses import replace
@@ -102,8 +102,7 @@ def train(
 
 # %% ../../nbs/90_cli/01_distill.ipynb #510dfb13
 @app.command(epilog="Example:  unsaf distill evaluate --base tiny-student --teacher tiny-l --tuned "
-                    "UnD-IQ=runs/und-iq --images scenes --seed 9100 "
-                    "--store runs/after")
+                    "UnD-IQ=runs/und-iq --images scenes --seed 9100 --store runs/after")
 @with_models(API, TOKENS)
 def evaluate(
     base: Annotated[str, typer.Option(help="the untuned student")],
@@ -138,9 +137,9 @@ def evaluate(
     models = cast(base, tuned, teacher) | ({"teacher": partial(how.load, teacher)} if how.options else {})
     found = run(models, images, setting, k, store, seed, wanted, n_bench=n_bench, n=n, primary=primary,
                 taught=None if taught is None else TeacherData.load(taught), **how.tokens)
-    paths = ([*found.save(store/"evaluation"), write_file(store/"evaluation"/"evaluation.png",
-                                                          found.figure()._repr_png_())] if store
-             else [])
+    paths = ([*found.save(store/"evaluation"),
+              write_file(store/"evaluation"/"evaluation.png", found.figure()._repr_png_())]
+             if store else [])
     print(*found.lines(full), sep="\n")
     if store: print("\nwritten:", *(f"  {p}" for p in paths), sep="\n")
     raise typer.Exit(3 if found.calls["failed"] else 0)
@@ -154,11 +153,10 @@ def export(
     to: Annotated[str, typer.Option(help="ms-swift, llama-factory or trl")] = "ms-swift",
     strategy: Annotated[str, typer.Option(help="qa, iq or joint")] = "joint",
     k: Annotated[int, typer.Option(help="questions in an IQ record")] = 5,
-    template: Annotated[str,
-                        typer.Option(
-                            help="the student's system message: none, llava, qwen")] = "llava",
-    images: Annotated[Optional[str], typer.Option(help="where the pictures are, if not in the data "
-                                                       "or drawn")] = None,
+    template: Annotated[str, typer.Option(help="the student's system message: none, llava, "
+                                               "qwen")] = "llava",
+    images: Annotated[Optional[str], typer.Option(help="where the pictures are, "
+                                                       "if not in the data or drawn")] = None,
     seed: Annotated[int, typer.Option(help="of the order")] = 0,
 ) -> None:
     "The records in another tool's format, with the command that trains on them there."

@@ -46,8 +46,7 @@ def _say(message: object) -> None:
     say(f"unsaf: {' '.join(words)}", file=sys.stderr)
 
 app = typer.Typer(cls=_Lines, no_args_is_help=True, add_completion=False, rich_markup_mode=None,
-                  pretty_exceptions_enable=False,
-                  epilog="Start with:  unsaf demo")
+                  pretty_exceptions_enable=False, epilog="Start with:  unsaf demo")
 app.add_typer(distill, name="distill")
 cli_reproduce.add_to(app)
 
@@ -177,9 +176,9 @@ def assess(
     settings = ("oe", "mc") if setting == "both" else (setting,)
     results = [run(loaded, pictures, s, k, store, seed=seed, layout=layout, suffix=suffix,
                    paraphrase=paraphrase, template=template,
-                   answer_mode="generate" if setting == "both" and s == "oe" and answer_mode == "logit" else answer_mode,
-                   temperature=temperature, max_failures=max_failures, **how.tokens)
-               for s in settings]
+                   answer_mode="generate" if setting == "both" and s == "oe"
+                   and answer_mode == "logit" else answer_mode, temperature=temperature,
+                   max_failures=max_failures, **how.tokens) for s in settings]
     found = cli_probes.put(results, loaded, names, others, store)
     _tell(results, found, _finish(results, store, report, found), as_json)
     raise typer.Exit(_exit_code(results, store, found))
@@ -199,14 +198,12 @@ def _tell(results: list, probes: list, paths: list[Path], as_json: bool) -> None
 app.command(epilog="Examples:  unsaf compare tiny-s tiny-m --limit 50 --cross --store runs/both   "
                    "|   unsaf compare runs/s runs/m")(cli_probes.compare)
 app.command(epilog="Example:  unsaf report runs/m --probes leakage,audit")(cli_probes.report)
-app.command(epilog="Examples:  unsaf audit runs/m   |   unsaf audit runs/photos --n 100, "
-                   "then  unsaf audit runs/photos --labels runs/photos/label-oe.csv")(
-    cli_probes.audit)
+app.command(epilog="Examples:  unsaf audit runs/m   |   unsaf audit runs/photos --n 100, then  "
+                   "unsaf audit runs/photos --labels runs/photos/label-oe.csv")(cli_probes.audit)
 
 # %% ../../nbs/90_cli/04_main.ipynb #15a92dfc
-@app.command(epilog="Examples:  unsaf bench --model tiny-m   |   "
-                    "unsaf bench --model tiny-m --images easy-vqa --benchmarks "
-                    "accuracy,calibration,pope --store runs/bench")
+@app.command(epilog="Examples:  unsaf bench --model tiny-m   |   unsaf bench --model tiny-m "
+                    "--images easy-vqa --benchmarks accuracy,calibration,pope --store runs/bench")
 @with_models()
 def bench(
     model: Annotated[str, typer.Option(help="as for assess, see `unsaf models`")],
@@ -289,7 +286,8 @@ def bridge(
     revision: Annotated[Optional[str],
                         typer.Option(help="hub names: the commit whose code may run")] = None,
     trust_remote_code: Annotated[bool, typer.Option("--trust-remote-code",
-                                                    help="run the code that comes with the checkpoint")] = False,
+                                                    help="run the code that comes with the "
+                                                         "checkpoint")] = False,
     port: Annotated[int, typer.Option(help="of the server on this machine")] = 8800,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16")] = "auto",

@@ -87,32 +87,30 @@ def reproduce(
     notebooks: Annotated[list[str], typer.Argument(help="table04 fig05 ..., all, or ledger",
                                                    metavar="NOTEBOOKS...")],
     profile: Annotated[str, typer.Option(help="testbed: bundled models, minutes; paper: "
-                                              "its checkpoints and data sets, "
-                                              "GPUs")] = "testbed",
+                                              "its checkpoints and data sets, GPUs")] = "testbed",
     out: Annotated[Optional[Path], typer.Option(help="tables, figures and ledger; "
-                                                     "figures/PROFILE where not "
-                                                     "given")] = None,
-    store: Annotated[Path, typer.Option(help="run folder: replies, adapters, units, executed "
-                                             "notebooks")] = Path("runs/reproduce"),
+                                                     "figures/PROFILE where not given")] = None,
+    store: Annotated[Path, typer.Option(help="run folder: replies, adapters, units, "
+                                             "executed notebooks")] = Path("runs/reproduce"),
     workers: Annotated[int, typer.Option(help="processes of this machine", min=1)] = 1,
-    ray: Annotated[Optional[str], typer.Option(metavar="ADDRESS",
-                                               help="run on a Ray cluster: auto, HOST:PORT, or local")] = None,
-    parameter: Annotated[Optional[list[str]], typer.Option("-p", "--parameter",
-                                                           metavar="NAME VALUE",
-                                                           help="of the notebooks; repeatable")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run",
-                                          help="print checkpoints, data sets, calls, GPUs, hours; "
-                                               "run and fetch "
-                                               "nothing")] = False,
-    force: Annotated[bool, typer.Option("--force",
-                                        help="run finished notebooks again; units are kept")] = False,
-    notebooks_too: Annotated[bool, typer.Option("--notebooks",
-                                                help="put the executed notebooks beside the pictures")] = False,
-    utilisation: Annotated[float, typer.Option(help="of --dry-run: share of the GPU's peak that is "
-                                                    "reached, an "
-                                                    "assumption")] = 0.1,
-    price: Annotated[Optional[list[str]], typer.Option(metavar="MODEL=PROMPT,OUTPUT",
-                                                       help="of --dry-run: dollars a million tokens")] = None,
+    ray: Annotated[Optional[str],
+                   typer.Option(metavar="ADDRESS",
+                                help="run on a Ray cluster: auto, HOST:PORT, or local")] = None,
+    parameter: Annotated[Optional[list[str]],
+                         typer.Option("-p", "--parameter", metavar="NAME VALUE",
+                                      help="of the notebooks; repeatable")] = None,
+    dry_run: Annotated[bool,
+                       typer.Option("--dry-run", help="print checkpoints, data sets, calls, GPUs, "
+                                                      "hours; run and fetch nothing")] = False,
+    force: Annotated[bool, typer.Option("--force", help="run finished notebooks again; "
+                                                        "units are kept")] = False,
+    notebooks_too: Annotated[bool, typer.Option("--notebooks", help="put the executed notebooks "
+                                                                    "beside the pictures")] = False,
+    utilisation: Annotated[float, typer.Option(help="of --dry-run: share of the GPU's peak that "
+                                                    "is reached, an assumption")] = 0.1,
+    price: Annotated[Optional[list[str]],
+                     typer.Option(metavar="MODEL=PROMPT,OUTPUT",
+                                  help="of --dry-run: dollars a million tokens")] = None,
 ) -> None:
     "Run the paper's tables and figures, each thing they need once; or show the ledger of what came of it."
     target = out or Path("figures")/profile

@@ -100,8 +100,8 @@ def compare(
     if as_json: print(json.dumps(body, indent=1))
     else: say(*pair.lines(), *(["", *probes.lines()] if probes else []))
     if store: _written(paths, as_json)
-    _lost([r for r, m in zip(sides, asked) if not m], "make that run again with its --store to "
-                                                      "repeat only them")
+    _lost([r for r, m in zip(sides, asked) if not m],
+          "make that run again with its --store to repeat only them")
     raise typer.Exit(_lost([*(r for r, m in zip(sides, asked) if m), *([probes] if probes else [])],
                            repeat(store)))
 
@@ -116,8 +116,7 @@ def _sides(names: tuple, setting: Optional[str], k: int, seed: int, images: Opti
     models = [None if _folder_of(name)[0] else given.fitting(name) for name in names]
     if all(models) and models[0].name == models[1].name:
         raise UnsafError(f"both are {models[0].name}: give two models; of one name on two servers, "
-                         "run unsaf assess on each, with a --store of its own, "
-                         "and compare these")
+                         "run unsaf assess on each, with a --store of its own, and compare these")
     runs = [_opened(name, setting, images) if m is None else None for name, m in zip(names, models)]
     like = next((r for r in runs if r is not None), None)
     if like is None:
@@ -144,8 +143,8 @@ def _lost(things: list, again: str) -> int:
 # %% ../../nbs/90_cli/03_probes.ipynb #d0719bd6
 def report(
     store: Annotated[Path, typer.Argument(help="a run folder")],
-    out: Annotated[Optional[Path], typer.Option(help="the page; report.html in the folder where "
-                                                     "not given")] = None,
+    out: Annotated[Optional[Path],
+                   typer.Option(help="the page; report.html in the folder where not given")] = None,
     images: Annotated[Optional[str], typer.Option(help="where the pictures are now; "
                                                        "where they were, if not given")] = None,
     limit: Annotated[int, typer.Option(help="pictures on the page, of each run")] = 60,
@@ -248,6 +247,5 @@ def _sheet(result: Any, folder: Optional[Path], n: int, seed: int) -> list[str]:
             f"look at the picture of each line and write yes, no or unclear into column {COLUMN}: "
             "can a careful person answer it from this picture alone?"
             + (" (multiple choice: is exactly one option right?)" if result.plan.setting == "mc"
-               else ""),
-            f"then:  unsaf audit {quote(str(folder))} --setting {result.plan.setting} --labels "
-            f"{quote(str(path))}"]
+               else ""), f"then:  unsaf audit {quote(str(folder))} --setting {result.plan.setting} "
+                         f"--labels {quote(str(path))}"]

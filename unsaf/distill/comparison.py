@@ -69,9 +69,8 @@ def picture_counts(
 
 # %% ../../nbs/70_distill/05_comparison.ipynb #70fd90cb
 AWARENESS = dict(unf1="high", unf1_class="high", youden_j="high", d_prime="high", audacity="",
-                 timidity="", always_answer="", unf1_gain="high",
-                 same_rate_coin="", audacity_class="", balanced_accuracy="high", criterion="",
-                 ta_rate="", fa_rate="")
+                 timidity="", always_answer="", unf1_gain="high", same_rate_coin="",
+                 audacity_class="", balanced_accuracy="high", criterion="", ta_rate="", fa_rate="")
 TRUTH = {"youden_j_true": "youden_j", "unf1_class_true": "unf1_class"}
 _WRITTEN = ("kept_a", "kept_u")
 
@@ -163,8 +162,8 @@ def own_rows(
     drawn: bool = True,                   # the scenes are known
 ) -> list[dict]:
     "A row for each measure of the self-assessment."
-    found, total, first = (spans(measures, counts, names, n), counts.sum(0), None if base is None
-                           else base.sum(0))
+    found, total, first = (spans(measures, counts, names, n), counts.sum(0),
+                           None if base is None else base.sum(0))
     versus = {} if base is None else contrast(measures, counts, base, n)
     better = AWARENESS | dict.fromkeys(TRUTH, "high") | {name: b for name, (_, _, b) in SHARES.items()}
     rows = []
@@ -217,9 +216,8 @@ def _parts(counts: np.ndarray) -> dict[str, np.ndarray]:
     return found
 
 # %% ../../nbs/70_distill/05_comparison.ipynb #5c585377
-def gain_rows(
-    model: str, cells: Mapping[tuple[str, str], np.ndarray], names: Sequence[str], base: str,
-    n: int = 10_000, drawn: bool = True) -> list[dict]:
+def gain_rows(model: str, cells: Mapping[tuple[str, str], np.ndarray], names: Sequence[str],
+              base: str, n: int = 10_000, drawn: bool = True) -> list[dict]:
     "What a student gained, in the `GAINS` parts; rows with a reason where an examination is missing."
     corners = [(base, base), (base, model), (model, base), (model, model)]
     lost = next((f"the questions of {q} were not put to {a}" for q, a in corners if (q, a) not in cells), "")

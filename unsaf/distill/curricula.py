@@ -60,8 +60,7 @@ def _qa_records(data: TeacherData, plan: Plan, answers: str) -> list[Record]:
         info = dict(question=row.question, options=list(question.options), number=question.number,
                     outcome=row.outcome, answer=row.answer, cell=row.cell,
                     confidence=None if pd.isna(row.confidence) else int(row.confidence),
-                    question_key=row.question_key, digest=row.digest,
-                    teacher=data.card["teacher"])
+                    question_key=row.question_key, digest=row.digest, teacher=data.card["teacher"])
         request = answer_request(data.picture(row.image_id, row.digest), question, plan)
         found.append(Record(request, row.answer if answers == "short" else row.target, "qa",
                             row.image_id, bool(row.answerable), row.key, info))
@@ -349,9 +348,8 @@ def _pair(row: Any, chosen: str, picture: Picture, plan: Plan, asked: Any, resul
     question = question_of(row)
     key = call_key(asked[0], answer_request(picture, question, asked[1])) if asked else ""
     info = dict(question=row.question, options=list(question.options), number=question.number,
-                answerable=question.answerable, student=result.model,
-                run=result.run_id, teacher=asked[0].name if asked else "",
-                soft_abstain=bool(row.soft_abstain))
+                answerable=question.answerable, student=result.model, run=result.run_id,
+                teacher=asked[0].name if asked else "", soft_abstain=bool(row.soft_abstain))
     return Preference(answer_request(picture, question, plan), chosen, row.reply.strip(), row.cell,
                       row.image_id, key, info)
 

@@ -126,9 +126,8 @@ class TeacherData:
     def lines(self) -> list[str]:
         "What there is and what was left out, for a terminal."
         c = self.card["counts"]
-        each = [f"{name.upper()}: {sum(c[name].values()):,} records, "
-                f"{c[name]['answerable']:,} answerable, {c[name]['unanswerable']:,} unanswerable"
-                for name in ("iq", "qa")]
+        each = [f"{name.upper()}: {sum(c[name].values()):,} records, {c[name]['answerable']:,} "
+                f"answerable, {c[name]['unanswerable']:,} unanswerable" for name in ("iq", "qa")]
         against = f"{c['cells']['FA']:,} answers and {c['cells']['FU']:,} abstentions contradict the instruction (keep={self.card['keep']!r})"
         left = [f"left out: {n:,} x {why}" for why, n in c["left_out"].items()]
         return [f"teacher {self.card['teacher']} on {self.card['images']['read']:,} pictures of "
@@ -166,9 +165,8 @@ def keep_apart(digests: Mapping[str, str], source: str, exclude: Any) -> list[st
         both = next(((mine[d], name) for name, d in _digests(other).items() if d in mine), None)
         if both:
             raise UnsafError(f"picture {both[0]} of {source} is also in the evaluation set "
-                             f"{names[-1]}, as {both[1]}: "
-                             "a student must not be examined on what it was taught; "
-                             "take it out of one of the two")
+                             f"{names[-1]}, as {both[1]}: a student must not be examined on what "
+                             "it was taught; take it out of one of the two")
     return names
 
 # %% ../../nbs/70_distill/00_data.ipynb #64876a8f
@@ -192,8 +190,7 @@ def _qa_row(row: Any, about: dict, cot: bool, key: str, question_key: str) -> di
     return {**about, "reply": row.reply, "target": _target(row, cot), "outcome": str(row.outcome),
             "cell": row.cell, "answer": row.answer,
             "cot": thought[1].strip(" \t\r\n,;\"'") if thought else "", "confidence": confidence,
-            "soft_abstain": bool(row.soft_abstain),
-            "key": key, "question_key": question_key}
+            "soft_abstain": bool(row.soft_abstain), "key": key, "question_key": question_key}
 
 # %% ../../nbs/70_distill/00_data.ipynb #09a88cf1
 def question_of(row: Any) -> Question:
@@ -262,9 +259,8 @@ def _card(teacher: Model, result: Assessment, digests: Mapping[str, str], **more
     plan = {name: str(v) if isinstance(v, Setting) else v for name, v in vars(result.plan).items()}
     same = len(digests) - len(set(digests.values()))
     return dict(format=1, what="teacher data of UnSAF: questions by UnQ-Gen, answers by UnQ-Ans",
-                made_by=f"unsaf {__version__}",
-                teacher=result.model, identity=to_json(result.identity), note=result.note,
-                plan=plan,
+                made_by=f"unsaf {__version__}", teacher=result.model,
+                identity=to_json(result.identity), note=result.note, plan=plan,
                 images=dict(source=result.source, read=len(result.images),
                             unreadable=len(result.failures), alike=same), calls=dict(result.calls),
                 licence=None, licence_note="not known: it depends on the pictures and on the terms "
@@ -276,8 +272,8 @@ def _teacher(teacher: "Model | str", answers: str, keep: str) -> Model:
     if answers not in ("short", "cot"):
         raise UnsafError(f"answers = {answers!r}: use 'short', or 'cot' for the chain of thought of J.3")
     if keep not in ("all", "agreeing"):
-        raise UnsafError(f"keep = {keep!r}: use 'all', or 'agreeing' for replies that agree with "
-                         "the instruction")
+        raise UnsafError(f"keep = {keep!r}: use 'all', "
+                         f"or 'agreeing' for replies that agree with the instruction")
     if not isinstance(teacher, str): return teacher
     from unsaf.models.loading import load
     return load(teacher)

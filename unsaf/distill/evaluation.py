@@ -19,9 +19,8 @@ from ..benchmarking.parts import BenchPlan, open_all
 from ..core import Outcome, UnsafError, fingerprint, to_json
 from ..data.image_set import ImageSet
 from ..data.images import images as image_set
-from unsaf.distill.comparison import (
-    AWARENESS, CROSS_ROW, GAIN_ROW, REPORTED, ROW, bench_rows, cross_rows, gain_rows, own_rows,
-    picture_counts, row)
+from .comparison import (AWARENESS, CROSS_ROW, GAIN_ROW, REPORTED, ROW, bench_rows,
+                                      cross_rows, gain_rows, own_rows, picture_counts, row)
 from .data import TeacherData, _digests, keep_apart
 from .results import HEADLINES, Evaluation, adjusted, combine, combined_lines, evaluation_figure  # noqa: F401
 from ..metrics.resampling import CELLS, Interval
@@ -70,9 +69,8 @@ class _Study:
 def _check(s: _Study) -> None:
     "Raises `UnsafError` for what does not go together, before anything is asked."
     if s.base not in s.models:
-        raise UnsafError(f"no model is called {s.base!r}: say base=..., "
-                         "the model that the others are compared with; "
-                         f"there are {', '.join(s.models)}")
+        raise UnsafError(f"no model is called {s.base!r}: say base=..., the model that the others "
+                         f"are compared with; there are {', '.join(s.models)}")
     bad = next((label for label, m in s.models.items()
                 if not (isinstance(m, str) or hasattr(m, "generate") or callable(m))), None)
     if bad is not None:
@@ -143,9 +141,8 @@ def _variety(label: str, result: Assessment) -> dict:
     different, kept = result.table["question"].str.casefold().nunique(), len(result.table)
     share = Interval(different / kept, np.nan, np.nan, .95, 0, "none") if kept else None
     return row(label, "questions", "different_questions", "", share, n=kept,
-               images=len(result.images),
-               note="no interval: a picture drawn twice repeats its questions" if kept
-               else "no question could be read")
+               images=len(result.images), note="no interval: a picture drawn twice repeats its "
+                                               "questions" if kept else "no question could be read")
 
 # %% ../../nbs/70_distill/07_evaluation.ipynb #9259ea90
 def _notes(s: _Study, own: Mapping[tuple[str, str], Assessment], names: Sequence[str]) -> list[str]:
@@ -190,12 +187,10 @@ def _settings(s: _Study, own: Mapping[tuple[str, str], Assessment], names: Seque
     def told(r: Assessment, label: str) -> dict:
         return dict(name=r.model, run=r.run_id, identity=to_json(r.identity), plan=s.plan(label))
     return dict(models={label: told(own[label, label], label) for label in s.models}, base=s.base,
-                teacher=s.teacher if s.teacher in s.models else None,
-                strategies=s.strategies, primary=s.primary,
-                setting=str(own[s.base, s.base].plan.setting), k=s.k, seed=s.seed,
-                images=s.samples.source,
-                pictures=len(names), benchmarks=list(s.benchmarks), askers=list(s.askers),
-                resamples=s.resamples,
+                teacher=s.teacher if s.teacher in s.models else None, strategies=s.strategies,
+                primary=s.primary, setting=str(own[s.base, s.base].plan.setting), k=s.k,
+                seed=s.seed, images=s.samples.source, pictures=len(names),
+                benchmarks=list(s.benchmarks), askers=list(s.askers), resamples=s.resamples,
                 bench={name: str(value) if name == "source" else value
                        for name, value in s.bench.items()})
 
@@ -248,8 +243,7 @@ def _run(s: _Study, taught: Any) -> Evaluation:
     calls = {what: sum(r.calls[what] for r in [*results.values(), *benches.values()])
              for what in ("asked", "cached", "failed")}
     return Evaluation(**_tables(s, results, benches, names), settings=_settings(s, own, names),
-                      calls=calls, notes=_notes(s, own, names),
-                      crossed=results, benches=benches)
+                      calls=calls, notes=_notes(s, own, names), crossed=results, benches=benches)
 
 # %% ../../nbs/70_distill/07_evaluation.ipynb #ac8b70b1
 def cast(base: str, tuned: Sequence[str] = (), teacher: str = "",
@@ -258,8 +252,8 @@ def cast(base: str, tuned: Sequence[str] = (), teacher: str = "",
     `base`, or LABEL=FOLDER. Raises `UnsafError`."""
     found = {"base": partial(load, base, **options)}
     if teacher:
-        found["teacher"] = partial(load, teacher, **({} if teacher.startswith(("api:", "replay:"))
-                                                     else options))
+        found["teacher"] = partial(load, teacher,
+                                   **({} if teacher.startswith(("api:", "replay:")) else options))
     for each in tuned:
         label, _, folder = each.rpartition("=")
         label = label or Path(folder).name

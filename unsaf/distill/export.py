@@ -146,9 +146,8 @@ STUDENTS = {s.name: s for s in (
             needs="'qwen_vl_utils>=0.0.6' decord"),
     Student("InternVL3-8B", "OpenGVLab/InternVL3-8B-hf", "internvl", "internvl_hf", "intern_vl",
             native=True, needs="timm"))}
-HAS: dict[str, Callable[[Student], Any]] = {"ms-swift": lambda s: s.swift,
-                                            "LLaMA-Factory": lambda s: s.factory,
-                                            "TRL": lambda s: s.native}
+HAS: dict[str, Callable[[Student], Any]] = {
+    "ms-swift": lambda s: s.swift, "LLaMA-Factory": lambda s: s.factory, "TRL": lambda s: s.native}
 PAPER = ("InternVL2-8B", "Qwen-VL-Chat", "mPLUG-Owl3-7B")
 NEWER = ("LLaVA-1.5-7B", "Qwen2.5-VL-7B", "InternVL3-8B")
 
@@ -165,8 +164,8 @@ def students_for(tool: str, students: "Sequence[str | Student]") -> list[Student
             raise UnsafError(f"student {name!r}: its files are called after it: give a name without slashes")
         if not HAS[tool](STUDENTS[s] if isinstance(s, str) else s):
             raise UnsafError(f"{tool} {VERSIONS[tool]} does not train "
-                             f"{s if isinstance(s, str) else s.name}: of the students here it "
-                             f"trains {has}")
+                             f"{s if isinstance(s, str) else s.name}: "
+                             f"of the students here it trains {has}")
     return [STUDENTS[s] if isinstance(s, str) else s for s in students]
 
 # %% ../../nbs/70_distill/04_export.ipynb #f341324e
@@ -182,9 +181,8 @@ def recipe_for(student: Student, recipe: "str | Recipe | None", preference: bool
         recipe = OWN[student.name]
     found = recipe_of(recipe or ("common-dpo" if preference else "common"))
     if (found.objective == "dpo") != preference:
-        raise UnsafError(f"the recipe's objective is {found.objective}, "
-                         f"the data are {'preferences' if preference else 'records'}: "
-                         "use another recipe")
+        raise UnsafError(f"the recipe's objective is {found.objective}, the data are "
+                         f"{'preferences' if preference else 'records'}: use another recipe")
     return found
 
 def steps(r: Recipe) -> dict[str, Any]:
@@ -221,9 +219,9 @@ MAX_LENGTH = 8192    # tokens, those of pictures included; with --strict true no
 def shell(*words: str, **flags: Any) -> str:
     """A command line, one flag a line, each value quoted for the shell; True and False as tools
     read them, numbers without exponent."""
-    lines = [
-        f"--{name} {' '.join(map(quoted, value if isinstance(value, (tuple, list)) else [value]))}"
-        for name, value in flags.items()]
+    lines = [f"--{name} "
+             f"{' '.join(map(quoted, value if isinstance(value, (tuple, list)) else [value]))}"
+             for name, value in flags.items()]
     return " \\\n    ".join([" ".join(words), *lines])
 
 def quoted(value: Any) -> str:
@@ -247,9 +245,8 @@ def swift_commands(s: Student, r: Recipe) -> dict[str, str]:
     data = dict(dataset="data.jsonl", strict=True, split_dataset_ratio=0, max_length=MAX_LENGTH,
                 data_seed=r.seed)
     tuned = dict(tuner_type="lora", lora_rank=r.rank, lora_alpha=r.alpha, lora_dropout=r.dropout,
-                 **swift_targets(s, r),
-                 freeze_vit=True, freeze_aligner=True, torch_dtype="float32" if r.dtype == "float32"
-                 else "bfloat16", fp16=False)
+                 **swift_targets(s, r), freeze_vit=True, freeze_aligner=True,
+                 torch_dtype="float32" if r.dtype == "float32" else "bfloat16", fp16=False)
     run = dict(warmup_ratio=r.warmup, output_dir=f"runs/{s.name}", add_version=False)
     base = dict(model=s.source, use_hf=True, **named)
     return {"install": f"pip install {needs}".strip(),
@@ -288,8 +285,7 @@ def factory_files(s: Student, r: Recipe, facts: "Facts") -> dict[str, str]:
 def factory_commands(s: Student) -> dict[str, str]:
     "What to install, how to train and to merge `s` with LLaMA-Factory."
     return {"install": f"pip install llamafactory=={VERSIONS['LLaMA-Factory']} torch torchvision "
-                       "torchaudio",
-            "train": f"llamafactory-cli train {quote(f'{s.name}.yaml')}",
+                       "torchaudio", "train": f"llamafactory-cli train {quote(f'{s.name}.yaml')}",
             "merge": f"llamafactory-cli export {quote(f'{s.name}_merge.yaml')}"}
 
 # %% ../../nbs/70_distill/04_export.ipynb #94c13143
@@ -324,8 +320,7 @@ def trl_files(s: Student, r: Recipe) -> dict[str, str]:
 
 # %% ../../nbs/70_distill/04_export.ipynb #13d1ebe3
 MERGE = ("from peft import PeftModel; from transformers import AutoModelForImageTextToText as M, "
-         "AutoProcessor as P; "
-         "PeftModel.from_pretrained(M.from_pretrained({base!r}, dtype='auto'), "
+         "AutoProcessor as P; PeftModel.from_pretrained(M.from_pretrained({base!r}, dtype='auto'), "
          "{run!r}).merge_and_unload().save_pretrained({merged!r}); "
          "P.from_pretrained({base!r}).save_pretrained({merged!r})")
 
@@ -370,9 +365,8 @@ class Export:
         kinds = ", ".join(f"{k} {n}" for k, n in sorted(f.kinds.items()))
         return [f"{f.tool} {VERSIONS[f.tool]}: {f.rows} "
                 f"{'preferences' if f.preference else 'records'} ({kinds}), {f.pictures} pictures, "
-                f"in {self.folder}",
-                f"{f.systems} of {f.rows} rows have a system message; "
-                f"markup was split in {f.changed} texts",
+                f"in {self.folder}", f"{f.systems} of {f.rows} rows have a system message; "
+                                     f"markup was split in {f.changed} texts",
                 *(f"{name}: bash {quote(f'{self.folder}/{name}.sh')}" for name in self.students)]
 
 def checked(records: "Sequence[Record | Preference]") -> bool:
@@ -471,6 +465,5 @@ def to_trl(records: "Sequence[Record | Preference]", folder: "str | Path",
     write_file(folder/"rows/README.md", trl_card(facts.preference))
     for s, r in plan:
         for name, text in trl_files(s, r).items(): write_file(folder/name, text)
-    return finish(facts, folder,
-                  {s.name: trl_commands(s, facts.preference) | {
-                      "evaluate": evaluate_command("TRL", s)} for s, _ in plan})
+    return finish(facts, folder, {s.name: trl_commands(s, facts.preference)
+                                  | {"evaluate": evaluate_command("TRL", s)} for s, _ in plan})

@@ -23,9 +23,8 @@ from ..metrics.resampling import holm
 
 # %% ../../nbs/70_distill/06_results.ipynb #a379f830
 HEADLINES = ("unf1", "unf1_class", "always_answer", "youden_j", "youden_j_true", "d_prime",
-             "audacity", "timidity", "kept", "distinct_in_list", "as_asked",
-             "abstention_rate", "accuracy_oe", "accuracy_mc", "ece_oe", "ece_mc", "pope_f1",
-             "chair_i", "chair_f1")
+             "audacity", "timidity", "kept", "distinct_in_list", "as_asked", "abstention_rate",
+             "accuracy_oe", "accuracy_mc", "ece_oe", "ece_mc", "pope_f1", "chair_i", "chair_f1")
 
 def adjusted(table: pd.DataFrame, primary: str, strategies: Sequence[str]) -> pd.DataFrame:
     """`table` with the role of every metric, and Holm's p over `strategies` for the primary
@@ -84,9 +83,9 @@ def _metric_lines(name: str, rows: pd.DataFrame) -> list[str]:
         next(filter(None, rows["better"]), ""), "")
     lines = [f"{name} ({rows['role'].iloc[0]}{way})"]
     for r in rows.itertuples():
-        gap = ("" if np.isnan(r.difference) else f"{_num(r.difference, '+'):>8}  "
-                                                 f"{_span(r.diff_low, r.diff_high, '+'):18} p "
-                                                 f"{r.p:.4f}")
+        gap = ("" if np.isnan(r.difference)
+               else f"{_num(r.difference, '+'):>8}  {_span(r.diff_low, r.diff_high, '+'):18} "
+                    f"p {r.p:.4f}")
         gap += "" if np.isnan(r.p_holm) else f", Holm {r.p_holm:.4f}"
         lines.append(f"  {r.model:16} {_num(r.value):>7}  {_span(r.low, r.high):18} {gap:58} n "
                      f"{r.n}{'  (' + r.note + ')' if r.note else ''}")
@@ -116,8 +115,7 @@ def _lines(self: Evaluation, full: bool = False) -> list[str]:
     s, shown = (self.settings, self.table if full
                 else self.table[self.table["metric"].isin({*HEADLINES, self.settings["primary"]})])
     lines = [f"{len(s['models'])} models on {s['pictures']} pictures of {s['images']}, "
-             f"{s['setting']}, k = {s['k']}; "
-             f"each compared with {s['base']}, picture by picture",
+             f"{s['setting']}, k = {s['k']}; each compared with {s['base']}, picture by picture",
              f"primary: {s['primary']}" + (f", its p adjusted for {len(s['strategies'])} "
                                            "strategies (Holm)" if len(s["strategies"]) > 1 else "")
              + "; every other metric is secondary, its p as it is",
@@ -131,9 +129,8 @@ def _lines(self: Evaluation, full: bool = False) -> list[str]:
     if not full:
         lines += ["", f"{self.table['metric'].nunique() - shown['metric'].nunique()} further "
                       "metrics: lines(full=True), or the table"]
-    return [*lines,
-            "{asked} replies asked for, {cached} from the store, {failed} calls failed".format(
-                **self.calls)]
+    return [*lines, "{asked} replies asked for, {cached} from the store, "
+                    "{failed} calls failed".format(**self.calls)]
 
 # %% ../../nbs/70_distill/06_results.ipynb #48d1a14f
 def _html(self: Evaluation) -> str:
@@ -197,8 +194,7 @@ _INK, _RED = "#1c1f23", "#b3261e"
 _HATCHES = dict(total=(_INK, ""), answering=("#2f6db3", ""), questions=("#dfe8f2", "///"),
                 interaction=("#b9b9b9", "..."))
 _BLIND = dict(unf1_class=(2 / 3, "always answering"), youden_j=(0, "any blind policy"),
-              d_prime=(0, "any blind policy"),
-              balanced_accuracy=(.5, "any blind policy"))
+              d_prime=(0, "any blind policy"), balanced_accuracy=(.5, "any blind policy"))
 
 def _primary_axes(ax: Any, e: Evaluation) -> None:
     name, rows = e.settings["primary"], e.table[e.table["metric"] == e.settings["primary"]]

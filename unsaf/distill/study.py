@@ -76,9 +76,8 @@ def shelved(shelf: "str | Path") -> pd.DataFrame:
     def row(folder: Path, card: dict[str, Any]) -> dict[str, Any]:
         recipe = card["recipe"]
         return dict(adapter=folder.name, base=card["base"]["name"], objective=recipe["objective"],
-                    teachers=", ".join(card["teachers"]),
-                    records=card["counters"]["records"], **card["counters"]["kinds"],
-                    seed=recipe["seed"], rate=recipe["learning_rate"],
+                    teachers=", ".join(card["teachers"]), records=card["counters"]["records"],
+                    **card["counters"]["kinds"], seed=recipe["seed"], rate=recipe["learning_rate"],
                     loss=card["loss"][1], seconds=card["seconds"], device=card["device"],
                     scores=card.get("scores"))
     found = [(f.parent, adapter_card(f.parent)) for f in sorted(Path(shelf).glob("*/card.json"))]
@@ -233,8 +232,7 @@ def contrast(d: Design, folder: str | Path) -> pd.DataFrame:
         both = {arm: partial(load, d.student, adapter=done["adapters"][arm]) for arm in (below, above)}
         exam = images("scenes", n=d.n_eval, seed=d.eval_series, domain=d.domain)
         found = evaluate(both, exam, d.setting, d.k, Path(folder)/"store", seed=d.eval_series,
-                         benchmarks=(), cross=False, base=below, primary=d.primary,
-                         progress=False)
+                         benchmarks=(), cross=False, base=below, primary=d.primary, progress=False)
         mine = found.table[(found.table["model"] == above) & found.table["metric"].isin(CONTRASTED)]
         rows += [dict(seed=seed, metric=r.metric, difference=r.difference, low=r.diff_low,
                       high=r.diff_high, p=r.p) for r in mine.itertuples()]

@@ -59,9 +59,8 @@ def _changed(trainer: type, rows: Rows, recipe: Recipe) -> type:
 
         def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
             if not hasattr(self, "clock"):
-                self.clock = time.time() - next((h["seconds"]
-                                                 for h in reversed(self.state.log_history)
-                                                 if "seconds" in h), 0)
+                self.clock = time.time() - next(
+                    (h["seconds"] for h in reversed(self.state.log_history) if "seconds" in h), 0)
             super().log(logs | {"seconds": round(time.time() - self.clock, 2)}, start_time)
     return Ours
 
@@ -112,8 +111,8 @@ def _imitation(model: Any, rows: Rows, dtype: Any, args: Any) -> Any:
     def batch(which: Sequence[int]) -> dict[str, Any]:
         given = {k: v.to(dtype) if v.is_floating_point() else v
                  for k, v in positioned(rows.collate(which), plain).items()}
-        return (given | {"use_cache": False} | ({"logits_to_keep": reply_width(given["labels"]) + 1}
-                                                if short else {}))
+        return (given | {"use_cache": False}
+                | ({"logits_to_keep": reply_width(given["labels"]) + 1} if short else {}))
     def loss(output: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
         return reply_loss(output.logits, labels, num_items_in_batch)
     return lambda kind: kind(model=model, args=args, train_dataset=range(len(rows)),
@@ -172,10 +171,9 @@ def with_adapter(student: Any, recipe: Recipe) -> Any:
     model, pattern = student.model, lora_pattern(recipe.projections)
     targets = lora_targets(model, pattern)
     set_seed(recipe.seed)   # the adapter's start is drawn
-    dressed = peft.get_peft_model(model, peft.LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha,
-                                                         lora_dropout=recipe.dropout,
-                                                         target_modules=pattern,
-                                                         task_type="CAUSAL_LM"))
+    dressed = peft.get_peft_model(
+        model, peft.LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=recipe.dropout,
+                               target_modules=pattern, task_type="CAUSAL_LM"))
     # peft would look for its configuration on the hub at each save
     dressed.active_peft_config.base_model_name_or_path = None
     trained = [n for n, p in dressed.named_parameters() if p.requires_grad]
@@ -283,9 +281,8 @@ def _counters(rows: Rows, trainer: Any) -> dict[str, Any]:
                 prompt_tokens=sum(len(r.prompt) for r in rows.rows),
                 reply_tokens=sum(len(t) for r in rows.rows for t in r.replies),
                 teacher_calls=len({r.key for r in rows.records if r.key}), steps=state.global_step,
-                epochs=state.epoch,
-                starts=sum("start" in h for h in state.log_history), processes=_world(),
-                spread=trainer.accelerator.distributed_type.value,
+                epochs=state.epoch, starts=sum("start" in h for h in state.log_history),
+                processes=_world(), spread=trainer.accelerator.distributed_type.value,
                 trained_weights=sum(p.numel() for p in trainer.model.parameters()
                                     if p.requires_grad))
 
@@ -297,12 +294,12 @@ def _card(plan: dict[str, Any], rows: Rows, trainer: Any, dtype: str, device: st
     if wrong := [h["step"] for h in history if not math.isfinite(h["loss"])]:
         raise ModelError(f"the loss is no number from step {wrong[0]} on: use a lower learning rate")
     teachers = sorted({str(r.info["teacher"]) for r in rows.records if "teacher" in r.info})
-    return plan | dict(teachers=teachers, counters=_counters(rows, trainer),
-                       loss=[history[0]["loss"], history[-1]["loss"]], curve=history,
-                       seconds=history[-1]["seconds"], dtype=dtype, device=_device_name(device),
-                       versions=_versions("unsaf", "torch", "transformers", "peft", "accelerate",
-                                          *(["trl"] if plan["recipe"]["objective"] == "dpo"
-                                            else [])))
+    return plan | dict(
+        teachers=teachers, counters=_counters(rows, trainer),
+        loss=[history[0]["loss"], history[-1]["loss"]],
+        curve=history, seconds=history[-1]["seconds"], dtype=dtype, device=_device_name(device),
+        versions=_versions("unsaf", "torch", "transformers", "peft", "accelerate",
+                           *(["trl"] if plan["recipe"]["objective"] == "dpo" else [])))
 
 @contextmanager
 def _quiet() -> Iterator[None]:
@@ -346,9 +343,8 @@ def train(
     card = _card(plan, rows, trainer, dtype, device)
     _save(trainer, out, plan["base"]["name"])
     if _first():
-        write_file(out/"card.json",
-                   json.dumps(card | {"proof": prove(base, out, records, dtype, device, options)},
-                              indent=1))
+        write_file(out/"card.json", json.dumps(card | {"proof": prove(base, out, records, dtype,
+                                                                      device, options)}, indent=1))
         (out/"plan.json").unlink(missing_ok=True)
     trainer.accelerator.wait_for_everyone()
     return out

@@ -30,28 +30,26 @@ class Legacy:
 
 # %% ../../nbs/50_models/12_bridge.ipynb #e032eca1
 _QWEN = (("transformers==4.32.0", "torch", "torchvision", "accelerate", "tiktoken", "einops",
-          "transformers_stream_generator==0.0.4", "scipy",
-          "matplotlib", "pillow", "numpy<2"), ("3.10", "3.11", "3.9", "3.8"),
-         "QwenLM/Qwen-VL@10cb904 requirements.txt")
+          "transformers_stream_generator==0.0.4", "scipy", "matplotlib", "pillow", "numpy<2"),
+         ("3.10", "3.11", "3.9", "3.8"), "QwenLM/Qwen-VL@10cb904 requirements.txt")
 LEGACY = {entry.name: entry for entry in (
-    Legacy("qwen-vl", ("Qwen/Qwen-VL",), *_QWEN, note="the base model continues a text; "
-                                                      "it has no chat format"),
+    Legacy("qwen-vl", ("Qwen/Qwen-VL",), *_QWEN,
+           note="the base model continues a text; it has no chat format"),
     Legacy("qwen-vl-chat", ("Qwen/Qwen-VL-Chat",), *_QWEN),
     Legacy("mplug-owl3", ("mPLUG/mPLUG-Owl3-2B-241014", "mPLUG/mPLUG-Owl3-7B-240728"),
            ("transformers==4.37.2", "torch", "torchvision", "accelerate", "sentencepiece", "timm",
-            "einops", "einops-exts", "icecream", "decord",
-            "opencv-python", "pillow", "numpy<2"), ("3.10", "3.11", "3.9", "3.8"),
-           "X-PLUG/mPLUG-Owl@a0b95f6 mPLUG-Owl3/requirements.txt"),
+            "einops", "einops-exts", "icecream", "decord", "opencv-python", "pillow", "numpy<2"),
+           ("3.10", "3.11", "3.9", "3.8"), "X-PLUG/mPLUG-Owl@a0b95f6 mPLUG-Owl3/requirements.txt"),
     Legacy("minicpm-v-2", ("openbmb/MiniCPM-V-2",),
            ("transformers==4.40.0", "torch==2.1.2", "torchvision==0.16.2", "timm==0.9.10",
-            "sentencepiece==0.1.99", "protobuf==4.25.0",
-            "accelerate==0.30.1", "Pillow==10.1.0", "numpy==1.24.4"),
-           ("3.10", "3.11", "3.9", "3.8"), "OpenBMB/MiniCPM-V@0694b1e requirements.txt",
+            "sentencepiece==0.1.99", "protobuf==4.25.0", "accelerate==0.30.1",
+            "Pillow==10.1.0", "numpy==1.24.4"), ("3.10", "3.11", "3.9", "3.8"),
+           "OpenBMB/MiniCPM-V@0694b1e requirements.txt",
            note="one picture a request, always in front of the text"),
     Legacy("internvl2", ("OpenGVLab/InternVL2-8B",),
            ("transformers==4.37.2", "tokenizers==0.15.1", "torch>=2", "torchvision>=0.15",
-            "timm==0.9.12", "einops==0.6.1", "sentencepiece==0.1.99",
-            "accelerate<1", "numpy==1.26.4", "pillow"), ("3.10", "3.11", "3.9"),
+            "timm==0.9.12", "einops==0.6.1", "sentencepiece==0.1.99", "accelerate<1",
+            "numpy==1.26.4", "pillow"), ("3.10", "3.11", "3.9"),
            "OpenGVLab/InternVL@284e715 requirements/internvl_chat.txt",
            note="vLLM serves it too (--trust-remote-code) and is the first choice; "
                 "some revisions of its chat insist on CUDA"),
@@ -243,15 +241,13 @@ def _start(env: Path, family: str, which: dict[str, Any], port: int, device: str
     for font in Path(which["model"]).glob("*.ttf") if "code" in which else ():            # see SimSun.ttf above
         if not (run / font.name).exists(): shutil.copy(font, run)
     command = [str(_python(env)), "-I", str(Path(__file__).with_name("bridge_server.py")),
-               "--family", family, "--name", name, "--port", str(port),
-               "--model", which["model"], "--device", device, "--dtype", dtype,
-               "--trust-remote-code", "--with-parent"]
+               "--family", family, "--name", name, "--port", str(port), "--model", which["model"],
+               "--device", device, "--dtype", dtype, "--trust-remote-code", "--with-parent"]
     if "revision" in which: command += ["--revision", which["revision"]]
     with open(log, "w", encoding="utf-8") as f:
-        process = subprocess.Popen(command, cwd=run, stdin=subprocess.PIPE, stdout=f,
-                                   stderr=subprocess.STDOUT,
-                                   env=os.environ | {"HF_MODULES_CACHE": str(run / "modules")},
-                                   start_new_session=True)
+        process = subprocess.Popen(
+            command, cwd=run, stdin=subprocess.PIPE, stdout=f, stderr=subprocess.STDOUT,
+            env=os.environ | {"HF_MODULES_CACHE": str(run / "modules")}, start_new_session=True)
     return Running(name, f"http://127.0.0.1:{port}/v1", process, log)
 
 # %% ../../nbs/50_models/12_bridge.ipynb #72651ec5

@@ -103,8 +103,8 @@ def picture(url: str) -> Any:
     from PIL import Image, ImageOps
     found = re.match(r"data:image/[\w.+-]+;base64,", url)
     if not found:
-        raise Fault(400,
-                    "a picture must be a data URI (data:image/png;base64,...), this is %r" % url[:40], "invalid_image", "messages")
+        raise Fault(400, "a picture must be a data URI (data:image/png;base64,...), "
+                         "this is %r" % url[:40], "invalid_image", "messages")
     try:
         return ImageOps.exif_transpose(
             Image.open(io.BytesIO(base64.b64decode(url[found.end():], validate=True)))).convert(
@@ -270,13 +270,13 @@ QWEN = ("<img>", "</img>", "<ref>", "</ref>", "<box>", "</box>", "<quad>", "</qu
 MINICPM = ("<image>", "</image>", "<unk>", "<slice>", "</slice>", "<用户>", "<AI>")
 FAMILIES = {
     "qwen-vl": Family(qwen_vl, "AutoModelForCausalLM", "", (0, None), False, QWEN, None, {}),
-    "qwen-vl-chat": Family(qwen_vl_chat, "AutoModelForCausalLM", "", (0, None), True, QWEN, None,
-                           {}),
+    "qwen-vl-chat": Family(qwen_vl_chat, "AutoModelForCausalLM", "", (0, None), True,
+                           QWEN, None, {}),
     "minicpm-v-2": Family(minicpm_v2, "AutoModel", "llm", (1, 1), False, MINICPM, 2048,
                           {"torch_dtype": "dtype"}),
     "mplug-owl3": Family(mplug_owl3, "AutoModel", "language_model", (0, None), True,
-                         ("<|image|>", "<|video|>", *CHATML), None,
-                         {"torch_dtype": "dtype", "attn_implementation": "sdpa"}),
+                         ("<|image|>", "<|video|>", *CHATML),
+                         None, {"torch_dtype": "dtype", "attn_implementation": "sdpa"}),
     "internvl2": Family(internvl2, "AutoModel", "language_model", (0, None), True,
                         ("<image>", "<img>", "</img>", "<IMG_CONTEXT>", *CHATML), None,
                         {"torch_dtype": "dtype"}),
@@ -312,8 +312,8 @@ class Engine:
                 raise Fault(500, "the checkpoint's code went around the gate: "
                                  "its decoding is unknown", "decoding")
             if self.family.limit and gate.prompt >= self.family.limit:
-                raise Fault(400,
-                            "the prompt has %d tokens or more; this family cuts it there" % self.family.limit, "context_length_exceeded", "messages")
+                raise Fault(400, "the prompt has %d tokens or more; this family cuts it "
+                                 "there" % self.family.limit, "context_length_exceeded", "messages")
             return _completion(self.name, text, gate)
 
     def _fitted(self, ask: Ask) -> Ask:

@@ -248,8 +248,7 @@ def _wait(self: Cached, call: Call, groups: Sequence[Sequence[str]], seconds: fl
     self._told = True
     place, pid = next(iter(held.values()))
     print(f"unsaf: waiting for {len(held)} replies that process {pid} on {place.split()[0]} is "
-          f"asking of {self.name}; "
-          "if it ends, they are asked here", file=sys.stderr)
+          f"asking of {self.name}; if it ends, they are asked here", file=sys.stderr)
 
 @contextmanager
 def _joined(self: Cached) -> Iterator[Any]:

@@ -21,9 +21,8 @@ def special_tokens(processor: Any) -> tuple[str, ...]:
     """All strings that the tokenizer or the processor take for markup, longest first; runs of
     blanks are left alone."""
     tok = processor.tokenizer
-    found = ({str(t) for t in tok.all_special_tokens} | {str(t)
-                                                         for t in tok.added_tokens_decoder.values()
-                                                         if t.special})
+    found = ({str(t) for t in tok.all_special_tokens}
+             | {str(t) for t in tok.added_tokens_decoder.values() if t.special})
     found |= {getattr(processor, name, None) for name in PLACES}
     return tuple(sorted((t for t in found if isinstance(t, str) and len(t.strip()) > 1),
                         key=lambda t: (-len(t), t)))

@@ -196,8 +196,7 @@ def read_config(path: str, revision: str | None = None) -> Any:
     except (OSError, ValueError, KeyError) as e: raise ModelError(_config_error(path, e)) from None
     if type(config) not in known:
         raise ModelError(f"{path} is a {config.model_type!r} model, which does not turn images and "
-                         "text into text: "
-                         "give a vision-language checkpoint")
+                         "text into text: give a vision-language checkpoint")
     return config
 
 # %% ../../nbs/50_models/04_checkpoint.ipynb #c607cc2c
@@ -217,8 +216,8 @@ def load_processor(path: str, revision: str | None = None, **settings: Any) -> A
         raise ModelError(f"{path} has no image processor: save the processor into the folder too, "
                          "not the tokenizer alone")
     if not processor.chat_template:
-        raise ModelError(
-            f"{path} has no chat template: give one with processor_kwargs={{'chat_template': ...}}")
+        raise ModelError(f"{path} has no chat template: "
+                         f"give one with processor_kwargs={{'chat_template': ...}}")
     return processor
 
 # %% ../../nbs/50_models/04_checkpoint.ipynb #a36352b6
@@ -238,8 +237,7 @@ def load_weights(path: str, config: Any, dtype: Any, device: str, attn: str,
             trust_remote_code=False, output_loading_info=True)
     except (torch.OutOfMemoryError, MemoryError):
         raise ModelError(f"{path} does not fit into the memory of {device} in {dtype}: "
-                         "use a smaller dtype, another device "
-                         "or an endpoint") from None
+                         "use a smaller dtype, another device or an endpoint") from None
     except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as e:
         raise ModelError(f"{path}: its weights cannot be loaded: {one_line(e)}") from None
     if missing := sorted(info["missing_keys"]):
@@ -331,9 +329,8 @@ def _identity(source: str, commit: str | None, model: Any, processor: Any,
     return dict(which, kind="transformers", architecture=type(model).__name__,
                 processor=type(processor).__name__,
                 image_processor=type(processor.image_processor).__name__,
-                chat_template=fingerprint(processor.chat_template),
-                processor_kwargs=settings, dtype=str(model.dtype).removeprefix("torch."),
-                device=model.device.type,
+                chat_template=fingerprint(processor.chat_template), processor_kwargs=settings,
+                dtype=str(model.dtype).removeprefix("torch."), device=model.device.type,
                 attn=model.config._attn_implementation, transformers=transformers.__version__,
                 torch=torch.__version__)
 

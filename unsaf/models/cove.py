@@ -74,12 +74,11 @@ def reply_of(chain: Chain) -> Reply:
     ending = chain.ending
     base = chain.revision if ending == Ending.REVISED else chain.draft
     stands = ending not in (Ending.REVISED, Ending.NO_DRAFT)
-    return replace(base, error=f"CoVe, {ending}: {_why(chain)}; the draft stands" if stands
-                   else base.error,
-                   cached=all(r.cached for r in chain.calls),
+    return replace(base, error=f"CoVe, {ending}: {_why(chain)}; the draft stands"
+                   if stands else base.error, cached=all(r.cached for r in chain.calls),
                    left_out=tuple(sorted({option for r in chain.calls for option in r.left_out})),
-                   **{f: _sum(chain.calls, f) for f in ("prompt_tokens", "output_tokens",
-                                                        "reasoning_tokens", "cost")})
+                   **{f: _sum(chain.calls, f)
+                      for f in ("prompt_tokens", "output_tokens", "reasoning_tokens", "cost")})
 
 # %% ../../nbs/50_models/10_cove.ipynb #4070896b
 STEPS = ("cove_plan", "cove_check", "cove_revise")   # prompts
@@ -143,8 +142,8 @@ def _chains(self: Cove, requests: Sequence[Request]) -> list[Chain]:
     for i, revision in zip(*self._next(chains, requests, Ending.NO_REVISION, _revise)):
         chains[i] = replace(chains[i], revision=revision)
     self.counts.update(str(chain.ending) for chain in chains)
-    self.counts["changed"] += sum(c.ending == Ending.REVISED and _said(c.revision) != _said(c.draft)
-                                  for c in chains)
+    self.counts["changed"] += sum(c.ending == Ending.REVISED
+                                  and _said(c.revision) != _said(c.draft) for c in chains)
     return chains
 
 # %% ../../nbs/50_models/10_cove.ipynb #2eb9cb00
@@ -161,8 +160,7 @@ Cove._next, Cove.chains, Cove._answer = _next, _chains, _answer
 # %% ../../nbs/50_models/10_cove.ipynb #7a4cc2e6
 def _plan(self: Cove, request: Request, chain: Chain) -> Request:
     return replace(request, parts=cove_plan_parts(request.parts, _said(chain.draft), self.checks),
-                   max_tokens=self.plan_tokens, candidates=(),
-                   template=version("cove_plan"))
+                   max_tokens=self.plan_tokens, candidates=(), template=version("cove_plan"))
 
 def _check(self: Cove, request: Request, question: str) -> Request:
     return Request(cove_check_parts(request.parts, question), max_tokens=self.check_tokens,

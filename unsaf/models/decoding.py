@@ -121,10 +121,9 @@ class Dola(HF):
     Raises `ModelError` where the model's layers cannot be had, `UnsafError` for settings without meaning."""
     def __init__(self, model: HF, layers: "str | Sequence[int]" = "low", **settings: Any):
         if not isinstance(model, HF) or isinstance(model, Dola):
-            raise ModelError("DoLa looks into the layers of a plain checkpoint, "
-                             f"and {model.name} is a {type(model).__name__}: "
-                             "give it what unsaf.load made of a folder or hf:NAME, "
-                             "and put Cached or Cove around it")
+            raise ModelError(f"DoLa looks into the layers of a plain checkpoint, and {model.name} "
+                             f"is a {type(model).__name__}: give it what unsaf.load made of a "
+                             "folder or hf:NAME, and put Cached or Cove around it")
         self.__dict__.update(vars(model))
         self.decoder, self.head, self.plain = self.model.get_decoder(), self.model.get_output_embeddings(), model
         if not hasattr(self.decoder, "layers") or self.head is None:

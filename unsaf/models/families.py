@@ -87,17 +87,15 @@ def _llava15(n: int) -> Known:
 def _qwen25(n: int) -> Known:
     large = ("64 GB of weights in 16 bits: several cards, or a server",) if n == 32 else ()
     return Known(f"qwen2.5-vl-{n}b", f"Qwen/Qwen2.5-VL-{n}B-Instruct", "native", BY_HF,
-                 ("paper Table 3", "transformers", "vllm"),
-                 paper=(f"Qwen2.5-VL-Instruct-{n}B",), model_type="qwen2_5_vl", template="qwen",
-                 billions=n,
+                 ("paper Table 3", "transformers", "vllm"), paper=(f"Qwen2.5-VL-Instruct-{n}B",),
+                 model_type="qwen2_5_vl", template="qwen", billions=n,
                  traps=(_PENALTY, _PIXELS, *large))
 
 # %% ../../nbs/50_models/13_families.ipynb #718f8fe5
 def _internvl3(n: int, *paper: str, traps: tuple[str, ...] = ()) -> Known:
     return Known(f"internvl3-{n}b", f"OpenGVLab/InternVL3-{n}B-hf", "native", BY_HF,
                  ("paper Table 3", "ms-swift", "transformers", "vllm"), paper=paper,
-                 also=(f"OpenGVLab/InternVL3-{n}B",),
-                 model_type="internvl", billions=n,
+                 also=(f"OpenGVLab/InternVL3-{n}B",), model_type="internvl", billions=n,
                  traps=("the repository without -hf has code of its own, which is never run here: "
                         "take the -hf one", _TILES, *traps))
 
@@ -145,9 +143,8 @@ PAPER_SERVER = (
 # %% ../../nbs/50_models/13_families.ipynb #5a06f2ec
 _QWEN_VL = dict(template="qwen", sources=("paper Table 3", "QwenLM/Qwen-VL requirements.txt", "vllm"))
 _GONE = "vLLM served it up to 0.23.0 (--hf-overrides '{\"architectures\": [\"QwenVLForConditionalGeneration\"]}' --trust-remote-code), no longer"
-_OWL = dict(bridge="mplug-owl3", sources=("paper Table 3",
-                                          "X-PLUG/mPLUG-Owl mPLUG-Owl3/requirements.txt",
-                                          "ms-swift"),
+_OWL = dict(bridge="mplug-owl3",
+            sources=("paper Table 3", "X-PLUG/mPLUG-Owl mPLUG-Owl3/requirements.txt", "ms-swift"),
             traps=("not in vLLM", "its code imports Qwen2FlashAttention2, "
                                   "gone from transformers since 4.49 at the latest"))
 
@@ -308,9 +305,9 @@ def cached(known: Known) -> bool:
     if not here("config.json"): return False
     if here("model.safetensors"): return True
     if not here("model.safetensors.index.json"): return False
-    index = json.loads(Path(try_to_load_from_cache(known.hub,
-                                                   "model.safetensors.index.json")).read_text(
-                                                       encoding="utf-8"))
+    index = json.loads(
+        Path(try_to_load_from_cache(known.hub,
+                                    "model.safetensors.index.json")).read_text(encoding="utf-8"))
     return all(here(shard) for shard in set(index["weight_map"].values()))
 
 def room() -> tuple[int | None, str, int]:
@@ -369,8 +366,7 @@ def can_run(known: Known) -> tuple[bool, str]:
 def lines() -> Iterator[str]:
     "The table, a line per model under one heading a route."
     how = {"native": "in this process: hf:NAME", "server": "served by vLLM: api:NAME@URL",
-           "legacy": "in an old environment: unsaf bridge NAME",
-           "api": "at a provider: api:NAME"}
+           "legacy": "in an old environment: unsaf bridge NAME", "api": "at a provider: api:NAME"}
     for route in ROUTES:
         yield f"{route}, {how[route]}"
         for k in KNOWN:

@@ -142,8 +142,8 @@ def _run(self: HF, inputs: Mapping[str, Any], steps: int, pick: Pick, stop: bool
     given = dict(inputs) | ({"past_key_values": fresh_cache()} if self.plain_cache else {})
     if cache is not None:
         given = {k: inputs[k] for k in TEXT_INPUTS if k in inputs} | {"past_key_values": cache}
-    note_prefill(self.counters, inputs["attention_mask"][:, cache.get_seq_length()
-                                                         if cache is not None else 0:])
+    note_prefill(self.counters,
+                 inputs["attention_mask"][:, cache.get_seq_length() if cache is not None else 0:])
     out = self.model.generate(**given, generation_config=config,
                               logits_processor=LogitsProcessorList([*self.processors, pick]))
     tokens = out.sequences[:, inputs["input_ids"].shape[1]:]
@@ -366,7 +366,7 @@ def _measure_flips(self: HF, rows: Sequence[tuple[int, Request]], pixels: Mappin
     sample = rows[:FLIP_SAMPLE]
     if self.model.dtype == torch.float32 or not any(r.pictures
                                                     for _, r in sample) or not self.sharing.suits(
-                                                        [r for _, r in sample]):
+        [r for _, r in sample]):
         return
     before, short = Counter(self.counters), False
     try:

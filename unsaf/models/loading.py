@@ -30,9 +30,8 @@ def load(
     if name and Path(name).is_dir(): return _folder(name, options)
     known = ", ".join(tiny.names()) or "none"
     raise ModelError(f"model {hidden(name)!r} is unknown: it is neither bundled ({known}) nor a "
-                     "folder; "
-                     "use hf:OWNER/NAME for the hub, api:NAME or api:NAME@URL for a server, "
-                     "replay:FOLDER for a store")
+                     "folder; use hf:OWNER/NAME for the hub, "
+                     "api:NAME or api:NAME@URL for a server, replay:FOLDER for a store")
 
 # %% ../../nbs/50_models/14_loading.ipynb #6e0e3bf1
 def _replay(rest: str, options: dict) -> Model:
@@ -105,9 +104,8 @@ def _fitting(backend: type, options: dict, name: str) -> dict:
     known = list(signature(backend).parameters)
     for option in options:
         if option not in known:
-            raise ModelError(f"model {name}: "
-                            f"option {option!r} is not for {backend.__name__} models; "
-                            f"they take {', '.join(known)}")
+            raise ModelError(f"model {name}: option {option!r} is not for {backend.__name__} "
+                             f"models; they take {', '.join(known)}")
     return options
 
 def _need(package: str, extra: str) -> None:

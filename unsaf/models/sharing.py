@@ -16,9 +16,8 @@ from ..core import ModelError, Picture, Request
 from .chat import Chat, Unfit
 from .checkpoint import one_line
 from .prefix import (EncodedImage, EncoderCache, LRUCache, Look, Prefix, encode, joined,
-                                 joined_layouts, keeps_all,
-                                 look, picked, prefill, prompt_ids, set_deltas, size_of, stacked,
-                                 step, type_ids)
+                                 joined_layouts, keeps_all, look, picked, prefill, prompt_ids,
+                                 set_deltas, size_of, stacked, step, type_ids)
 
 # %% ../../nbs/50_models/07_sharing.ipynb #5a66b2eb
 MODES = ("none", "encoder", "prefix")
@@ -171,9 +170,9 @@ class Sharing:
         self.encoder_cache, self.prefixes = EncoderCache(model, chat, self.counts,
                                                          limits[0]), LRUCache(limits[1])
         gray = Picture("", lambda: Image.new("RGB", (64, 48), "gray"))
-        self.names: tuple[str, ...] = (tuple(chat.encode([Request((gray, "?"))],
-                                                         {id(gray): gray.pixels()}))
-                                       if self.mode != "none" else ())
+        self.names: tuple[str, ...] = (
+            tuple(chat.encode([Request((gray, "?"))], {id(gray): gray.pixels()}))
+            if self.mode != "none" else ())
 
     def suits(self, requests: Sequence[Request]) -> bool:
         "Can these requests run together from what is kept?"
@@ -208,8 +207,8 @@ def _padded(self: Sharing, prompts: Sequence[Prompt]) -> dict[str, Any]:
     if not encoded: return dict(input_ids=ids, attention_mask=mask, **types)
     layouts = {k: v.to(device) for k, v in joined_layouts([s.layout for s in encoded]).items()}
     return dict(input_ids=ids, attention_mask=mask,
-                mm_encoder_outputs={"image": joined([s.features for s in encoded])}, **types,
-                **layouts)
+                mm_encoder_outputs={"image": joined([s.features for s in encoded])},
+                **types, **layouts)
 
 # %% ../../nbs/50_models/07_sharing.ipynb #b632c48c
 def _prefix(self: Sharing, p: Prompt) -> Prefix | None:
@@ -227,9 +226,9 @@ def _shared(self: Sharing, prompts: Sequence[Prompt]) -> tuple[dict[str, Any], A
     import torch
     groups: dict[tuple, list[int]] = {}
     for row, p in enumerate(prompts): groups.setdefault((p.pictures, p.ids[:p.cut]), []).append(row)
-    if len(prompts) > 1 and not any(key[0] and len(rows) > 1
-                                    for key, rows in groups.items()) or not any(
-                                        p.cut for p in prompts):
+    if len(prompts) > 1 and not any(key[0]
+                                    and len(rows) > 1 for key, rows in groups.items()) or not any(
+        p.cut for p in prompts):
         return None
     members, pad = list(groups.values()), self.chat.pad
     rows = gathered([self._prefix(prompts[m[0]]) for m in members], pad, self.model.device)
@@ -237,9 +236,9 @@ def _shared(self: Sharing, prompts: Sequence[Prompt]) -> tuple[dict[str, Any], A
     more = [max(common([prompts[r].ids for r in m]), end) if end and len(m) > 1 else end
             for m, end in zip(members, ends)]
     if sum((len(m) - 1) * (b - a) for m, a, b in zip(members, ends, more)) >= WORTH * len(members):
-        rows = continued(self.model, rows, [prompts[m[0]].ids[a:b]
-                                            for m, a, b in zip(members, ends, more)], pad,
-                         self.counts)
+        rows = continued(self.model, rows,
+                         [prompts[m[0]].ids[a:b] for m, a, b in zip(members, ends, more)],
+                         pad, self.counts)
         ends = more
     group = {row: g for g, m in enumerate(members) for row in m}
     rows = rows.take([group[row] for row in range(len(prompts))])

@@ -149,6 +149,6 @@ def shown_variable(name: str) -> str:
 def check_variable(name: str) -> None:
     "Raises `ModelError` where `name` can be no variable's name, without repeating it."
     if name and not re.fullmatch(r"[A-Za-z_]\w*", name, re.A):
-        raise ModelError("key_env takes the name of an environment variable that holds the key, as in OPENAI_API_KEY; "
-                         "what was given is no such name (and is not shown: if it was the key, it may be in your "
-                         "shell's history)")
+        raise ModelError("key_env takes the name of an environment variable that holds the key, "
+                         "as in OPENAI_API_KEY; what was given is no such name (and is not shown: "
+                         "if it was the key, it may be in your shell's history)")
