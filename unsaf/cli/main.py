@@ -33,7 +33,7 @@ class _Lines(typer.core.TyperGroup):
                  "or mend this one")
             raise typer.Exit(2) from None
         except MemoryError:
-            warn("there is not enough memory for this: give fewer or smaller pictures, or a smaller model")
+            warn("there is not enough memory for this: give fewer or smaller images, or a smaller model")
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
             warn("stopped; with --store the same command goes on from here")
@@ -57,14 +57,14 @@ def main(version: option(bool, "print the version", "--version", callback=_versi
 # %% ../../nbs/90_cli/04_main.ipynb #4bd0ce04
 def _show(result: Any) -> None:
     "One assessment as text."
-    say(f"\n{result.model} on {len(result.images)} pictures of {result.source or 'a list'}, "
+    say(f"\n{result.model} on {len(result.images)} images of {result.source or 'a list'}, "
         f"{'multiple choice' if result.plan.setting == 'mc' else 'open-ended'}, k = {result.plan.k}")
     if result.note: say(result.note)
     try: say(result.scores)
     except UnsafError as e: say(f"  {e}")
     if line := refusals([result]): say(f"  {line}")
     if line := _effort_line(result.effort, len(result.images)): say(line)
-    for row in result.failures.itertuples(): say(f"  picture left out: {row.error}")
+    for row in result.failures.itertuples(): say(f"  image left out: {row.error}")
     for kind, n in result.skipped.items(): say(f"  skipped: {n} {kind}")
 
 # %% ../../nbs/90_cli/04_main.ipynb #5bea5a5c
@@ -74,7 +74,7 @@ def _effort_line(effort: dict, n: int) -> str:
     if thought := effort.get("reasoning_tokens"): return f"reasoning in this run: {thought:,} tokens"
     if not computed or not n: return ""
     padding = effort.get("padding_tokens", 0)
-    line = (f"computed: {effort.get('vision_encodes', 0) / n:.1f} encodings a picture, "
+    line = (f"computed: {effort.get('vision_encodes', 0) / n:.1f} encodings per image, "
             f"{computed:,} of {effort['prompt_tokens']:,} prompt tokens, "
             f"{padding / (computed + padding):.1%} padding, {effort.get('forwards', 0):,} passes, "
             f"{effort.get('truncated', 0)} replies cut at their cap")
@@ -147,7 +147,7 @@ def assess(
     report: option(bool, "write report.html into the store") = True,
     as_json: Json = False,
 ) -> None:
-    "Let a model assess itself on your pictures."
+    "Let a model assess itself on your images."
     from unsaf.assessment.run import assess as run
     from unsaf.data.images import images as open_images
     samples = open_images(images, n=limit, seed=seed)

@@ -141,7 +141,7 @@ distill = typer.Typer(no_args_is_help=True, rich_markup_mode=None,
 def data(
     teacher: option(str, "as --model of assess"),
     out: option(Path, "folder for the data; its replies are kept there too"),
-    images: option(str, "training pictures: a folder, scenes, coco:train2017, ...") = "scenes",
+    images: option(str, "training images: a folder, scenes, coco:train2017, ...") = "scenes",
     n: option(int | None, "how many; 1,000 of a named source where not given", "--n") = None,
     k: K = 5,
     setting: option(str, "oe or mc") = "oe",
@@ -151,9 +151,9 @@ def data(
     max_failures: MaxFailures = .2,
     *, how: Models,
     exclude: option(list[str] | None, "evaluation images that must not be among them; repeatable") = None,
-    pictures: option(bool, "write the pictures too, as PNG: later steps need nothing else then") = True,
+    pictures: option(bool, "write the images too, as PNG: later steps need nothing else then") = True,
 ) -> None:
-    "A teacher's questions and answers about training pictures, with the call that made each."
+    "A teacher's questions and answers about training images, with the call that made each."
     from unsaf.data.images import images as open_images
     from unsaf.distill.data import teach
     taught = teach(how.load(teacher), images, n, k, setting, answers, store=out, seed=seed,
@@ -181,7 +181,7 @@ def train(
     k: option(int, "questions in an IQ record; the evaluation asks for 5") = 5,
     recipe: option(str, "common, qwen-vl, xtuner, ms-swift, tiny") = "common",
     epochs: option(int | None, "instead of the recipe's") = None,
-    images: option(str | None, "where the pictures are, if not in the data or drawn") = None,
+    images: option(str | None, "where the images are, if not in the data or drawn") = None,
     template: option(str | None, "the student's system message; its own where not given") = None,
     seed: option(int, "of the adapter and of the order") = 0,
     device: option(str, "auto, cpu, cuda") = "auto",
@@ -212,7 +212,7 @@ def evaluate(
     base: option(str, "the untuned student"),
     tuned: option(list[str], "an adapter's folder, or LABEL=FOLDER; may be given several times"),
     teacher: option(str, "the teacher; none where not given") = "",
-    images: option(str, "evaluation pictures") = "scenes",
+    images: option(str, "evaluation images") = "scenes",
     n: option(int, "how many", "--n") = 100,
     n_bench: option(int, "samples of each part of a benchmark") = 100,
     benchmarks: option(str, "with commas between; empty for none") = "accuracy,calibration,pope,chair",
@@ -220,12 +220,12 @@ def evaluate(
     k: K = 5,
     primary: option(str, "the one metric that decides, named beforehand") = "unf1_class",
     seed: Seed = 0,
-    taught: option(Path | None, "the data that was trained on: its pictures are refused here") = None,
+    taught: option(Path | None, "the data that was trained on: its images are refused here") = None,
     store: Store = None,
     *, how: Models,
     full: option(bool, "print all metrics", "--full") = False,
 ) -> None:
-    "Before and after, picture by picture, with cross-examination: are the questions better, or the abstention?"
+    "Before and after, image by image, with cross-examination: are the questions better, or the abstention?"
     from unsaf.distill.data import TeacherData
     from unsaf.distill.evaluation import cast, evaluate as run
     wanted = tuple(b for b in benchmarks.split(",") if b)
@@ -250,7 +250,7 @@ def export(
     strategy: option(str, "qa, iq or joint") = "joint",
     k: option(int, "questions in an IQ record") = 5,
     template: option(str, "the student's system message: none, llava, qwen") = "llava",
-    images: option(str | None, "where the pictures are, if not in the data or drawn") = None,
+    images: option(str | None, "where the images are, if not in the data or drawn") = None,
     seed: option(int, "of the order") = 0,
 ) -> None:
     "The records in another tool's format, with the command that trains on them there."

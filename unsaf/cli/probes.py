@@ -75,7 +75,7 @@ def compare(
     max_failures: MaxFailures = .2,
     as_json: Json = False,
 ) -> None:
-    "Two models on the same pictures: differences with interval and p, picture by picture."
+    "Two models on the same images: differences with interval and p, image by image."
     from unsaf.assessment.saved import COMPARED, paired
     if measure not in COMPARED: raise UnsafError(f"--measure {measure}: use one of {', '.join(COMPARED)}")
     if cross and (_folder_of(a)[0] or _folder_of(b)[0]):
@@ -117,7 +117,7 @@ def _sides(names: tuple, setting: str | None, k: int, seed: int, images: str | N
         shown, how = like.samples, dict(setting=like.plan.setting, k=like.plan.k,
                                         **{name: getattr(like.plan, name) for name in SHARED})
     if shown is None and any(models):
-        raise UnsafError(f"the pictures of {like.model}'s run are not at hand: name them with --images")
+        raise UnsafError(f"the images of {like.model}'s run are not at hand: name them with --images")
     return [r if m is None else assess(m, shown, store=store, max_failures=max_failures, **how)
             for r, m in zip(runs, models)], models
 
@@ -125,8 +125,8 @@ def _sides(names: tuple, setting: str | None, k: int, seed: int, images: str | N
 def report(
     store: argument(Path, "a run folder"),
     out: option(Path | None, "the page; report.html in the folder where not given") = None,
-    images: option(str | None, "where the pictures are now; where they were, if not given") = None,
-    limit: option(int, "pictures on the page, of each run") = 60,
+    images: option(str | None, "where the images are now; where they were, if not given") = None,
+    limit: option(int, "images on the page, of each run") = 60,
     probes: option(str | None, "those that ask nobody: leakage, audit, corrected") = None,
 ) -> None:
     "Write the page of a run folder anew, from the replies that it keeps."
@@ -150,10 +150,10 @@ def report(
 def audit(
     what: argument(str, "a run folder (FOLDER@MODEL where it holds several), or a model, which is assessed first"),
     images: option(str | None, "of a model: a folder, a file, scenes, easy-vqa; of a run: where its images are") = None,
-    limit: option(int | None, "of a model: how many pictures") = None,
+    limit: option(int | None, "of a model: how many images") = None,
     setting: option(str | None, "oe or mc; oe for a model, the only one of a run where not given") = None,
-    k: option(int, "of a model: questions per class and picture") = 5,
-    seed: option(int, "chooses pictures and sample") = 0,
+    k: option(int, "of a model: questions per class and image") = 5,
+    seed: option(int, "chooses images and sample") = 0,
     max_failures: MaxFailures = .2,
     *, how: Models,
     by_hand: option(bool, "a sheet to label by hand for drawn scenes, too, which the oracle knows", "--by-hand") = False,
@@ -215,8 +215,8 @@ def _sheet(result: Any, folder: Path | None, n: int, seed: int) -> list[str]:
     page = sheet(result.table, n, seed)
     write_file(path, csv_of(page))
     return [f"{len(page)} questions to label, without the model's labels and replies: {path}",
-            f"look at the picture of each line and write yes, no or unclear into column {COLUMN}: "
-            "can a careful person answer it from this picture alone?"
+            f"look at the image of each line and write yes, no or unclear into column {COLUMN}: "
+            "can a careful person answer it from this image alone?"
             + (" (multiple choice: is exactly one option right?)" if result.plan.setting == "mc"
                else ""), f"then:  unsaf audit {quote(str(folder))} --setting {result.plan.setting} "
                          f"--labels {quote(str(path))}"]

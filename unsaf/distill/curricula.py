@@ -118,11 +118,11 @@ def baseline_records(samples: Sequence[Sample], name: str, labels: str = "oe",
         try:
             found.append(Record(_asked_as(sample, plan), reply, f"baseline:{name}", sample.image_id,
                                 can, "", info))
-        except ImageError: found.left_out["picture cannot be read"] += 1
+        except ImageError: found.left_out["image cannot be read"] += 1
     return found
 
 def _apart(records: Sequence[Record], source: str, exclude: Any) -> None:
-    "Raises `UnsafError` where a picture of `records` is also in an evaluation set."
+    "Raises `UnsafError` where an image of `records` is also in an evaluation set."
     if exclude: keep_apart({p.image_id: p.digest for r in records for p in r.request.pictures}, source, exclude)
 
 # %% ../../nbs/70_distill/01_curricula.ipynb #90703ba9
@@ -149,11 +149,11 @@ def _refuses(asked: str, reply: str) -> bool:
 def _upd_record(entry: Mapping, folder: Path, abstain: "str | None", max_tokens: int) -> "Record | str":
     "The record of an entry, or why there is none."
     turns = [(t.get("from"), t.get("value")) for t in entry.get("conversations", ())][:2]
-    if "image" not in entry: return "no picture"
+    if "image" not in entry: return "no image"
     if [who for who, _ in turns] != ["human", "gpt"] or not all(isinstance(v, str) for _, v in turns):
         return "no question and reply"
     path = folder / str(entry["image"])
-    if not path.exists(): return "picture not in the folder"
+    if not path.exists(): return "image not in the folder"
     (_, asked), (_, reply) = turns
     asked, refuses = asked.replace("<image>", "").strip("\n"), _refuses(asked, reply)
     request = Request((Picture(str(entry["image"]), FromFile(str(path))), asked),
@@ -167,7 +167,7 @@ def _upd_record(entry: Mapping, folder: Path, abstain: "str | None", max_tokens:
 def mm_upd(folder: "str | Path", abstain: "str | None" = "unanswerable", n: "int | None" = None,
            seed: int = 0, exclude: Any = (), answer_tokens: int = 64) -> Selection:
     """Records of MM-UPD's set for instruction tuning, a folder with `upd_tuning_data_*.json`
-    and pictures (README of AtsuMiyai/UPD). Raises `UnsafError`."""
+    and images (README of AtsuMiyai/UPD). Raises `UnsafError`."""
     folder = Path(folder)
     files = sorted(folder.glob("upd_tuning_data_*.json"))
     if not files:
@@ -213,13 +213,13 @@ def _altered(scene: Scene, following: Scene, text: str, way: str, rng: random.Ra
 WAYS = ("T-1", "I-1", "I-2", "I-3")
 
 def _tries(seed: int, i: int, domain: str) -> Iterator[Sample]:
-    """Altered questions about the `i`-th picture, one after the other; those that the oracle
+    """Altered questions about the `i`-th image, one after the other; those that the oracle
     cannot read are passed over."""
     rng = random.Random(f"unsaf unk-vqa {domain} {seed} {i}")
     sample, after = drawn(seed, i, domain), drawn(seed, i + 1, domain)
     here, following = (Scene.from_dict(s.info["scene"]) for s in (sample, after))
     for _ in range(12):
-        # a picture of one thing has nothing to take away or to copy
+        # an image of one thing has nothing to take away or to copy
         way = rng.choice(WAYS if DOMAINS[domain].most > 1 else WAYS[:2])
         posed = answerable(here, rng.choice(KINDS), rng)
         if posed is None: continue
@@ -236,7 +236,7 @@ def _tries(seed: int, i: int, domain: str) -> Iterator[Sample]:
 
 # %% ../../nbs/70_distill/01_curricula.ipynb #981aa8c7
 def _unk_scenes(n: int, seed: int, domain: str) -> list[Sample]:
-    "`n` altered questions, answerable and unanswerable in turn, one a picture."
+    "`n` altered questions, answerable and unanswerable in turn, one per image."
     found: list[Sample] = []
     for i in range(20 * n):
         want = len(found) % 2 == 0
@@ -278,7 +278,7 @@ def _mistakes(result: Assessment, left: Counter) -> pd.DataFrame:
 # %% ../../nbs/70_distill/01_curricula.ipynb #6077e193
 def _teacher_says(teacher: "Model | None", result: Assessment, rows: pd.DataFrame,
                   images: Mapping[str, Sample], store: Any, cot: bool) -> tuple[Any, dict]:
-    """The teacher's rows to the questions of `rows`, by picture, class and place in the list;
+    """The teacher's rows to the questions of `rows`, by image, class and place in the list;
     and the settings that it was asked with."""
     if rows.empty: return None, {}
     if teacher is None:
@@ -293,7 +293,7 @@ def _teacher_says(teacher: "Model | None", result: Assessment, rows: pd.DataFram
 def _lesson(row: Any, reply: Any, asked: bool, cot: bool) -> tuple[str, str]:
     "(What to prefer, or empty; why there is no pair, or empty)."
     if not asked: return "unanswerable", ""
-    if reply is None: return "", "the picture cannot be read"
+    if reply is None: return "", "the image cannot be read"
     if reply.finish == "length": return "", "the teacher's reply was cut off"
     if reply.outcome != _WRONG[row.cell]:
         return "", f"the teacher {'does the same' if reply.cell == row.cell else f'gave no answer ({reply.outcome})'}"
@@ -302,15 +302,15 @@ def _lesson(row: Any, reply: Any, asked: bool, cot: bool) -> tuple[str, str]:
 
 # %% ../../nbs/70_distill/01_curricula.ipynb #e517807a
 def preferences(
-    student_result: Assessment,        # the student's own assessment on training pictures
+    student_result: Assessment,        # the student's own assessment on training images
     teacher: "Model | str | None" = None,   # who answers what the student would not; a name goes through `unsaf.load`
     store: Any = None,                 # as for `unsaf.assess`
-    *, images: Any = None,             # the pictures by the same names; None: those of the assessment
+    *, images: Any = None,             # the images by the same names; None: those of the assessment
     kinds: Sequence[str] = ("FA", "FU"),
     confirm: bool = False,             # FA only where the teacher abstains too
     balanced: bool = False,            # as many of either kind
     seed: int = 0,                     # of the order, and of what balancing takes
-    exclude: Any = (),                 # evaluation pictures, as for `teach`
+    exclude: Any = (),                 # evaluation images, as for `teach`
 ) -> Selection:                        # of `Preference`; its left_out says what became no pair
     """Pairs from a student's own FA and FU cases: abstain over guess, the teacher's answer over
     refusal. Raises `UnsafError`."""
@@ -338,7 +338,7 @@ def preferences(
 def _check_pictures(rows: pd.DataFrame, shown: Mapping[str, Sample], exclude: Any) -> None:
     lost = next((name for name in rows["image_id"] if name not in shown), None)
     if lost is not None:
-        raise UnsafError(f"picture {lost} of the student's assessment is not among the "
+        raise UnsafError(f"image {lost} of the student's assessment is not among the "
                          f"{len(shown)} images; give those that it was made from")
     if exclude:
         keep_apart({name: shown[name].picture.digest for name in rows["image_id"].unique()},

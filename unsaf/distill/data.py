@@ -66,26 +66,26 @@ def digest_of(records: "Sequence[Record | Preference]") -> str:
 # %% ../../nbs/70_distill/00_data.ipynb #620b0bca
 @dataclass(frozen=True)
 class Referenced(Picture):
-    "A picture whose digest is known without decoding it."
+    "An image whose digest is known without decoding it."
     digest: str = ""
 
 @dataclass(frozen=True)
 class _Checked:
-    "Reads a picture and compares it with what is known of it."
+    "Reads an image and compares it with what is known of it."
     picture: Picture
     digest: str
     def __call__(self) -> Image.Image:
         im = self.picture.pixels()
         if Picture("", lambda: im).digest == self.digest: return im
-        raise ImageError(f"{self.picture.image_id}: not the picture that the teacher saw (its "
+        raise ImageError(f"{self.picture.image_id}: not the image that the teacher saw (its "
                          "pixels differ); give the images that the data were made from")
 
 @dataclass(frozen=True)
 class _Absent:
-    "Stands for a picture that was not given."
+    "Stands for an image that was not given."
     image_id: str
     def __call__(self) -> Image.Image:
-        raise ImageError(f"{self.image_id}: the teacher data were loaded without this picture; "
+        raise ImageError(f"{self.image_id}: the teacher data were loaded without this image; "
                          "give images=, or save them with pictures=True")
 
 # %% ../../nbs/70_distill/00_data.ipynb #ca74eb86
@@ -106,16 +106,16 @@ def _frame(rows: Sequence[Mapping], columns: Sequence[str]) -> pd.DataFrame:
 # %% ../../nbs/70_distill/00_data.ipynb #08cfbd10
 @dataclass(repr=False)
 class TeacherData:
-    "What a teacher wrote about training pictures."
+    "What a teacher wrote about training images."
     iq: pd.DataFrame               # one row per question that the teacher wrote
     qa: pd.DataFrame               # one row per question that it also answered legibly
-    left_out: pd.DataFrame         # pictures, lists, questions and answers without a record, with the reason
+    left_out: pd.DataFrame         # images, lists, questions and answers without a record, with the reason
     card: dict                     # teacher, settings, counts, hash
     # by image_id; those that are not at hand cannot be opened
     pictures: Mapping[str, Picture] = field(default_factory=dict)
 
     def picture(self, image_id: str, digest: str) -> Picture:
-        "The picture of a row: known by its digest, and compared with it when it is opened."
+        "The image of a row: known by its digest, and compared with it when it is opened."
         here = self.pictures.get(image_id)
         return Referenced(image_id, _Checked(here, digest) if here else _Absent(image_id), digest)
 
@@ -130,7 +130,7 @@ class TeacherData:
                 f"answerable, {c[name]['unanswerable']:,} unanswerable" for name in ("iq", "qa")]
         against = f"{c['cells']['FA']:,} answers and {c['cells']['FU']:,} abstentions contradict the instruction (keep={self.card['keep']!r})"
         left = [f"left out: {n:,} x {why}" for why, n in c["left_out"].items()]
-        return [f"teacher {self.card['teacher']} on {self.card['images']['read']:,} pictures of "
+        return [f"teacher {self.card['teacher']} on {self.card['images']['read']:,} images of "
                 f"{self.card['images']['source']}", *each, against, *left]
 
     def __repr__(self) -> str:
@@ -138,7 +138,7 @@ class TeacherData:
 
 # %% ../../nbs/70_distill/00_data.ipynb #d12cf7de
 def _digests(images: Sequence[Sample]) -> dict[str, str]:
-    "The digest of every picture that can be read, by image_id."
+    "The digest of every image that can be read, by image_id."
     found = {}
     for sample in images:
         try: found[sample.image_id] = sample.picture.digest
@@ -151,20 +151,20 @@ def _sets(exclude: Any) -> list[Sequence[Sample]]:
     "`exclude` as a list of image sets."
     many = (exclude if isinstance(exclude, (list, tuple))
             and not (exclude and isinstance(exclude[0], Sample)) else [exclude])
-    found = [getattr(x, "samples", x) for x in many]              # an Assessment has its pictures
+    found = [getattr(x, "samples", x) for x in many]              # an Assessment has its images
     return [x if isinstance(x, Sequence) and not isinstance(x, str) else image_set(x) for x in found]
 
 # %% ../../nbs/70_distill/00_data.ipynb #cb68ea58
 def keep_apart(digests: Mapping[str, str], source: str, exclude: Any) -> list[str]:
-    """Sources of the evaluation sets `exclude`; raises `UnsafError` where a training picture
+    """Sources of the evaluation sets `exclude`; raises `UnsafError` where a training image
     (`digests` by image_id) is in one of them."""
     mine = {digest: name for name, digest in reversed(digests.items())}
     names = []
     for other in _sets(exclude):
-        names.append(getattr(other, "source", f"{len(other)} pictures"))
+        names.append(getattr(other, "source", f"{len(other)} images"))
         both = next(((mine[d], name) for name, d in _digests(other).items() if d in mine), None)
         if both:
-            raise UnsafError(f"picture {both[0]} of {source} is also in the evaluation set "
+            raise UnsafError(f"image {both[0]} of {source} is also in the evaluation set "
                              f"{names[-1]}, as {both[1]}: a student must not be examined on what "
                              "it was taught; take it out of one of the two")
     return names
@@ -220,7 +220,7 @@ def _rows(teacher: Model, result: Assessment, digests: Mapping[str, str],
 
 # %% ../../nbs/70_distill/00_data.ipynb #29a02fdf
 def _without(result: Assessment) -> list[dict]:
-    "Pictures that could not be read, and lists that hold no question."
+    "Images that could not be read, and lists that hold no question."
     empty = dict(stage="", image_id="", answerable=False, question="", reply="", why="")
     left = [{**empty, "stage": "picture", "image_id": r.image_id, "why": r.error}
             for r in result.failures.itertuples()]
@@ -280,7 +280,7 @@ def _teacher(teacher: "Model | str", answers: str, keep: str) -> Model:
 
 # %% ../../nbs/70_distill/00_data.ipynb #9ea11b01
 def _training_set(images: Any, n: "int | None", seed: int) -> ImageSet:
-    "The training pictures; the paper's 1,000 where a name leaves the number open."
+    "The training images; the paper's 1,000 where a name leaves the number open."
     if isinstance(images, ImageSet) and n is None: return images
     named = isinstance(images, str) and not os.path.exists(os.path.expanduser(images))
     return image_set(images, n=1000 if n is None and named else n, seed=seed)
@@ -288,19 +288,19 @@ def _training_set(images: Any, n: "int | None", seed: int) -> ImageSet:
 # %% ../../nbs/70_distill/00_data.ipynb #874e3a8a
 def teach(
     teacher: "Model | str",            # a model, or a name that `unsaf.load` knows
-    images: Any = "scenes",            # training pictures: an image set, or anything that `unsaf.images` takes
+    images: Any = "scenes",            # training images: an image set, or anything that `unsaf.images` takes
     n: "int | None" = None,            # how many; None: all of an image set or a folder, and the paper's 1,000 of a named source
-    k: int = 5,                        # questions per class and picture
+    k: int = 5,                        # questions per class and image
     setting: str = "oe",               # the paper's tables of Section 5 are open-ended
     answers: str = "short",            # short, or cot
     store: Any = None,                 # a run folder or a Store; a record's key is found there
-    seed: int = 0,                     # chooses the pictures
-    exclude: Any = (),                 # evaluation pictures: an image set, an Assessment, or a list of them
+    seed: int = 0,                     # chooses the images
+    exclude: Any = (),                 # evaluation images: an image set, an Assessment, or a list of them
     keep: str = "all",                 # all, or agreeing
     **options: Any,                    # as for `unsaf.assess`: temperature, block, progress, layout, ...
 ) -> TeacherData:
-    """A teacher's questions and answers about training pictures (paper, Section 5.1). Raises
-    `UnsafError`, also for a picture that is excluded."""
+    """A teacher's questions and answers about training images (paper, Section 5.1). Raises
+    `UnsafError`, also for an image that is excluded."""
     teacher = _teacher(teacher, answers, keep)
     template = options.pop("template", "gpt" if answers == "cot" else template_of(teacher))
     if (template == "gpt") != (answers == "cot"):
@@ -335,7 +335,7 @@ def _png(picture: Picture) -> bytes:
 
 def _save(self: TeacherData, folder: "str | Path", pictures: bool = False, parquet: bool = True) -> list[Path]:
     """Write iq, qa and left_out as JSONL and Parquet, card.json, and with `pictures` the
-    pictures as PNG; returns the paths. Raises `UnsafError`."""
+    images as PNG; returns the paths. Raises `UnsafError`."""
     folder, paths = Path(folder), []
     for name in ("iq", "qa", "left_out"):
         frame = getattr(self, name)
@@ -359,7 +359,7 @@ def _read_rows(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 # %% ../../nbs/70_distill/00_data.ipynb #b1829467
 def _at_hand(data: TeacherData, folder: Path, images: Any) -> dict[str, Picture]:
-    "The pictures of `data` by name: from `images`, or else those that were saved with it."
+    "The images of `data` by name: from `images`, or else those that were saved with it."
     used = dict(zip(data.iq["image_id"], data.iq["digest"]))
     if images is None:
         files = {name: folder / "images" / f"{digest}.png" for name, digest in used.items()}
@@ -367,13 +367,13 @@ def _at_hand(data: TeacherData, folder: Path, images: Any) -> dict[str, Picture]
     found = {s.image_id: s.picture for s in (images if isinstance(images, ImageSet) else image_set(images))}
     lost = next((name for name in used if name not in found), None)
     if lost is not None:
-        raise UnsafError(f"{folder}: picture {lost} is not among the {len(found)} images given; "
+        raise UnsafError(f"{folder}: image {lost} is not among the {len(found)} images given; "
                          "give those that the data were made from")
     return found
 
 # %% ../../nbs/70_distill/00_data.ipynb #e310913b
 def _load(cls: type, folder: "str | Path", images: Any = None) -> TeacherData:
-    """What `save` wrote; `images` are the pictures, by the same names, where they were not
+    """What `save` wrote; `images` are the images, by the same names, where they were not
     saved. Raises `UnsafError` for rows that the card does not know."""
     folder = Path(folder)
     try: card = json.loads((folder / "card.json").read_text("utf-8"))

@@ -89,7 +89,7 @@ def _check(s: _Study) -> None:
 
 # %% ../../nbs/70_distill/07_evaluation.ipynb #bd2e4a49
 def _apart(s: _Study, taught: Any) -> None:
-    "Raises `UnsafError` where a picture of the evaluation was taught."
+    "Raises `UnsafError` where an image of the evaluation was taught."
     if isinstance(taught, TeacherData):
         digests, source = dict(zip(taught.iq["image_id"], taught.iq["digest"])), taught.card["images"]["source"]
     else:
@@ -141,7 +141,7 @@ def _variety(label: str, result: Assessment) -> dict:
     different, kept = result.table["question"].str.casefold().nunique(), len(result.table)
     share = Interval(different / kept, np.nan, np.nan, .95, 0, "none") if kept else None
     return row(label, "questions", "different_questions", "", share, n=kept,
-               images=len(result.images), note="no interval: a picture drawn twice repeats its "
+               images=len(result.images), note="no interval: an image drawn twice repeats its "
                                                "questions" if kept else "no question could be read")
 
 # %% ../../nbs/70_distill/07_evaluation.ipynb #9259ea90
@@ -150,7 +150,7 @@ def _notes(s: _Study, own: Mapping[tuple[str, str], Assessment], names: Sequence
     first, said = own[s.base, s.base], []
     lost = {name for r in own.values() for name in [*r.images, *r.failures["image_id"]]} - set(names)
     if lost:
-        said.append(f"{len(lost)} pictures were left out: not every model could be shown them, "
+        said.append(f"{len(lost)} images were left out: not every model could be shown them, "
                     f"such as {min(lost)}")
     same = [a for a, _ in own if a != s.base
             and fingerprint(to_json(own[a, a].identity)) == fingerprint(to_json(first.identity))]
@@ -199,23 +199,23 @@ def evaluate(
     models: Mapping[str, Any],                # label: a model, a name for `unsaf.load`, or a function that loads one
     images: Any = "scenes",                   # an image set, or anything that `unsaf.images` takes
     setting: str = "oe",                      # oe or mc
-    k: int = 5,                               # questions per class and picture
+    k: int = 5,                               # questions per class and image
     store: "Store | str | Path | None" = None,    # a run folder; None keeps replies in memory only
-    seed: int = 0,                            # chooses pictures and benchmark samples
+    seed: int = 0,                            # chooses images and benchmark samples
     benchmarks: Sequence[str] = ("accuracy", "calibration", "pope", "chair"),    # () for none
     domain: str = "plain",                    # of drawn scenes, here and in the benchmarks
     n_bench: "int | None" = None,             # benchmark samples of each part; None: 100 of a name, all of given ones
     cross: "bool | Sequence[str]" = True,     # whose questions everybody answers; True: everybody's
-    *, n: "int | None" = None,                # pictures, where `images` is a name
+    *, n: "int | None" = None,                # images, where `images` is a name
     base: str = "base", teacher: str = "teacher",    # labels; every other model is a strategy
     primary: str = "unf1_class",              # the one metric that decides, named beforehand
     source: Any = "scenes", bench_setting: str = "both",    # of the benchmarks, see `unsaf.benchmarking.run`
-    taught: Any = None,                       # teacher data or training pictures: refused where they overlap
+    taught: Any = None,                       # teacher data or training images: refused where they overlap
     plans: "Mapping[str, Mapping[str, Any]] | None" = None,    # by label: what one model is asked differently
     resamples: int = 10_000, progress: "bool | None" = None,
     **options: Any,                           # further options of `unsaf.assess`
 ) -> Evaluation:
-    """Compare models with a base, picture by picture: self-assessment, cross-examination,
+    """Compare models with a base, image by image: self-assessment, cross-examination,
     benchmarks. Raises `UnsafError`."""
     if not (isinstance(images, ImageSet) and n is None):
         images = image_set(images, n=n, seed=seed, **({"domain": domain} if images == "scenes" else {}))
@@ -238,7 +238,7 @@ def _run(s: _Study, taught: Any) -> Evaluation:
     results = own | _crossed(s, own)
     names = [i for i in own[s.base, s.base].images if all(i in r.images for r in results.values())]
     if not names:
-        raise UnsafError(f"no picture of {s.samples.source} could be shown to every model: "
+        raise UnsafError(f"no image of {s.samples.source} could be shown to every model: "
                          "see the failures of unsaf.assess")
     calls = {what: sum(r.calls[what] for r in [*results.values(), *benches.values()])
              for what in ("asked", "cached", "failed")}

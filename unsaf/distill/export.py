@@ -34,7 +34,7 @@ def unmarked(text: str) -> str:
 
 # %% ../../nbs/70_distill/04_export.ipynb #10516f52
 class Gallery:
-    "Writes pictures to `folder/images`, each once; `sizes` maps a path to (width, height)."
+    "Writes images to `folder/images`, each once; `sizes` maps a path to (width, height)."
     def __init__(self, folder: Path):
         self.folder, self.sizes = folder, {}
 
@@ -52,7 +52,7 @@ class Gallery:
 # %% ../../nbs/70_distill/04_export.ipynb #15215146
 @dataclass(frozen=True)
 class Turn:
-    "A record as every tool needs it: texts free of markup, pictures as paths."
+    "A record as every tool needs it: texts free of markup, images as paths."
     system: str
     content: tuple[tuple[str, str], ...]     # ("text", ...) or ("image", path), in order
     replies: tuple[str, ...]                 # the reply; or the chosen and the rejected one
@@ -63,12 +63,12 @@ class Turn:
 
     @property
     def flat(self) -> str:
-        "The user's turn as one string, `<image>` where a picture stands."
+        "The user's turn as one string, `<image>` where an image stands."
         return "".join(value if kind == "text" else "<image>" for kind, value in self.content)
 
 # %% ../../nbs/70_distill/04_export.ipynb #46b6c8e0
 def turn_of(record: "Record | Preference", gallery: Gallery) -> Turn:
-    "`record` with its pictures written to `gallery` and its texts freed of markup."
+    "`record` with its images written to `gallery` and its texts freed of markup."
     content: list[list[str]] = []
     for part in record.request.parts:
         if isinstance(part, Picture): content.append(["image", gallery.place(part)])
@@ -91,7 +91,7 @@ def swift_row(turn: Turn) -> dict:
     rejected = {"rejected_response": turn.replies[1]} if len(turn.replies) == 2 else {}
     return {"messages": _messages(turn, turn.replies[0]), "images": turn.images, **rejected}
 
-# before a system message, after it, after a picture
+# before a system message, after it, after an image
 GAPS = {"llava": ("<s>", " ", "\n"), "intern_vl": ("", "", "\n")}
 
 def factory_row(turn: Turn, template: str) -> dict:
@@ -214,7 +214,7 @@ def swift_targets(s: Student, r: Recipe) -> dict[str, Any]:
     return {"target_modules": sorted({NAMED[s.name][p] for p in r.projections})}
 
 # %% ../../nbs/70_distill/04_export.ipynb #79e3cb43
-MAX_LENGTH = 8192    # tokens, those of pictures included; with --strict true nothing is cut to it
+MAX_LENGTH = 8192    # tokens, those of images included; with --strict true nothing is cut to it
 
 def shell(*words: str, **flags: Any) -> str:
     """A command line, one flag a line, each value quoted for the shell; True and False as tools
@@ -346,7 +346,7 @@ class Facts:
     rows: int
     kinds: dict[str, int]
     pictures: int
-    areas: tuple[int, ...]      # pixels of the smallest and the largest picture; 1024 twice where there is none
+    areas: tuple[int, ...]      # pixels of the smallest and the largest image; 1024 twice where there is none
     systems: int                # rows with a system message
     changed: int                # texts in which markup was split
 
@@ -364,7 +364,7 @@ class Export:
         f = self.facts
         kinds = ", ".join(f"{k} {n}" for k, n in sorted(f.kinds.items()))
         return [f"{f.tool} {VERSIONS[f.tool]}: {f.rows} "
-                f"{'preferences' if f.preference else 'records'} ({kinds}), {f.pictures} pictures, "
+                f"{'preferences' if f.preference else 'records'} ({kinds}), {f.pictures} images, "
                 f"in {self.folder}", f"{f.systems} of {f.rows} rows have a system message; "
                                      f"markup was split in {f.changed} texts",
                 *(f"{name}: bash {quote(f'{self.folder}/{name}.sh')}" for name in self.students)]
@@ -374,7 +374,7 @@ def checked(records: "Sequence[Record | Preference]") -> bool:
     if not records: raise UnsafError("there are no records to export: make some with unsaf.distill.data")
     preference = isinstance(records[0], Preference)
     for i, r in enumerate(records):
-        where = f"record {i} (picture {r.image_id})"
+        where = f"record {i} (image {r.image_id})"
         if isinstance(r, Preference) != preference:
             raise UnsafError(f"{where}: records and preferences cannot share a file: export them apart")
         said = [r.chosen, r.rejected] if preference else [r.reply]
@@ -394,7 +394,7 @@ def _lines(values: Iterable[dict]) -> str:
 
 def write_data(tool: str, records: "Sequence[Record | Preference]", folder: Path,
                rows: dict[str, Callable[[Turn], dict]]) -> Facts:
-    """Writes pictures, lineage.jsonl and a file of rows for each dialect in `rows`; raises
+    """Writes images, lineage.jsonl and a file of rows for each dialect in `rows`; raises
     `UnsafError` or `ImageError`."""
     preference, gallery = checked(records), Gallery(folder)
     turns = [turn_of(r, gallery) for r in records]

@@ -118,7 +118,7 @@ def lora_targets(model: Any, pattern: str) -> list[str]:
     return sorted(hit)
 
 # %% ../../nbs/70_distill/02_recipes.ipynb #63338edf
-# whatever else comes belongs to the pictures
+# whatever else comes belongs to the images
 PER_TOKEN = ("input_ids", "attention_mask", "mm_token_type_ids", "token_type_ids")
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Row:
     replies: tuple[tuple[int, ...], ...]        # each ends in the stop token
     # (name, value of each prompt token) where a family has such inputs
     kinds: tuple[tuple[str, tuple[int, ...]], ...] = ()
-    pictures: tuple[str, ...] = ()              # digests of the pictures
+    pictures: tuple[str, ...] = ()              # digests of the images
 
     @property
     def length(self) -> int: return len(self.prompt) + max(map(len, self.replies))
@@ -171,7 +171,7 @@ class Rows:
             inputs = _encode(self.chat, record.request)
         except Unfit as e: raise UnsafError(f"{where}: {e}") from None
         except (UnsafError, OSError) as e:
-            raise ImageError(f"{where}: its picture cannot be read: {one_line(e)}") from None
+            raise ImageError(f"{where}: its image cannot be read: {one_line(e)}") from None
         row = Row(tuple(inputs["input_ids"][0].tolist()),
                   tuple(tuple(self.chat.reply_tokens(t)) for t in texts),
                   tuple((k, tuple(inputs[k][0].tolist())) for k in PER_TOKEN[2:] if k in inputs),
@@ -179,7 +179,7 @@ class Rows:
         if row.length > self.positions:
             raise UnsafError(f"{where} has {len(row.prompt)} + {row.length - len(row.prompt)} "
                              f"tokens, the model has {self.positions} "
-                             "positions: make the picture smaller or leave the record out")
+                             "positions: make the image smaller or leave the record out")
         self._hold(row, {k: v for k, v in inputs.items() if k not in PER_TOKEN})
         return row
 
@@ -189,13 +189,13 @@ class Rows:
         self.kept[row.pictures], self.room = pixels, self.room - size
 
     def pixels(self, i: int) -> dict[str, Any]:
-        "The tensors of row `i`'s pictures."
+        "The tensors of row `i`'s images."
         if self.rows[i].pictures in self.kept: return self.kept[self.rows[i].pictures]
         return {k: v for k, v in _encode(self.chat, self.records[i].request).items() if k not in PER_TOKEN}
 
 # %% ../../nbs/70_distill/02_recipes.ipynb #0373f795
 def _joined(rows: Rows, which: Sequence[int]) -> dict[str, Any]:
-    "The picture tensors of rows, one behind the other; {} where their shapes forbid it."
+    "The image tensors of rows, one behind the other; {} where their shapes forbid it."
     import torch
     parts = [rows.pixels(i) for i in which]
     together = {k: [p[k] for p in parts if k in p] for k in sorted({k for p in parts for k in p})}
@@ -203,7 +203,7 @@ def _joined(rows: Rows, which: Sequence[int]) -> dict[str, Any]:
     return {k: torch.cat(values) for k, values in together.items()}
 
 def _together(rows: Rows, which: Sequence[int]) -> dict[str, Any]:
-    "The picture tensors of rows as the processor makes them of a batch."
+    "The image tensors of rows as the processor makes them of a batch."
     requests = [rows.records[i].request for i in which]
     made = rows.chat.encode(requests, {id(p): p.pixels() for r in requests for p in r.pictures})
     return {k: v for k, v in made.items() if k not in PER_TOKEN}
@@ -212,7 +212,7 @@ def _same(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     return a.keys() == b.keys() and all(a[k].shape == b[k].shape and bool((a[k] == b[k]).all()) for k in a)
 
 def _pictures(rows: Rows, which: Sequence[int]) -> dict[str, Any]:
-    "The picture tensors of a batch."
+    "The image tensors of a batch."
     if not any(rows.rows[i].pictures for i in which): return {}
     return (rows.joins and _joined(rows, which)) or _together(rows, which)
 
@@ -298,7 +298,7 @@ def _packed(record: "Record | Preference") -> dict[str, Any]:
 
 # %% ../../nbs/70_distill/02_recipes.ipynb #80f9937f
 def pack(records: "Sequence[Record | Preference]", folder: "str | Path") -> Path:
-    "Write `records` and their pictures to `folder`; returns the file that `unpack` reads."
+    "Write `records` and their images to `folder`; returns the file that `unpack` reads."
     folder = Path(folder)
     (folder/"images").mkdir(parents=True, exist_ok=True)
     for p in {p.digest: p for r in records for p in r.request.pictures}.values():
@@ -312,7 +312,7 @@ def pack(records: "Sequence[Record | Preference]", folder: "str | Path") -> Path
 def _picture(folder: Path, part: dict[str, str]) -> Picture:
     file = folder/"images"/f"{part['digest']}.png"
     if not file.is_file():
-        raise ImageError(f"{file}: the picture of image {part['image_id']} is missing: pack the records anew")
+        raise ImageError(f"{file}: the file of image {part['image_id']} is missing: pack the records anew")
     def read() -> Image.Image:
         with Image.open(file) as im: return im.convert("RGB")
     return Picture(part["image_id"], read)
@@ -337,5 +337,5 @@ def unpack(file: "str | Path") -> "list[Record | Preference]":
             "parts": tuple(map(part, request["parts"]))})
         found.append(kind(request=Request(**request), **line))
     if digest_of(found) != head["digest"]:
-        raise UnsafError(f"{file}: records or pictures were changed since they were packed: pack them anew")
+        raise UnsafError(f"{file}: records or images were changed since they were packed: pack them anew")
     return found

@@ -90,11 +90,11 @@ class Design:
     teacher: str = "tiny-l"
     student: str = "tiny-student"
     arms: tuple[str, ...] = ("UnD-QA", "UnD-IQ", "UnD-Joint", "DPO")
-    seeds: tuple[int, ...] = (0, 1, 2)     # of training pictures, adapter and order
-    n_train: int = 200                     # pictures that the teacher asks and answers about
-    n_eval: int = 100                      # pictures of the evaluation, the same for all seeds
+    seeds: tuple[int, ...] = (0, 1, 2)     # of training images, adapter and order
+    n_train: int = 200                     # images that the teacher asks and answers about
+    n_eval: int = 100                      # images of the evaluation, the same for all seeds
     n_bench: int = 100                     # samples of each part of a benchmark
-    k: int = 5                             # questions per class and picture
+    k: int = 5                             # questions per class and image
     setting: str = "oe"
     domain: str = "plain"
     recipe: str = "tiny"
@@ -122,7 +122,7 @@ class Design:
                 f"domain {self.domain}; design {self.key}",
                 f"arms: {', '.join(self.arms)}; seeds {seeds}; recipes {self.recipe} "
                 f"({self.epochs} epochs) and {self.dpo_recipe}",
-                f"{self.n_train} training pictures a seed, {self.n_eval} evaluation pictures "
+                f"{self.n_train} training images a seed, {self.n_eval} evaluation images "
                 f"(series {self.eval_series}), {self.n_bench} samples a benchmark",
                 f"primary metric: {self.primary}, each arm against the untuned student, "
                 f"Holm over the arms; named contrast: {a} above {b}"]
@@ -165,7 +165,7 @@ ARMS: dict[str, Callable[[Lesson], list]] = {
 
 # %% ../../nbs/70_distill/08_study.ipynb #8d29e8ae
 def lesson(d: Design, seed: int, store: Store) -> Lesson:
-    "Teacher data and pictures of one seed."
+    "Teacher data and images of one seed."
     exam = images("scenes", n=d.n_eval, seed=d.eval_series, domain=d.domain)
     pictures = images("scenes", n=d.n_train, seed=1000 + seed, domain=d.domain)
     data = teach(d.teacher, pictures, k=d.k, setting=d.setting, store=store, seed=seed,
@@ -223,7 +223,7 @@ def run(d: Design, folder: str | Path, say: Callable[[str], Any] = say) -> dict[
 CONTRASTED = ("unf1_class", "unf1", "youden_j", "timidity", "audacity")
 
 def contrast(d: Design, folder: str | Path) -> pd.DataFrame:
-    """Seeds x metrics: the first arm of the named contrast less the second, picture by picture,
+    """Seeds x metrics: the first arm of the named contrast less the second, image by image,
     with interval and p; empty where one is missing."""
     above, below, rows = *d.contrast, []
     for seed in d.seeds:

@@ -121,7 +121,7 @@ def _imitation(model: Any, rows: Rows, dtype: Any, args: Any) -> Any:
 # %% ../../nbs/70_distill/03_train.ipynb #0da47324
 def _preference(model: Any, rows: Rows, dtype: Any, args: Any) -> Any:
     """A trainer that prefers the chosen replies; its data set holds row numbers, and a column
-    of pictures by which it knows what it is."""
+    of images by which it knows what it is."""
     from datasets import Dataset
     plain = takes_positions(model.get_base_model())
     def batch(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ NEUTRAL = {"n": 1, "stream": False, "top_p": 1, "presence_penalty": 0, "frequenc
 MAX_TOKENS = 512     # where the request names none
 
 class Ask(NamedTuple):
-    "One request: texts and PIL pictures in order, and how to decode."
+    "One request: texts and PIL images in order, and how to decode."
     parts: list
     system: str
     max_tokens: int
@@ -99,18 +99,18 @@ def _part(block: dict) -> Any:
 
 # %% ../../nbs/50_models/11_bridge_server.ipynb #87f0a59a
 def picture(url: str) -> Any:
-    "The RGB picture in a data URI, turned upright; raises `Fault` where it cannot be decoded."
+    "The RGB image in a data URI, turned upright; raises `Fault` where it cannot be decoded."
     from PIL import Image, ImageOps
     found = re.match(r"data:image/[\w.+-]+;base64,", url)
     if not found:
-        raise Fault(400, "a picture must be a data URI (data:image/png;base64,...), "
+        raise Fault(400, "an image must be a data URI (data:image/png;base64,...), "
                          "this is %r" % url[:40], "invalid_image", "messages")
     try:
         return ImageOps.exif_transpose(
             Image.open(io.BytesIO(base64.b64decode(url[found.end():], validate=True)))).convert(
                 "RGB")
     except (binascii.Error, OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as e:
-        raise Fault(400, "a picture cannot be decoded: %s" % one_line(e), "invalid_image", "messages") from None
+        raise Fault(400, "an image cannot be decoded: %s" % one_line(e), "invalid_image", "messages") from None
 
 # %% ../../nbs/50_models/11_bridge_server.ipynb #46c332e6
 GREEDY = {"do_sample": False, "num_beams": 1, "repetition_penalty": 1.0, "no_repeat_ngram_size": 0,
@@ -166,7 +166,7 @@ class Gate:
 
 # %% ../../nbs/50_models/11_bridge_server.ipynb #ed000ebf
 def qwen_query(engine: Any, ask: Ask, folder: str) -> str:
-    "The request in Qwen-VL's list format, its pictures as files in `folder`."
+    "The request in Qwen-VL's list format, its images as files in `folder`."
     items = []
     for i, part in enumerate(ask.parts):
         if isinstance(part, str): items.append({"text": part})
@@ -213,7 +213,7 @@ def mplug_owl3(engine: Any, ask: Ask, flags: dict) -> str:
 TILE, MOST = 448, 12
 
 def grid(width: int, height: int, most: int = MOST, tile: int = TILE) -> tuple:
-    "(columns, rows) into which InternVL2 cuts a picture of that size in pixels."
+    "(columns, rows) into which InternVL2 cuts an image of that size in pixels."
     grids = sorted(((c, r) for c in range(1, most + 1) for r in range(1, most // c + 1)),
                    key=lambda g: (g[0] * g[1], g))
     best, least = (1, 1), float("inf")
@@ -225,7 +225,7 @@ def grid(width: int, height: int, most: int = MOST, tile: int = TILE) -> tuple:
 
 # %% ../../nbs/50_models/11_bridge_server.ipynb #e28bd5dd
 def tiles(image: Any) -> list:
-    "The tiles of a picture, row by row, and the whole in small where there are several."
+    "The tiles of an image, row by row, and the whole in small where there are several."
     columns, rows = grid(*image.size)
     big = image.resize((columns * TILE, rows * TILE), 3)      # 3: bicubic
     cut = [big.crop((c * TILE, r * TILE, c * TILE + TILE, r * TILE + TILE)) for r in range(rows)
@@ -258,7 +258,7 @@ class Family(NamedTuple):
     chat: Callable
     auto: str              # the class of transformers that loads it
     language: str          # attribute whose generate() writes the tokens; empty: the model itself
-    pictures: tuple        # least and most pictures of a request; most None: any number
+    pictures: tuple        # least and most images of a request; most None: any number
     system: bool           # whether it has a place for a system message
     special: tuple         # marks in a text that are not text
     limit: int | None      # prompt tokens at which the family's code cuts without a word
@@ -321,7 +321,7 @@ class Engine:
         parts = [plain(p, self.family.special) if isinstance(p, str) else p for p in ask.parts]
         n = sum(not isinstance(p, str) for p in parts)
         if n < least or (most is not None and n > most):
-            what = "one picture" if most == 1 else "pictures"
+            what = "one image" if most == 1 else "images"
             raise Fault(400, "%s takes %s, this request has %d" % (self.name, what, n), param="messages")
         system = plain(ask.system, self.family.special)
         if system and not self.family.system: parts.insert(0, system + "\n\n")

@@ -137,7 +137,7 @@ def _call_of(self: Cached, asked: "_Asked", key: str) -> tuple[str, str]:
     return render(self.model, asked.requests[i]), asked.keys[i][1]
 
 def _keys(self: Cached, requests: Sequence[Request]) -> tuple[list[tuple[str, str] | None], list[Reply]]:
-    "A (key, ask) for each request, None where a picture cannot be read; and the failed replies for those."
+    "A (key, ask) for each request, None where an image cannot be read; and the failed replies for those."
     keys, failed = [], []
     for i, request in enumerate(requests):
         try: ask = ask_of(request)

@@ -37,7 +37,7 @@ def plain(text: str, special: Sequence[str]) -> str:
 # %% ../../nbs/50_models/05_chat.ipynb #d0b45e1a
 def messages(request: Request, special: Sequence[str] = (),
              pictures: "Mapping[int, Image.Image] | None" = None) -> list[dict]:
-    """Chat messages of `request`; `pictures` maps `id` of a picture to its pixels, without it
+    """Chat messages of `request`; `pictures` maps `id` of an image to its pixels, without it
     they are placeholders only."""
     content: list[dict] = []
     for part in request.parts:
@@ -111,7 +111,7 @@ class Chat:
 
 # %% ../../nbs/50_models/05_chat.ipynb #b30c25e1
 def _render(self: Chat, request: Request) -> str:
-    "The prompt as text, one placeholder a picture; raises `Unfit` where the chat template refuses the request."
+    "The prompt as text, one placeholder per image; raises `Unfit` where the chat template refuses the request."
     from jinja2 import TemplateError
     try: return self.processor.apply_chat_template(messages(request, self.special), add_generation_prompt=True)
     except TemplateError as e: raise Unfit(f"the chat template refuses the request: {one_line(e)}") from None
@@ -156,7 +156,7 @@ def _size(picture: Picture) -> "tuple[int, int] | None":
     except (UnsafError, OSError): return None
 
 def _image_tokens(self: Chat, size: "tuple[int, int] | None") -> int:
-    "Tokens that a picture of `size` (width, height) adds to its placeholder; 0 where it cannot be processed."
+    "Tokens that an image of `size` (width, height) adds to its placeholder; 0 where it cannot be processed."
     if size is None: return 0
     if size not in self._more:
         blank = Picture("blank", lambda: Image.new("RGB", size))
@@ -179,7 +179,7 @@ def _text_tokens(self: Chat, request: Request) -> int:
     except Unfit: return 0
 
 def _lengths(self: Chat, requests: Sequence[Request]) -> list[int]:
-    "Prompt tokens of each request, pictures included; each picture is opened once."
+    "Prompt tokens of each request, images included; each image is opened once."
     sizes: dict[int, Any] = {}
     for r in requests:
         for p in r.pictures:

@@ -22,8 +22,8 @@ from .bridge import interpreter, legacy
 # %% ../../nbs/50_models/13_families.ipynb #4502bac4
 ROUTES = ("native", "server", "legacy", "api")
 LOCAL = "http://127.0.0.1:8000/v1"   # where `vllm serve` listens unless told otherwise
-# the checkpoint's own sampling settings left out, memory for one picture a prompt, and room for a
-# picture in tiles
+# the checkpoint's own sampling settings left out, memory for one image a prompt, and room for a
+# image in tiles
 SERVE = ("--generation-config", "vllm", "--limit-mm-per-prompt", '{"image": 1}', "--max-model-len", "8192")
 
 @dataclass(frozen=True)
@@ -72,10 +72,10 @@ Known.names, Known.load, Known.serve = property(_names), property(_load), proper
 TINY = "tiny random checkpoint of the true architecture: {}; not run with its own weights"
 BY_HF, BY_FAMILIES = TINY.format("tests/test_hf.py"), TINY.format("tests/test_families.py")
 REMOTE = ("--trust-remote-code",)
-_CROP = "its image processor crops a picture to the middle square: what lies beside it is not seen"
-_FIRST = "its chat template puts the picture first wherever a request has it: layout='paper' cannot be had"
+_CROP = "its image processor crops an image to the middle square: what lies beside it is not seen"
+_FIRST = "its chat template puts the image first wherever a request has it: layout='paper' cannot be had"
 _PENALTY = "its generation_config is known for a repetition penalty: left out here, plain generate() and a plain vLLM obey it"
-_PIXELS = "tokens of a picture grow with its size: cap them with processor_kwargs={'size': {'shortest_edge': ..., 'longest_edge': ...}} in pixels"
+_PIXELS = "tokens of an image grow with its size: cap them with processor_kwargs={'size': {'shortest_edge': ..., 'longest_edge': ...}} in pixels"
 _TILES = "up to 12 tiles and a thumbnail of 256 tokens each: cap them with processor_kwargs={'images_kwargs': {'max_patches': 6}}"
 
 def _llava15(n: int) -> Known:
@@ -155,7 +155,7 @@ PAPER_LEGACY = (
           "Table 5 names it", _GONE), **_QWEN_VL),
     Known("qwen-vl-chat", "Qwen/Qwen-VL-Chat", "legacy", BRIDGED, bridge="qwen-vl-chat",
           paper=("Qwen-VL-Chat", "Qwen-VL-Chat-7B", "Qwen-VL-7B (Ins)"),
-          traps=("its own code takes pictures as paths only", _GONE), **_QWEN_VL),
+          traps=("its own code takes images as paths only", _GONE), **_QWEN_VL),
     Known("mplug-owl3-2b", "mPLUG/mPLUG-Owl3-2B-241014", "legacy", BRIDGED, paper=("mPLUG-Owl-2B",),
           billions=2, **_OWL),
     Known("mplug-owl3-7b", "mPLUG/mPLUG-Owl3-7B-240728", "legacy", BRIDGED, paper=("mPLUG-Owl-7B",),
@@ -186,14 +186,14 @@ APIS = (
     Known("moonshot-v1", "moonshot-v1-8k-vision-preview", "api", CLIENT,
           ("paper Table 3", "promptfoo.dev/docs/providers/moonshot"),
           paper=("Moonshot-v1",), traps=("no probabilities are documented",
-                                         "pictures as data, no links to them"), **_MOON),
+                                         "images as data, no links to them"), **_MOON),
     Known("glm-4v-plus", "glm-4v-plus-0111", "api", CLIENT,
           ("paper Table 3", "VLMEvalKit vlmeval/api/glm_vision.py"),
           paper=("GLM-4V-Plus", "GLM-4V-Plus-0111"),
           base_url="https://open.bigmodel.cn/api/paas/v4", key_env="ZHIPUAI_API_KEY",
           options={"extra_body": {"do_sample": False}},
           traps=("greedy is do_sample=False there, given in extra_body, as VLMEvalKit does",
-                 "5 pictures a call, no probabilities")))
+                 "5 images a call, no probabilities")))
 
 # %% ../../nbs/50_models/13_families.ipynb #ac4c516f
 APIS_TODAY = (
@@ -244,7 +244,7 @@ OTHERS_TODAY = (
     _native("llava-onevision-0.5b", "llava-hf/llava-onevision-qwen2-0.5b-ov-hf", "llava_onevision",
             0.5),
     _native("llava-onevision-7b", "llava-hf/llava-onevision-qwen2-7b-ov-hf", "llava_onevision", 7,
-            "a picture is cut into tiles only where it is the only one of a request"),
+            "an image is cut into tiles only where it is the only one of a request"),
     _native("llava-1.6-mistral-7b", "llava-hf/llava-v1.6-mistral-7b-hf", "llava_next", 7),
     _native("llava-1.6-vicuna-7b", "llava-hf/llava-v1.6-vicuna-7b-hf", "llava_next", 7),
     *(_native(f"gemma-3-{n}b", f"google/gemma-3-{n}b-it", "gemma3", n, _WINDOWS, proof=BY_HF)
@@ -258,7 +258,7 @@ OTHERS_TODAY = (
           traps=("another architecture than its sisters, without an image encoder: "
                  "in transformers, not tried here",)),
     _native("smolvlm2-2.2b", "HuggingFaceTB/SmolVLM2-2.2B-Instruct", "smolvlm", 2.2,
-            "its processor asks for num2words, which pictures do not need: done without here"),
+            "its processor asks for num2words, which images do not need: done without here"),
     _native("idefics3-8b", "HuggingFaceM4/Idefics3-8B-Llama3", "idefics3", 8),
     _native("glm-4.1v-9b-thinking", "zai-org/GLM-4.1V-9B-Thinking", "glm4v", 9,
             "writes its thoughts before the answer: raise max_tokens",

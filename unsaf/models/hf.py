@@ -85,7 +85,7 @@ class HF:
                         else min(4, os.cpu_count() or 1))
 
     def render(self, request: Request) -> str:
-        """The prompt as text, one placeholder a picture; what cannot be rendered gives its
+        """The prompt as text, one placeholder per image; what cannot be rendered gives its
         reason in angle brackets."""
         try: return self.chat.render(request)
         except Unfit as e: return f"<{e}>"
@@ -131,7 +131,7 @@ TEXT_INPUTS = ("input_ids", "attention_mask", "mm_token_type_ids", "token_type_i
 def _run(self: HF, inputs: Mapping[str, Any], steps: int, pick: Pick, stop: bool = True,
          cache: Any = None) -> tuple[Any, Any]:
     """(new tokens, a row per request; cache) of `steps` steps at most; with `cache` the
-    pictures are in it already."""
+    images are in it already."""
     from transformers import GenerationConfig, LogitsProcessorList
     config = GenerationConfig(
         do_sample=False, num_beams=1, num_return_sequences=1, temperature=1.0, top_p=1.0, top_k=50,
@@ -266,7 +266,7 @@ def _one_batch(self: HF, rows: Sequence[tuple[int, Request]], pictures: Mapping[
             lengths = [len(p.ids) for p in prompts]
         else: inputs, lengths = self._plain(requests, pictures)
         if full := [j for j, n in enumerate(lengths) if n >= self.positions]:
-            error = "the prompt has {} tokens, the model has {} positions: shorten it or make the picture smaller"
+            error = "the prompt has {} tokens, the model has {} positions: shorten it or make the image smaller"
             gone = [_failed(rows[j][0], error.format(lengths[j], self.positions)) for j in full]
             kept = [row for j, row in enumerate(rows) if j not in full]
             return gone + (self._one_batch(kept, pictures, share) if kept else [])
@@ -304,7 +304,7 @@ def _attempt(self: HF, rows: Sequence[tuple[int, Request]], pictures: Mapping[in
     except (RuntimeError, MemoryError) as e:
         if not out_of_memory(e): raise
         short, self.halved = True, self.halved + (len(rows) > 1)
-        error = f"out of memory on {self.model.device.type} with this request alone: use a smaller max_tokens, picture or dtype"
+        error = f"out of memory on {self.model.device.type} with this request alone: use a smaller max_tokens, image or dtype"
     if short:   # out here the error, and with it the failed attempt's tensors, is gone
         self.sharing.forget()
         _free_memory(self.model.device.type)
@@ -316,7 +316,7 @@ HF._attempt = _attempt
 
 # %% ../../nbs/50_models/08_hf.ipynb #adb2f45c
 def _open(rows: Sequence[tuple[int, Request]]) -> tuple[dict[int, Image.Image], dict[int, str]]:
-    "(pixels by `id` of the picture, reason by index of the request that cannot run), each picture read once."
+    "(pixels by `id` of the image, reason by index of the request that cannot run), each image read once."
     pixels: dict[int, Image.Image] = {}
     broken: dict[int, str] = {}
     reasons: dict[int, str] = {}
@@ -324,7 +324,7 @@ def _open(rows: Sequence[tuple[int, Request]]) -> tuple[dict[int, Image.Image], 
         for p in request.pictures:
             if id(p) not in pixels and id(p) not in reasons:
                 try: pixels[id(p)] = p.pixels()
-                except (UnsafError, OSError) as e: reasons[id(p)] = f"picture {p.image_id}: {one_line(e)}"
+                except (UnsafError, OSError) as e: reasons[id(p)] = f"image {p.image_id}: {one_line(e)}"
             if id(p) in reasons: broken.setdefault(i, reasons[id(p)])
     return pixels, broken
 
@@ -349,7 +349,7 @@ def _generate(self: HF, requests: Sequence[Request]) -> Iterator[Reply]:
         finally: self.sharing.encoder_cache.coming.clear()
 
 def _look_ahead(self: HF, pool: Executor, requests: Sequence[Request]) -> None:
-    """Have the pictures of this batch and the next preprocessed by other threads; what cannot
+    """Have the images of this batch and the next preprocessed by other threads; what cannot
     be read is for its own batch to say."""
     pixels, broken = _open(list(enumerate(requests)))
     wanted = [r for i, r in enumerate(requests) if i not in broken and self.sharing.suits([r])]

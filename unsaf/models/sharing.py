@@ -34,7 +34,7 @@ def _confirm(chat: Chat, asks: Sequence[Request]) -> None:
 
 # %% ../../nbs/50_models/07_sharing.ipynb #34638e47
 def _confirm_features(model: Any, chat: Chat, asks: Sequence[Request]) -> None:
-    "Raises `Unfit` unless features of single pictures, joined, have the shapes of those of a batch."
+    "Raises `Unfit` unless features of single images, joined, have the shapes of those of a batch."
     import torch
     if "mm_encoder_outputs" not in signature(model.forward).parameters:
         raise Unfit("its network takes no features in place of pixels")
@@ -44,7 +44,7 @@ def _confirm_features(model: Any, chat: Chat, asks: Sequence[Request]) -> None:
         both = encode(model, Look("", "", dict(own))).pooler_output
         ours = joined([encode(model, look(chat, im)) for im in images]).pooler_output
     if [tuple(x.shape) for x in both] != [tuple(x.shape) for x in ours]:
-        raise Unfit("features of single pictures do not join to those of two")
+        raise Unfit("features of single images do not join to those of two")
 
 def _confirm_network(model: Any, chat: Chat, ask: Request) -> None:
     """Raises `Unfit` unless the network says of features what it says of pixels: some read more
@@ -70,7 +70,7 @@ class Allowed:
     "The most that a model allows."
     mode: str                   # one of `MODES`
     why: str = ""               # why not more
-    several: bool = True        # prompts with several pictures too
+    several: bool = True        # prompts with several images too
 
 def allowed(model: Any, chat: Chat) -> Allowed:
     "What of a prompt can be computed once with `model` and its processor."
@@ -85,7 +85,7 @@ def allowed(model: Any, chat: Chat) -> Allowed:
     except REASONS as e: return Allowed("none", one_line(e))
     try: _confirm(chat, [Request((a, b, "Which is it?"))])
     except REASONS:
-        several = False     # LLaVA-OneVision cuts a picture into tiles only where it is the only one
+        several = False     # LLaVA-OneVision cuts an image into tiles only where it is the only one
     else: several = True
     if keeps_all(DynamicCache(config=model.config)): return Allowed("prefix", "", several)
     return Allowed("encoder", "some of its layers do not keep every position (sliding window or "
@@ -98,7 +98,7 @@ class Prompt:
     ids: tuple[int, ...]
     pictures: tuple[str, ...]     # digests, in order
     encoded: tuple[EncodedImage, ...]
-    cut: int                      # tokens up to and with the last picture; 0 without one
+    cut: int                      # tokens up to and with the last image; 0 without one
 
 def common(rows: Sequence[Sequence[int]]) -> int:
     "How many tokens all rows begin with alike, short of the last token of the shortest."
@@ -153,7 +153,7 @@ def note_prefill(counts: Counter, mask: Any) -> None:
     counts.update(prefill_tokens=told, padding_tokens=mask.numel() - told, forwards=1)
 
 # %% ../../nbs/50_models/07_sharing.ipynb #a6948b71
-WORTH = 16   # tokens saved for each picture that make a pass of their own pay
+WORTH = 16   # tokens saved for each image that make a pass of their own pay
 
 class Sharing:
     """What requests have in common, computed once. `mode`: see `MODES`, or auto; `limits`:
@@ -212,7 +212,7 @@ def _padded(self: Sharing, prompts: Sequence[Prompt]) -> dict[str, Any]:
 
 # %% ../../nbs/50_models/07_sharing.ipynb #b632c48c
 def _prefix(self: Sharing, p: Prompt) -> Prefix | None:
-    "What `p` starts from, kept or computed; None for a prompt without a picture."
+    "What `p` starts from, kept or computed; None for a prompt without an image."
     if not p.cut: return None
     key = p.pictures, p.ids[:p.cut]
     if (kept := self.prefixes.get(key)) is not None: return kept
@@ -222,7 +222,7 @@ def _prefix(self: Sharing, p: Prompt) -> Prefix | None:
 # %% ../../nbs/50_models/07_sharing.ipynb #4ddc6126
 def _shared(self: Sharing, prompts: Sequence[Prompt]) -> tuple[dict[str, Any], Any] | None:
     """(tensors of the batch, cache of all but their last part); None where of several rows no
-    two begin with the same picture."""
+    two begin with the same image."""
     import torch
     groups: dict[tuple, list[int]] = {}
     for row, p in enumerate(prompts): groups.setdefault((p.pictures, p.ids[:p.cut]), []).append(row)
