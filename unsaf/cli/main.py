@@ -259,8 +259,8 @@ def bridge(
 def models(name: argument(str | None, "one of the table: all that is known of it, and how to start it") = None) -> None:
     "What can be given as --model, and the checkpoints of the paper and of today with the way to each."
     from unsaf.world import tiny
-    from unsaf.models import families
-    if name and name not in tiny.names(): return print(*families.card_lines(name), sep="\n")
+    from unsaf.models import ways
+    if name and name not in tiny.names(): return print(*ways.card_lines(name), sep="\n")
     print("bundled (testbed: tiny models of a drawn world)")
     for name in tiny.names():
         card = tiny.card(name)
@@ -272,14 +272,14 @@ def models(name: argument(str | None, "one of the table: all that is known of it
   api:NAME@URL          any OpenAI-compatible server, e.g. api:my-model@http://127.0.0.1:8000/v1
   replay:FOLDER         the model that filled a store, without the model; replay:FOLDER@NAME where it holds several
 """)
-    print(*families.lines(), "\nunsaf models NAME tells all that is known of one", sep="\n")
+    print(*ways.lines(), "\nunsaf models NAME tells all that is known of one", sep="\n")
 
 # %% ../../nbs/90_cli/04_main.ipynb #fbe0d7d9
 @app.command()
 def doctor() -> None:
     "What this machine can run, and what is missing: parts, devices, environments for old checkpoints, and each model of the table."
     from unsaf.cli.common import lines
-    from unsaf.models import bridge as old, families
-    shown = [*lines(), *old.check(), *families.doctor_lines()]
+    from unsaf.models import bridge as old, ways
+    shown = [*lines(), *old.check(), *ways.doctor_lines()]
     print(*shown, sep="\n")
     raise typer.Exit(any(line.startswith("!!") for line in shown))

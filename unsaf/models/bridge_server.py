@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
 # %% auto #0
-__all__ = ['READ', 'IDLE', 'NEUTRAL', 'MAX_TOKENS', 'GREEDY', 'SAMPLED', 'TILE', 'MOST', 'CHATML', 'QWEN', 'MINICPM', 'FAMILIES',
-           'LARGEST', 'one_line', 'Fault', 'Ask', 'read_ask', 'picture', 'decoding', 'Gate', 'qwen_query', 'qwen_vl',
-           'qwen_vl_chat', 'minicpm_v2', 'mplug_owl3', 'grid', 'tiles', 'internvl2', 'Family', 'plain', 'Engine',
-           'Handler', 'Server', 'refusal', 'code_files', 'foreign', 'load', 'main']
+__all__ = ['READ', 'IDLE', 'NEUTRAL', 'MAX_TOKENS', 'GREEDY', 'SAMPLED', 'TILE', 'MOST', 'CHATML', 'QWEN', 'MINICPM', 'OWL',
+           'INTERNVL', 'FAMILIES', 'LARGEST', 'one_line', 'Fault', 'Ask', 'read_ask', 'picture', 'decoding', 'Gate',
+           'qwen_query', 'qwen_vl', 'qwen_vl_chat', 'minicpm_v2', 'mplug_owl3', 'grid', 'tiles', 'internvl2', 'Family',
+           'plain', 'Engine', 'Handler', 'Server', 'refusal', 'code_files', 'foreign', 'load', 'main']
 
 # %% ../../nbs/50_models/11_bridge_server.ipynb #9885b0ec
 def one_line(error: object, limit: int = 300) -> str:
@@ -23,8 +23,8 @@ def one_line(error: object, limit: int = 300) -> str:
 
 class Fault(Exception):
     "An answer that is no reply: HTTP status, one line, and OpenAI's `code` and `param`."
-    def __init__(self, status: int, said: str, code: str | None = None, param: str | None = None):
-        super().__init__(one_line(said))
+    def __init__(self, status: int, message: str, code: str | None = None, param: str | None = None):
+        super().__init__(one_line(message))
         self.status, self.code, self.param = status, code, param
 
     @property
@@ -47,43 +47,47 @@ class Ask(NamedTuple):
     temperature: float
     seed: int | None
 
+    @property
+    def images(self) -> list: return [p for p in self.parts if not isinstance(p, str)]
+
+    def text(self, mark: str) -> str:
+        "The texts in a row, `mark` in the place of each image."
+        return "".join(p if isinstance(p, str) else mark for p in self.parts)
+
 def read_ask(body: Any, name: str) -> Ask:
     "The request in a decoded body, for the model `name`; raises `Fault`."
     if not isinstance(body, dict): raise Fault(400, "the body is not a JSON object")
     sent = {k: v for k, v in body.items() if v is not None}
     for k, v in sent.items():
         if k not in READ | IDLE and not (k in NEUTRAL and v == NEUTRAL[k]):
-            raise Fault(400, "the bridge does not know the field %r" % k, param=k)
+            raise Fault(400, f"the bridge does not know the field {k!r}", param=k)
     if sent.get("model") != name:
-        raise Fault(404, "there is no model %r here, only %r" % (sent.get("model"), name),
-                    "model_not_found", "model")
+        raise Fault(404, f"there is no model {sent.get('model')!r} here, only {name!r}", "model_not_found", "model")
     system, parts = _conversation(sent.get("messages"))
     cap = "max_tokens" if "max_tokens" in sent else "max_completion_tokens"
-    return Ask(parts, system, _number(sent, cap, MAX_TOKENS, 1, 10**6, whole=True),
-               float(_number(sent, "temperature", 0, 0, 2)),
-               _number(sent, "seed", None, -2**63, 2**63 - 1, whole=True))
+    return Ask(parts, system, _number(sent, cap, MAX_TOKENS, 1, 10**6, int),
+               float(_number(sent, "temperature", 0, 0, 2, (int, float))),
+               _number(sent, "seed", None, -2**63, 2**63 - 1, int))
 
 # %% ../../nbs/50_models/11_bridge_server.ipynb #f7b8faba
-def _number(sent: dict, name: str, default: Any, least: float, most: float, whole: bool = False) -> Any:
+def _number(sent: dict, name: str, default: Any, least: float, most: float, kind: Any) -> Any:
     value = sent.get(name, default)
-    if value is None or (isinstance(value, int if whole else (int, float))
-                         and not isinstance(value, bool) and least <= value <= most):
-        return value
-    raise Fault(400, "%s must be a %snumber from %g to %g" % (
-        name, "whole " if whole else "", least, most), param=name)
+    number = isinstance(value, kind) and not isinstance(value, bool)
+    if value is None or (number and least <= value <= most): return value
+    whole = "whole " if kind is int else ""
+    raise Fault(400, f"{name} must be a {whole}number from {least:g} to {most:g}", param=name)
 
 def _conversation(messages: Any) -> tuple:
-    roles = ([m.get("role") if isinstance(m, dict) else None for m in messages]
-             if isinstance(messages, list) else [])
+    turns = [m if isinstance(m, dict) else {} for m in messages] if isinstance(messages, list) else []
+    roles = [m.get("role") for m in turns]
     if roles not in (["user"], ["system", "user"]):
-        raise Fault(400, "messages must be one user message, with at most one system message "
-                         "before it", param="messages")
-    system = _parts(messages[0].get("content")) if roles[0] == "system" else []
-    if not all(isinstance(p, str) for p in system):
+        raise Fault(400, "messages must be one user message, with at most one system message before it", param="messages")
+    *before, asked = [_parts(m.get("content")) for m in turns]
+    system = [part for parts in before for part in parts]
+    if not all(isinstance(part, str) for part in system):
         raise Fault(400, "a system message holds text alone", param="messages")
-    return "".join(system), _parts(messages[-1].get("content"))
+    return "".join(system), asked
 
-# %% ../../nbs/50_models/11_bridge_server.ipynb #6a7999c3
 def _parts(content: Any) -> list:
     if isinstance(content, str): return [content]
     if not isinstance(content, list):
@@ -91,26 +95,23 @@ def _parts(content: Any) -> list:
     return [_part(block if isinstance(block, dict) else {}) for block in content]
 
 def _part(block: dict) -> Any:
-    if block.get("type") == "text" and isinstance(block.get("text"), str): return block["text"]
-    url = block.get("image_url")
-    url = url.get("url") if isinstance(url, dict) else url
-    if block.get("type") == "image_url" and isinstance(url, str): return picture(url)
-    raise Fault(400, "a block must be a text or an image_url, this is %r" % block.get("type"), param="messages")
+    kind, text, url = (block.get(name) for name in ("type", "text", "image_url"))
+    if kind == "text" and isinstance(text, str): return text
+    if isinstance(url, dict): url = url.get("url")
+    if kind == "image_url" and isinstance(url, str): return picture(url)
+    raise Fault(400, f"a block must be a text or an image_url, this is {kind!r}", param="messages")
 
 # %% ../../nbs/50_models/11_bridge_server.ipynb #87f0a59a
 def picture(url: str) -> Any:
     "The RGB image in a data URI, turned upright; raises `Fault` where it cannot be decoded."
     from PIL import Image, ImageOps
-    found = re.match(r"data:image/[\w.+-]+;base64,", url)
-    if not found:
-        raise Fault(400, "an image must be a data URI (data:image/png;base64,...), "
-                         "this is %r" % url[:40], "invalid_image", "messages")
-    try:
-        return ImageOps.exif_transpose(
-            Image.open(io.BytesIO(base64.b64decode(url[found.end():], validate=True)))).convert(
-                "RGB")
+    head, comma, data = url.partition(",")
+    if not comma or not re.fullmatch(r"data:image/[\w.+-]+;base64", head):
+        raise Fault(400, f"an image must be a data URI (data:image/png;base64,...), this is {url[:40]!r}",
+                    "invalid_image", "messages")
+    try: return ImageOps.exif_transpose(Image.open(io.BytesIO(base64.b64decode(data, validate=True)))).convert("RGB")
     except (binascii.Error, OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as e:
-        raise Fault(400, "an image cannot be decoded: %s" % one_line(e), "invalid_image", "messages") from None
+        raise Fault(400, f"an image cannot be decoded: {one_line(e)}", "invalid_image", "messages") from None
 
 # %% ../../nbs/50_models/11_bridge_server.ipynb #46c332e6
 GREEDY = {"do_sample": False, "num_beams": 1, "repetition_penalty": 1.0, "no_repeat_ngram_size": 0,
@@ -124,8 +125,7 @@ def decoding(temperature: float) -> dict:
 
 # %% ../../nbs/50_models/11_bridge_server.ipynb #18b62581
 class Gate:
-    """Stands in front of `owner.generate`: sets the decoding, counts prompt and new tokens,
-    sees whether the reply came to its end."""
+    "In front of `owner.generate`: sets the decoding, counts prompt and new tokens, sees whether the reply came to its end."
     def __init__(self, owner: Any):
         self.owner, self.inner, self.flags, self.calls = owner, owner.generate, {}, 0
         owner.generate = self
@@ -152,27 +152,24 @@ class Gate:
         before = self.before if self.before is not None else 0 if given is None else given.shape[1]
         new = getattr(out, "sequences", out)[0].tolist()[before:]
         self.prompt, self.new = int(start.shape[1]), len(new)
-        self.finish = ("length" if len(new) >= kwargs["max_new_tokens"]
-                       and not self._ended(new, kwargs) else "stop")
+        cut = len(new) >= kwargs["max_new_tokens"] and not self._ended(new, kwargs)
+        self.finish = "length" if cut else "stop"
         return out
 
     def _ended(self, new: list, kwargs: dict) -> bool:
         configs = kwargs.get("generation_config"), getattr(self.owner, "generation_config", None)
         ends = [kwargs.get("eos_token_id")] + [getattr(c, "eos_token_id", None) for c in configs]
         eos = next((e for e in ends if e is not None), [])
-        stops = ([[e] for e in (eos if isinstance(eos, (list, tuple)) else [eos])] + list(
-            kwargs.get("stop_words_ids") or []))
-        return any(new[-len(s):] == list(s) for s in stops)
+        stops = [[e] for e in (eos if isinstance(eos, (list, tuple)) else [eos])]
+        return any(new[-len(s):] == list(s) for s in [*stops, *(kwargs.get("stop_words_ids") or [])])
 
 # %% ../../nbs/50_models/11_bridge_server.ipynb #ed000ebf
 def qwen_query(engine: Any, ask: Ask, folder: str) -> str:
     "The request in Qwen-VL's list format, its images as files in `folder`."
-    items = []
-    for i, part in enumerate(ask.parts):
-        if isinstance(part, str): items.append({"text": part})
-        else:
-            items.append({"image": os.path.join(folder, "%d.png" % i)})
-            part.save(items[-1]["image"])
+    items = [{"text": part} if isinstance(part, str) else {"image": os.path.join(folder, f"{i}.png")}
+             for i, part in enumerate(ask.parts)]
+    for part, item in zip(ask.parts, items):
+        if "image" in item: part.save(item["image"])
     return engine.tokenizer.from_list_format(items)
 
 def qwen_vl(engine: Any, ask: Ask, flags: dict) -> str:
@@ -186,25 +183,21 @@ def qwen_vl_chat(engine: Any, ask: Ask, flags: dict) -> str:
     "Qwen-VL-Chat: `model.chat`."
     with tempfile.TemporaryDirectory(prefix="u") as folder:
         system = {"system": ask.system} if ask.system else {}     # else its own: "You are a helpful assistant."
-        return engine.model.chat(engine.tokenizer, query=qwen_query(engine, ask, folder),
-                                 history=None, **system, **flags)[0]
+        return engine.model.chat(engine.tokenizer, query=qwen_query(engine, ask, folder), history=None, **system, **flags)[0]
 
 # %% ../../nbs/50_models/11_bridge_server.ipynb #7468e339
 def minicpm_v2(engine: Any, ask: Ask, flags: dict) -> str:
     "MiniCPM-V-2: `model.chat`; beams and penalty are named here as well, though the gate would set them."
-    [image] = [p for p in ask.parts if not isinstance(p, str)]
-    said = [{"role": "user", "content": "".join(p for p in ask.parts if isinstance(p, str))}]
-    return engine.model.chat(image=image, msgs=said, context=None, tokenizer=engine.tokenizer,
+    [image], messages = ask.images, [{"role": "user", "content": ask.text("")}]
+    return engine.model.chat(image=image, msgs=messages, context=None, tokenizer=engine.tokenizer,
                              sampling=ask.temperature > 0, **flags)[0]
 
 def mplug_owl3(engine: Any, ask: Ask, flags: dict) -> str:
     "mPLUG-Owl3: `model.generate` on what its processor makes of the messages."
-    images = [p for p in ask.parts if not isinstance(p, str)]
-    text = "".join(p if isinstance(p, str) else "<|image|>\n" for p in ask.parts)
-    said = [{"role": "system", "content": ask.system}] if ask.system else []
-    said += [{"role": "user", "content": text}, {"role": "assistant", "content": ""}]
+    messages = [{"role": "system", "content": ask.system}] if ask.system else []
+    messages += [{"role": "user", "content": ask.text("<|image|>\n")}, {"role": "assistant", "content": ""}]
     if engine.processor is None: engine.processor = engine.model.init_processor(engine.tokenizer)
-    x = engine.processor(said, images=images or None, videos=None)
+    x = engine.processor(messages, images=ask.images or None, videos=None)
     x.to(engine.device)            # in place
     x.update(dict(flags, tokenizer=engine.tokenizer, decode_text=True))
     return engine.model.generate(**x)[0]
@@ -228,29 +221,23 @@ def tiles(image: Any) -> list:
     "The tiles of an image, row by row, and the whole in small where there are several."
     columns, rows = grid(*image.size)
     big = image.resize((columns * TILE, rows * TILE), 3)      # 3: bicubic
-    cut = [big.crop((c * TILE, r * TILE, c * TILE + TILE, r * TILE + TILE)) for r in range(rows)
-           for c in range(columns)]
+    cut = [big.crop((c * TILE, r * TILE, c * TILE + TILE, r * TILE + TILE)) for r in range(rows) for c in range(columns)]
     return cut + [image.resize((TILE, TILE), 3)] if len(cut) > 1 else cut
 
 def internvl2(engine: Any, ask: Ask, flags: dict) -> str:
     "InternVL2 in its own (GitHub) format: `model.chat` on normalised tiles."
     import numpy, torch
-    images = [tiles(p) for p in ask.parts if not isinstance(p, str)]
+    cuts = [tiles(image) for image in ask.images]
     pixels = [(numpy.asarray(t, "float32") / 255 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)
-              for cut in images for t in cut]
+              for cut in cuts for t in cut]
     values = None
-    if pixels:
-        values = torch.tensor(numpy.stack(pixels)).permute(0, 3, 1, 2)
-        values = values.to(engine.device, engine.model.dtype)
-    names = iter("Image-%d: <image>\n" % i if len(images) > 1 else "<image>\n"
-                 for i in range(1, len(images) + 1))
+    if pixels: values = torch.tensor(numpy.stack(pixels)).permute(0, 3, 1, 2).to(engine.device, engine.model.dtype)
+    names = iter(f"Image-{i}: <image>\n" if len(cuts) > 1 else "<image>\n" for i in range(1, len(cuts) + 1))
     text = "".join(p if isinstance(p, str) else next(names) for p in ask.parts)
-    kept = engine.model.system_message
-    engine.model.system_message = ask.system or kept
-    try:
-        return engine.model.chat(engine.tokenizer, values, text, flags,
-                                 num_patches_list=[len(cut) for cut in images])
-    finally: engine.model.system_message = kept
+    own = engine.model.system_message
+    engine.model.system_message = ask.system or own
+    try: return engine.model.chat(engine.tokenizer, values, text, flags, num_patches_list=list(map(len, cuts)))
+    finally: engine.model.system_message = own
 
 # %% ../../nbs/50_models/11_bridge_server.ipynb #d47859b6
 class Family(NamedTuple):
@@ -268,61 +255,52 @@ class Family(NamedTuple):
 CHATML = ("<|im_start|>", "<|im_end|>", "<|endoftext|>")
 QWEN = ("<img>", "</img>", "<ref>", "</ref>", "<box>", "</box>", "<quad>", "</quad>", *CHATML)
 MINICPM = ("<image>", "</image>", "<unk>", "<slice>", "</slice>", "<用户>", "<AI>")
+OWL, INTERNVL = ("<|image|>", "<|video|>", *CHATML), ("<image>", "<img>", "</img>", "<IMG_CONTEXT>", *CHATML)
 FAMILIES = {
     "qwen-vl": Family(qwen_vl, "AutoModelForCausalLM", "", (0, None), False, QWEN, None, {}),
-    "qwen-vl-chat": Family(qwen_vl_chat, "AutoModelForCausalLM", "", (0, None), True,
-                           QWEN, None, {}),
-    "minicpm-v-2": Family(minicpm_v2, "AutoModel", "llm", (1, 1), False, MINICPM, 2048,
-                          {"torch_dtype": "dtype"}),
-    "mplug-owl3": Family(mplug_owl3, "AutoModel", "language_model", (0, None), True,
-                         ("<|image|>", "<|video|>", *CHATML),
-                         None, {"torch_dtype": "dtype", "attn_implementation": "sdpa"}),
-    "internvl2": Family(internvl2, "AutoModel", "language_model", (0, None), True,
-                        ("<image>", "<img>", "</img>", "<IMG_CONTEXT>", *CHATML), None,
-                        {"torch_dtype": "dtype"}),
+    "qwen-vl-chat": Family(qwen_vl_chat, "AutoModelForCausalLM", "", (0, None), True, QWEN, None, {}),
+    "minicpm-v-2": Family(minicpm_v2, "AutoModel", "llm", (1, 1), False, MINICPM, 2048, {"torch_dtype": "dtype"}),
+    "mplug-owl3": Family(mplug_owl3, "AutoModel", "language_model", (0, None), True, OWL, None,
+                         {"torch_dtype": "dtype", "attn_implementation": "sdpa"}),
+    "internvl2": Family(internvl2, "AutoModel", "language_model", (0, None), True, INTERNVL, None, {"torch_dtype": "dtype"}),
 }
 
 def plain(text: str, special: tuple) -> str:
     "`text` with each special mark split by a blank after its first character."
-    return (re.sub("|".join(map(re.escape, special)), lambda m: m[0][0] + " " + m[0][1:], text)
-            if special else text)
+    return re.sub("|".join(map(re.escape, special)), lambda m: f"{m[0][0]} {m[0][1:]}", text) if special else text
 
 # %% ../../nbs/50_models/11_bridge_server.ipynb #069d209a
 class Engine:
     "A loaded checkpoint under a served `name`; `facts` is what GET /v1/models says of it."
-    def __init__(self, name: str, family: str, model: Any, tokenizer: Any, device: str = "cpu",
-                 facts: dict | None = None):
+    def __init__(self, name: str, family: str, model: Any, tokenizer: Any, device: str = "cpu", facts: dict | None = None):
         self.name, self.family, self.model, self.tokenizer, self.device = name, FAMILIES[family], model, tokenizer, device
         self.gate = Gate(getattr(model, self.family.language) if self.family.language else model)
         self.processor, self.lock = None, threading.Lock()
-        self.facts = dict(facts or {}, family=family,
-                          decoding={"temperature 0": GREEDY, "temperature above 0": SAMPLED})
+        self.facts = dict(facts or {}, family=family, decoding={"temperature 0": GREEDY, "temperature above 0": SAMPLED})
 
     def answer(self, body: Any, gone: Callable = lambda: False) -> dict | None:
-        """The answer to a decoded body; None where `gone()` says that nobody waits for it any
-        more. Raises `Fault`."""
+        "The answer to a decoded body; None where `gone()`: nobody waits for it any more. Raises `Fault`."
         ask = self._fitted(read_ask(body, self.name))
         with self.lock:
             if gone(): return None
             try: text = self._generate(ask)
             except Fault: raise
             except Exception as e: raise _trouble(e) from e
-            gate = self.gate
+            gate, limit = self.gate, self.family.limit
             if not gate.calls:
-                raise Fault(500, "the checkpoint's code went around the gate: "
-                                 "its decoding is unknown", "decoding")
-            if self.family.limit and gate.prompt >= self.family.limit:
-                raise Fault(400, "the prompt has %d tokens or more; this family cuts it "
-                                 "there" % self.family.limit, "context_length_exceeded", "messages")
+                raise Fault(500, "the checkpoint's code went around the gate: its decoding is unknown", "decoding")
+            if limit and gate.prompt >= limit:
+                raise Fault(400, f"the prompt has {limit} tokens or more; this family cuts it there",
+                            "context_length_exceeded", "messages")
             return _completion(self.name, text, gate)
 
     def _fitted(self, ask: Ask) -> Ask:
         least, most = self.family.pictures
         parts = [plain(p, self.family.special) if isinstance(p, str) else p for p in ask.parts]
-        n = sum(not isinstance(p, str) for p in parts)
+        n = len(ask.images)
         if n < least or (most is not None and n > most):
             what = "one image" if most == 1 else "images"
-            raise Fault(400, "%s takes %s, this request has %d" % (self.name, what, n), param="messages")
+            raise Fault(400, f"{self.name} takes {what}, this request has {n}", param="messages")
         system = plain(ask.system, self.family.special)
         if system and not self.family.system: parts.insert(0, system + "\n\n")
         return ask._replace(parts=parts, system=system)
@@ -337,14 +315,13 @@ class Engine:
 def _completion(name: str, text: str, gate: Gate) -> dict:
     choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": gate.finish}
     usage = {"prompt_tokens": gate.prompt, "completion_tokens": gate.new, "total_tokens": gate.prompt + gate.new}
-    return {"id": "chatcmpl-%x" % time.time_ns(), "object": "chat.completion", "created": int(time.time()),
+    return {"id": f"chatcmpl-{time.time_ns():x}", "object": "chat.completion", "created": int(time.time()),
             "model": name, "choices": [choice], "usage": usage}
 
 def _trouble(error: Exception) -> Fault:
     "What broke in the checkpoint's code, as one line; the traceback goes to the log."
-    words = "%s: %s" % (type(error).__name__, one_line(error))
-    if isinstance(error,
-                  MemoryError) or "OutOfMemory" in words or "out of memory" in words or "can't allocate memory" in words:
+    words = f"{type(error).__name__}: {one_line(error)}"
+    if isinstance(error, MemoryError) or re.search("OutOfMemory|out of memory|can't allocate memory", words):
         import torch
         if torch.cuda.is_available(): torch.cuda.empty_cache()
         return Fault(500, "out of memory: " + one_line(error), "out_of_memory")
@@ -380,11 +357,10 @@ class Handler(_Sender):
     def do_GET(self) -> None:
         "Health, and what is served."
         engine = self.server.engine
-        model = {"id": engine.name, "object": "model", "created": 0, "owned_by": "unsaf bridge",
-                 "unsaf": engine.facts}
+        model = {"id": engine.name, "object": "model", "created": 0, "owned_by": "unsaf bridge", "unsaf": engine.facts}
         known = {"/health": {"status": "ok"}, "/v1/models": {"object": "list", "data": [model]}}
         if self.path in known: self._send(200, known[self.path])
-        else: self._fail(Fault(404, "there is no %s here" % self.path))
+        else: self._fail(Fault(404, f"there is no {self.path} here"))
 
     def do_POST(self) -> None:
         "A chat completion."
@@ -396,22 +372,19 @@ class Handler(_Sender):
         except Exception as e: self._fail(_trouble(e))
 
     def _body(self) -> Any:
-        self.close_connection, said = True, self.headers.get("content-length", "")     # until the body is read
-        if self.path != "/v1/chat/completions": raise Fault(404, "there is no %s here" % self.path)
-        if not said.isdigit(): raise Fault(411, "a content-length is missing")
-        if int(said) > LARGEST: raise Fault(413, "the request is larger than %d MiB" % (LARGEST // 2**20))
-        raw = self.rfile.read(int(said))
+        self.close_connection, length = True, self.headers.get("content-length", "")     # until the body is read
+        if self.path != "/v1/chat/completions": raise Fault(404, f"there is no {self.path} here")
+        if not length.isdigit(): raise Fault(411, "a content-length is missing")
+        if int(length) > LARGEST: raise Fault(413, f"the request is larger than {LARGEST // 2**20} MiB")
+        raw = self.rfile.read(int(length))
         self.close_connection = False
         try: return json.loads(raw)
-        except ValueError as e: raise Fault(400, "the body is not JSON: %s" % one_line(e)) from None
+        except ValueError as e: raise Fault(400, f"the body is not JSON: {one_line(e)}") from None
 
     def _gone(self) -> bool:
-        try:
-            return (bool(select.select([self.connection], [], [], 0)[0])
-                    and self.connection.recv(1, socket.MSG_PEEK) == b"")
+        try: return bool(select.select([self.connection], [], [], 0)[0]) and not self.connection.recv(1, socket.MSG_PEEK)
         except OSError: return True
 
-# %% ../../nbs/50_models/11_bridge_server.ipynb #a5ff7c41
 class Server(ThreadingHTTPServer):
     "The HTTP server of one engine."
     daemon_threads, request_queue_size = True, 128
@@ -423,25 +396,21 @@ class Server(ThreadingHTTPServer):
 # %% ../../nbs/50_models/11_bridge_server.ipynb #c9722a75
 def refusal(model: str, revision: str | None, trust: bool) -> str:
     "Why this checkpoint's code must not run; empty where it may."
-    if not trust:
-        return "%s brings code of its own, which would run here: read it, and add --trust-remote-code if you trust it" % model
-    if Path(model).is_dir():
-        return "%s is a folder and has no revision: leave --revision out" % model if revision else ""
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", model) or model[0] in "./~":
-        return "there is no folder %s: check the path" % model
+    if not trust: return f"{model} brings code of its own, which would run here: read it, and add --trust-remote-code if you trust it"
+    if Path(model).is_dir(): return f"{model} is a folder and has no revision: leave --revision out" if revision else ""
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", model) or model[0] in "./~": return f"there is no folder {model}: check the path"
     if revision and re.fullmatch("[0-9a-f]{40}", revision): return ""
-    return "name the commit of %s whose code you trust: --revision and 40 hexadecimal digits, not a branch" % model
+    return f"name the commit of {model} whose code you trust: --revision and 40 hexadecimal digits, not a branch"
 
 def code_files(folder: str | Path) -> dict:
     "Path and SHA-256 of every Python file below a folder."
-    files = sorted(f for f in Path(folder).rglob("*.py"))
-    return {f.relative_to(folder).as_posix(): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+    return {f.relative_to(folder).as_posix(): hashlib.sha256(f.read_bytes()).hexdigest()
+            for f in sorted(Path(folder).rglob("*.py"))}
 
 def foreign(config: dict) -> list:
     "The repositories other than its own from which a configuration wants to load code."
-    classes = [c for v in (config.get("auto_map") or {}).values()
-               for c in (v if isinstance(v, list) else [v]) if c]
-    return sorted({c.split("--")[0] for c in classes if "--" in c})
+    classes = [c for v in (config.get("auto_map") or {}).values() for c in (v if isinstance(v, list) else [v])]
+    return sorted({c.split("--")[0] for c in classes if c and "--" in c})
 
 # %% ../../nbs/50_models/11_bridge_server.ipynb #5bf6d24a
 def load(family: str, path: str, revision: str | None, device: str, dtype: str) -> tuple:
@@ -452,21 +421,18 @@ def load(family: str, path: str, revision: str | None, device: str, dtype: str) 
     for name in ("config.json", "tokenizer_config.json"):
         file = cached_file(path, name, _raise_exceptions_for_missing_entries=False, **at)
         others = foreign(json.loads(Path(file).read_text(encoding="utf-8"))) if file else []
-        if others:
-            raise Fault(400, "%s: %s loads code from %s, which no revision pins" % (
-                path, name, ", ".join(others)))
+        if others: raise Fault(400, f"{path}: {name} loads code from {', '.join(others)}, which no revision pins")
     if device == "auto": device = "cuda" if torch.cuda.is_available() else "cpu"
     if dtype == "auto":
         dtype = "float32" if device == "cpu" else "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
     how = {k: getattr(torch, dtype) if v == "dtype" else v for k, v in kind.load.items()}
     if "torch_dtype" not in how: how[{"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}[dtype]] = True
     tokenizer = transformers.AutoTokenizer.from_pretrained(path, trust_remote_code=True, use_fast=False, **at)
-    model = getattr(transformers, kind.auto).from_pretrained(path, trust_remote_code=True, **how,
-                                                             **at).to(device).eval()
-    return model, tokenizer, {"model": path, "revision": revision, "code": code_files(path)
-                              if not revision else {}, "device": device, "dtype": dtype,
-                              "python": sys.version.split()[0], "torch": torch.__version__,
-                              "transformers": transformers.__version__}
+    model = getattr(transformers, kind.auto).from_pretrained(path, trust_remote_code=True, **how, **at).to(device).eval()
+    facts = {"model": path, "revision": revision, "code": {} if revision else code_files(path), "device": device,
+             "dtype": dtype, "python": sys.version.split()[0], "torch": torch.__version__,
+             "transformers": transformers.__version__}
+    return model, tokenizer, facts
 
 # %% ../../nbs/50_models/11_bridge_server.ipynb #55d44db4
 def main(argv: list | None = None) -> int:
@@ -486,15 +452,13 @@ def main(argv: list | None = None) -> int:
     if a.with_parent: threading.Thread(target=_follow, daemon=True).start()
     try:
         model, tokenizer, facts = load(a.family, a.model, a.revision, a.device, a.dtype)
-        server = Server(Engine(a.name or a.family, a.family, model, tokenizer, facts["device"],
-                               facts), a.port, a.host)
+        server = Server(Engine(a.name or a.family, a.family, model, tokenizer, facts["device"], facts), a.port, a.host)
     except Exception as e:
         traceback.print_exc()
-        return _say("%s cannot be served: %s: %s" % (a.model, type(e).__name__, one_line(e)))
+        return _say(f"{a.model} cannot be served: {type(e).__name__}: {one_line(e)}")
     server.serve_forever()
     return 0
 
-# %% ../../nbs/50_models/11_bridge_server.ipynb #aadc5d20
 def _say(line: str) -> int:
     print("bridge: " + line, file=sys.stderr, flush=True)
     return 1
