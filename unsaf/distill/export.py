@@ -19,8 +19,9 @@ from decimal import Decimal
 from pathlib import Path
 from shlex import quote
 from typing import Any, Callable, Iterable, Sequence
+from PIL import Image
 from ..core import Picture, UnsafError, to_json, write_file
-from .data import Preference, Record
+from .data import Preference, Record, Records, replies_of, write_image
 from .recipes import ATTENTION, MLP, Recipe, lora_pattern, recipe_of
 
 # %% ../../nbs/70_distill/04_export.ipynb #b690d24b
@@ -28,8 +29,7 @@ NAMES = "image|video|audio|bbox|ref-object|cot-process|start-image|img|ref|box|q
 MARKUP = re.compile(rf"</?(?:{NAMES})>|<\|[^<>|\s]+\|>|\{{\{{\w+\}}\}}")
 
 def unmarked(text: str) -> str:
-    """`text` with everything that a training tool would take for markup split by a blank after
-    its first character."""
+    "`text` with everything that a training tool would take for markup split by a blank after its first character."
     return MARKUP.sub(lambda m: f"{m[0][0]} {m[0][1:]}", text)
 
 # %% ../../nbs/70_distill/04_export.ipynb #10516f52
@@ -40,13 +40,9 @@ class Gallery:
 
     def place(self, picture: Picture) -> str:
         "The path of `picture` relative to the folder; raises `ImageError` where it cannot be read."
-        import io
-        path = f"images/{picture.digest}.png"
+        path = write_image(picture, self.folder)
         if path not in self.sizes:
-            im, file = picture.pixels(), io.BytesIO()
-            im.save(file, "PNG")
-            write_file(self.folder/path, file.getvalue())
-            self.sizes[path] = im.size
+            with Image.open(self.folder/path) as im: self.sizes[path] = im.size
         return path
 
 # %% ../../nbs/70_distill/04_export.ipynb #15215146
@@ -67,24 +63,22 @@ class Turn:
         return "".join(value if kind == "text" else "<image>" for kind, value in self.content)
 
 # %% ../../nbs/70_distill/04_export.ipynb #46b6c8e0
-def turn_of(record: "Record | Preference", gallery: Gallery) -> Turn:
+def turn_of(record: Record | Preference, gallery: Gallery) -> Turn:
     "`record` with its images written to `gallery` and its texts freed of markup."
     content: list[list[str]] = []
     for part in record.request.parts:
         if isinstance(part, Picture): content.append(["image", gallery.place(part)])
         elif content and content[-1][0] == "text": content[-1][1] += part
         elif part: content.append(["text", part])
-    said = (record.chosen, record.rejected) if isinstance(record, Preference) else (record.reply,)
-    texts = [record.request.system, *said, *(v for k, v in content if k == "text")]
+    system, replies = record.request.system, replies_of(record)
+    texts = [system, *replies, *(v for k, v in content if k == "text")]
     clean = tuple((k, unmarked(v) if k == "text" else v) for k, v in content)
-    return Turn(unmarked(record.request.system), clean, tuple(map(unmarked, said)),
-                sum(unmarked(t) != t for t in texts))
+    return Turn(unmarked(system), clean, tuple(map(unmarked, replies)), sum(unmarked(t) != t for t in texts))
 
 # %% ../../nbs/70_distill/04_export.ipynb #3926c276
 def _messages(turn: Turn, *replies: str) -> list[dict]:
-    said = ([("system", turn.system)] * bool(turn.system) + [("user", turn.flat)] + [
-        ("assistant", r) for r in replies])
-    return [{"role": role, "content": text} for role, text in said]
+    texts = [("system", turn.system), ("user", turn.flat), *(("assistant", r) for r in replies)]
+    return [{"role": role, "content": text} for role, text in texts if text or role != "system"]
 
 def swift_row(turn: Turn) -> dict:
     "A row for ms-swift: messages, images, and rejected_response for a preference."
@@ -95,26 +89,24 @@ def swift_row(turn: Turn) -> dict:
 GAPS = {"llava": ("<s>", " ", "\n"), "intern_vl": ("", "", "\n")}
 
 def factory_row(turn: Turn, template: str) -> dict:
-    """A row for LLaMA-Factory's `template`: messages and images; a preference ends with the
-    user's turn, chosen and rejected beside it."""
+    "A row for LLaMA-Factory's `template`: messages and images; a preference ends with the user's turn, its replies beside it."
     before, after, behind = GAPS.get(template, ("", "", ""))
     content = tuple((k, v) for part in turn.content
                     for k, v in ([part, ("text", behind)] if part[0] == "image" else [part]))
     turn = replace(turn, system=f"{before}{turn.system}{after}" if turn.system else "", content=content)
     if len(turn.replies) == 1: return {"messages": _messages(turn, *turn.replies), "images": turn.images}
-    said = [{"role": "assistant", "content": text} for text in turn.replies]
-    return {"messages": _messages(turn), "chosen": said[0], "rejected": said[1], "images": turn.images}
+    chosen, rejected = ({"role": "assistant", "content": text} for text in turn.replies)
+    return {"messages": _messages(turn), "chosen": chosen, "rejected": rejected, "images": turn.images}
 
 def _parts(role: str, *parts: tuple[str, str]) -> dict:
-    return {"role": role, "content": [{"type": kind, "text": text if kind == "text" else None}
-                                      for kind, text in parts]}
+    return {"role": role, "content": [{"type": kind, "text": text if kind == "text" else None} for kind, text in parts]}
 
 def trl_row(turn: Turn) -> dict:
     "A row for TRL: prompt, completion and images; prompt, chosen, rejected and images for a preference."
     prompt = [_parts("system", ("text", turn.system))] * bool(turn.system) + [_parts("user", *turn.content)]
     names = ("chosen", "rejected") if len(turn.replies) == 2 else ("completion",)
-    return ({"prompt": prompt} | {n: [_parts("assistant", ("text", r))]
-                                  for n, r in zip(names, turn.replies)} | {"images": turn.images})
+    replies = {n: [_parts("assistant", ("text", r))] for n, r in zip(names, turn.replies)}
+    return {"prompt": prompt, **replies, "images": turn.images}
 
 # %% ../../nbs/70_distill/04_export.ipynb #2295be50
 VERSIONS = {"ms-swift": "4.6.0", "LLaMA-Factory": "0.9.5", "TRL": "1.16.0"}
@@ -128,72 +120,62 @@ class Student:
     swift: str | None = None                   # model_type in ms-swift; None: not there
     template: str | None = None                # template in ms-swift, where it is not called as the model_type
     factory: str | None = None                 # template in LLaMA-Factory; None: not there
-    # transformers loads it without code of its own, so TRL can train it
-    native: bool = False
+    native: bool = False                       # transformers loads it without code of its own, so TRL can train it
     needs: str = ""                            # packages beside the tool, as for pip
 
 STUDENTS = {s.name: s for s in (
-    Student("InternVL2-8B", "OpenGVLab/InternVL2-8B", "internvl_chat", "internvl2",
-            needs=f"{OLD} timm"),
+    Student("InternVL2-8B", "OpenGVLab/InternVL2-8B", "internvl_chat", "internvl2", needs=f"{OLD} timm"),
     Student("Qwen-VL-Chat", "Qwen/Qwen-VL-Chat", "qwen_vl",
             needs=f"{OLD} tiktoken einops transformers_stream_generator matplotlib"),
-    Student("mPLUG-Owl3-7B", "mPLUG/mPLUG-Owl3-7B-240728", "mplug_owl3",
-            needs=f"{OLD} icecream decord"),
-    Student("LLaVA-1.5-7B", "llava-hf/llava-1.5-7b-hf", "llava1_5_hf", factory="llava",
-            native=True),
-    Student("Qwen2.5-VL-7B", "Qwen/Qwen2.5-VL-7B-Instruct", "qwen2_5_vl", factory="qwen2_vl",
-            native=True,
+    Student("mPLUG-Owl3-7B", "mPLUG/mPLUG-Owl3-7B-240728", "mplug_owl3", needs=f"{OLD} icecream decord"),
+    Student("LLaVA-1.5-7B", "llava-hf/llava-1.5-7b-hf", "llava1_5_hf", factory="llava", native=True),
+    Student("Qwen2.5-VL-7B", "Qwen/Qwen2.5-VL-7B-Instruct", "qwen2_5_vl", factory="qwen2_vl", native=True,
             needs="'qwen_vl_utils>=0.0.6' decord"),
-    Student("InternVL3-8B", "OpenGVLab/InternVL3-8B-hf", "internvl", "internvl_hf", "intern_vl",
-            native=True, needs="timm"))}
+    Student("InternVL3-8B", "OpenGVLab/InternVL3-8B-hf", "internvl", "internvl_hf", "intern_vl", True, "timm"))}
 HAS: dict[str, Callable[[Student], Any]] = {
     "ms-swift": lambda s: s.swift, "LLaMA-Factory": lambda s: s.factory, "TRL": lambda s: s.native}
 PAPER = ("InternVL2-8B", "Qwen-VL-Chat", "mPLUG-Owl3-7B")
 NEWER = ("LLaVA-1.5-7B", "Qwen2.5-VL-7B", "InternVL3-8B")
 
 # %% ../../nbs/70_distill/04_export.ipynb #cd86f181
-def students_for(tool: str, students: "Sequence[str | Student]") -> list[Student]:
-    """`students` as `Student`s; raises `UnsafError` for a name that is unknown or that `tool`
-    does not train, and says which ones it does."""
-    has = ", ".join(name for name, s in STUDENTS.items() if HAS[tool](s))
+def students_for(tool: str, students: Sequence[str | Student]) -> list[Student]:
+    "`students` as `Student`s; raises `UnsafError` for a name that is unknown or that `tool` does not train."
     for s in students:
         if isinstance(s, str) and s not in STUDENTS:
             raise UnsafError(f"student {s!r} is unknown: use {', '.join(STUDENTS)}, or give a Student")
-        name = s if isinstance(s, str) else s.name
-        if not re.fullmatch(r"\w[^/\\\0\r\n]*", name):
-            raise UnsafError(f"student {name!r}: its files are called after it: give a name without slashes")
-        if not HAS[tool](STUDENTS[s] if isinstance(s, str) else s):
-            raise UnsafError(f"{tool} {VERSIONS[tool]} does not train "
-                             f"{s if isinstance(s, str) else s.name}: "
-                             f"of the students here it trains {has}")
-    return [STUDENTS[s] if isinstance(s, str) else s for s in students]
+    chosen = [STUDENTS[s] if isinstance(s, str) else s for s in students]
+    for s in chosen:
+        if not re.fullmatch(r"\w[^/\\\0\r\n]*", s.name):
+            raise UnsafError(f"student {s.name!r}: its files are called after it: give a name without slashes")
+        if not HAS[tool](s):
+            has = ", ".join(name for name, s in STUDENTS.items() if HAS[tool](s))
+            raise UnsafError(f"{tool} {VERSIONS[tool]} does not train {s.name}: of the students here it trains {has}")
+    return chosen
 
 # %% ../../nbs/70_distill/04_export.ipynb #f341324e
 # code bases, by the paper's Table 3
 OWN = {"InternVL2-8B": "xtuner", "Qwen-VL-Chat": "qwen-vl", "mPLUG-Owl3-7B": "ms-swift"}
 
-def recipe_for(student: Student, recipe: "str | Recipe | None", preference: bool) -> Recipe:
-    """The recipe of that name, `codebase` for the student's own; None is common, or common-dpo. Raises `ValueError` for an unknown name,
-    `UnsafError` where it is not for such data."""
+def recipe_for(student: Student, recipe: str | Recipe | None, preference: bool) -> Recipe:
+    "The recipe of a name, `codebase` for the student's own; None: common or common-dpo. Raises `ValueError` or `UnsafError`."
     if recipe == "codebase":
         if student.name not in OWN:
             raise UnsafError(f"{student.name}: the paper names no code base for it: use recipe='common'")
         recipe = OWN[student.name]
-    found = recipe_of(recipe or ("common-dpo" if preference else "common"))
-    if (found.objective == "dpo") != preference:
-        raise UnsafError(f"the recipe's objective is {found.objective}, the data are "
-                         f"{'preferences' if preference else 'records'}: use another recipe")
-    return found
+    chosen = recipe_of(recipe or ("common-dpo" if preference else "common"))
+    if (chosen.objective == "dpo") != preference:
+        data = "preferences" if preference else "records"
+        raise UnsafError(f"the recipe's objective is {chosen.objective}, the data are {data}: use another recipe")
+    return chosen
 
 def steps(r: Recipe) -> dict[str, Any]:
     "What all three tools call alike, since transformers does."
-    return dict(num_train_epochs=r.epochs, optim=r.optimiser, adam_beta2=r.beta2,
-                learning_rate=r.learning_rate, lr_scheduler_type=r.scheduler,
-                weight_decay=r.weight_decay, max_grad_norm=r.max_grad_norm,
-                per_device_train_batch_size=1,
-                gradient_accumulation_steps=r.batch_size * r.accumulation,
-                gradient_checkpointing=True, seed=r.seed,
-                bf16=r.dtype != "float32", save_strategy="epoch")
+    return dict(num_train_epochs=r.epochs, optim=r.optimiser, adam_beta2=r.beta2, learning_rate=r.learning_rate,
+                lr_scheduler_type=r.scheduler, weight_decay=r.weight_decay, max_grad_norm=r.max_grad_norm,
+                per_device_train_batch_size=1, gradient_accumulation_steps=r.batch_size * r.accumulation,
+                gradient_checkpointing=True, seed=r.seed, bf16=r.dtype != "float32", save_strategy="epoch")
+
+def _dtype(r: Recipe) -> str: return "float32" if r.dtype == "float32" else "bfloat16"
 
 # %% ../../nbs/70_distill/04_export.ipynb #0275f0c8
 NAMED = {"InternVL2-8B": dict(q_proj="wqkv", k_proj="wqkv", v_proj="wqkv", o_proj="attention.wo",
@@ -204,23 +186,19 @@ NAMED = {"InternVL2-8B": dict(q_proj="wqkv", k_proj="wqkv", v_proj="wqkv", o_pro
                               down_proj="mlp.c_proj")}
 
 def swift_targets(s: Student, r: Recipe) -> dict[str, Any]:
-    """The flag by which ms-swift puts LoRA on the recipe's projections; raises `UnsafError`
-    where some of them cannot be told apart."""
+    "The flag by which ms-swift puts LoRA on the recipe's projections; raises `UnsafError` where some cannot be told apart."
     if set(r.projections) == set(ATTENTION + MLP): return {"target_modules": "all-linear"}
     if s.native: return {"target_regex": lora_pattern(r.projections)}
     if s.name not in NAMED:
-        raise UnsafError(f"{s.name}: its projections share their names with the vision tower's: "
-                         "use a recipe with all seven")
+        raise UnsafError(f"{s.name}: its projections share their names with the vision tower's: use a recipe with all seven")
     return {"target_modules": sorted({NAMED[s.name][p] for p in r.projections})}
 
 # %% ../../nbs/70_distill/04_export.ipynb #79e3cb43
 MAX_LENGTH = 8192    # tokens, those of images included; with --strict true nothing is cut to it
 
 def shell(*words: str, **flags: Any) -> str:
-    """A command line, one flag a line, each value quoted for the shell; True and False as tools
-    read them, numbers without exponent."""
-    lines = [f"--{name} "
-             f"{' '.join(map(quoted, value if isinstance(value, (tuple, list)) else [value]))}"
+    "A command line, one flag a line, quoted for the shell; True and False as tools read them, numbers without exponent."
+    lines = [f"--{name} {' '.join(map(quoted, value if isinstance(value, (tuple, list)) else [value]))}"
              for name, value in flags.items()]
     return " \\\n    ".join([" ".join(words), *lines])
 
@@ -240,43 +218,37 @@ def swift_commands(s: Student, r: Recipe) -> dict[str, str]:
     "What to install, how to train, to merge and to serve `s` with ms-swift."
     named = dict(model_type=s.swift, template=s.template or s.swift)
     needs = f"ms-swift=={VERSIONS['ms-swift']} torch torchvision {s.needs}"
-    start = (("swift", "rlhf", "--rlhf_type dpo", f"--beta {value_of(r.beta)}")
-             if r.objective == "dpo" else ("swift", "sft"))
-    data = dict(dataset="data.jsonl", strict=True, split_dataset_ratio=0, max_length=MAX_LENGTH,
-                data_seed=r.seed)
-    tuned = dict(tuner_type="lora", lora_rank=r.rank, lora_alpha=r.alpha, lora_dropout=r.dropout,
-                 **swift_targets(s, r), freeze_vit=True, freeze_aligner=True,
-                 torch_dtype="float32" if r.dtype == "float32" else "bfloat16", fp16=False)
+    start = ["swift", "rlhf", "--rlhf_type dpo", f"--beta {value_of(r.beta)}"] if r.objective == "dpo" else ["swift", "sft"]
+    data = dict(dataset="data.jsonl", strict=True, split_dataset_ratio=0, max_length=MAX_LENGTH, data_seed=r.seed)
+    tuned = dict(tuner_type="lora", lora_rank=r.rank, lora_alpha=r.alpha, lora_dropout=r.dropout, **swift_targets(s, r),
+                 freeze_vit=True, freeze_aligner=True, torch_dtype=_dtype(r), fp16=False)
     run = dict(warmup_ratio=r.warmup, output_dir=f"runs/{s.name}", add_version=False)
     base = dict(model=s.source, use_hf=True, **named)
     return {"install": f"pip install {needs}".strip(),
             "train": shell(*start, **base, **data, **tuned, **steps(r), **run),
-            "merge": shell("swift", "export", **base, adapters=f"runs/{s.name}/last-checkpoint",
-                           merge_lora=True, output_dir=f"merged/{s.name}"),
-            "serve": shell("swift", "deploy", model=f"merged/{s.name}", **named,
-                           served_model_name=s.name, host="127.0.0.1", port=8000)}
+            "merge": shell("swift", "export", **base, adapters=f"runs/{s.name}/last-checkpoint", merge_lora=True,
+                           output_dir=f"merged/{s.name}"),
+            "serve": shell("swift", "deploy", model=f"merged/{s.name}", **named, served_model_name=s.name,
+                           host="127.0.0.1", port=8000)}
 
 # %% ../../nbs/70_distill/04_export.ipynb #ed8a55f9
 def yaml_of(**values: Any) -> str:
     "Flat YAML, a line per value."
-    return "".join(
-        f"{k}: {json.dumps(v, ensure_ascii=False) if isinstance(v, (str, list)) else value_of(v)}\n"
-        for k, v in values.items())
+    def shown(v: Any) -> str: return json.dumps(v, ensure_ascii=False) if isinstance(v, (str, list)) else value_of(v)
+    return "".join(f"{k}: {shown(v)}\n" for k, v in values.items())
 
 # %% ../../nbs/70_distill/04_export.ipynb #93dffa78
 def factory_files(s: Student, r: Recipe, facts: "Facts") -> dict[str, str]:
     "The YAML files with which LLaMA-Factory trains and merges `s`."
     base = dict(model_name_or_path=s.source, template=s.factory, trust_remote_code=False)
-    goal = (dict(stage="dpo", pref_loss="sigmoid", pref_beta=r.beta) if r.objective == "dpo"
-            else dict(stage="sft"))
+    goal = dict(stage="dpo", pref_loss="sigmoid", pref_beta=r.beta) if r.objective == "dpo" else dict(stage="sft")
     data = dict(dataset=f"unsaf_{s.factory}", dataset_dir=".", cutoff_len=MAX_LENGTH,
                 image_max_pixels=max(768 * 768, *facts.areas),
                 image_min_pixels=min(32 * 32, *facts.areas), overwrite_cache=True)
     if s.factory in GAPS: data["default_system"] = GAPS[s.factory][0]
     targets = "all" if set(r.projections) == set(ATTENTION + MLP) else ",".join(r.projections)
-    tuned = dict(finetuning_type="lora", lora_rank=r.rank, lora_alpha=round(r.alpha),
-                 lora_dropout=r.dropout, lora_target=targets,
-                 freeze_vision_tower=True, freeze_multi_modal_projector=True)
+    tuned = dict(finetuning_type="lora", lora_rank=r.rank, lora_alpha=round(r.alpha), lora_dropout=r.dropout,
+                 lora_target=targets, freeze_vision_tower=True, freeze_multi_modal_projector=True)
     run = dict(warmup_ratio=r.warmup, report_to="none", output_dir=f"runs/{s.name}")
     merge = dict(adapter_name_or_path=f"runs/{s.name}", finetuning_type="lora", export_dir=f"merged/{s.name}")
     return {f"{s.name}.yaml": yaml_of(**base, **goal, do_train=True, **data, **tuned, **steps(r), **run),
@@ -284,23 +256,23 @@ def factory_files(s: Student, r: Recipe, facts: "Facts") -> dict[str, str]:
 
 def factory_commands(s: Student) -> dict[str, str]:
     "What to install, how to train and to merge `s` with LLaMA-Factory."
-    return {"install": f"pip install llamafactory=={VERSIONS['LLaMA-Factory']} torch torchvision "
-                       "torchaudio", "train": f"llamafactory-cli train {quote(f'{s.name}.yaml')}",
+    return {"install": f"pip install llamafactory=={VERSIONS['LLaMA-Factory']} torch torchvision torchaudio",
+            "train": f"llamafactory-cli train {quote(f'{s.name}.yaml')}",
             "merge": f"llamafactory-cli export {quote(f'{s.name}_merge.yaml')}"}
 
 # %% ../../nbs/70_distill/04_export.ipynb #94c13143
 def dataset_info(templates: Sequence[str], preference: bool) -> str:
     "`dataset_info.json`, by which LLaMA-Factory finds files and columns."
     columns = {name: name for name in ("messages", "images", *(("chosen", "rejected") if preference else ()))}
-    tags = dict(role_tag="role", content_tag="content", user_tag="user", assistant_tag="assistant",
-                system_tag="system")
-    entry = {"formatting": "sharegpt", "columns": columns, "tags": tags}
-    if preference: entry["ranking"] = True
-    return (json.dumps({f"unsaf_{t}": {"file_name": f"data_{t}.jsonl", **entry} for t in templates},
-                       indent=2) + "\n")
+    tags = dict(role_tag="role", content_tag="content", user_tag="user", assistant_tag="assistant", system_tag="system")
+    entry = {"formatting": "sharegpt", "columns": columns, "tags": tags} | ({"ranking": True} if preference else {})
+    return json.dumps({f"unsaf_{t}": {"file_name": f"data_{t}.jsonl", **entry} for t in templates}, indent=2) + "\n"
 
 # %% ../../nbs/70_distill/04_export.ipynb #317af94a
-TURNS = "\n    list:\n    - {name: role, dtype: string}\n    - {name: content, list: [{name: type, dtype: string}, {name: text, dtype: string}]}"
+TURNS = """
+    list:
+    - {name: role, dtype: string}
+    - {name: content, list: [{name: type, dtype: string}, {name: text, dtype: string}]}"""
 
 def trl_card(preference: bool) -> str:
     "The head of a data card that gives the columns their types."
@@ -314,7 +286,7 @@ def trl_files(s: Student, r: Recipe) -> dict[str, str]:
     tuned = dict(use_peft=True, lora_r=r.rank, lora_alpha=round(r.alpha), lora_dropout=r.dropout,
                  lora_target_modules=[lora_pattern(r.projections)])
     run = dict(warmup_steps=r.warmup, report_to="none", output_dir=f"runs/{s.name}")
-    head = yaml_of(model_name_or_path=s.source, dtype="float32" if r.dtype == "float32" else "bfloat16")
+    head = yaml_of(model_name_or_path=s.source, dtype=_dtype(r))
     return {f"{s.name}.yaml": head + "datasets: [{path: ./rows, split: train}]\nmax_length: null\n"
             + yaml_of(**goal, **tuned, **steps(r), **run)}
 
@@ -369,7 +341,7 @@ class Export:
                                      f"markup was split in {f.changed} texts",
                 *(f"{name}: bash {quote(f'{self.folder}/{name}.sh')}" for name in self.students)]
 
-def checked(records: "Sequence[Record | Preference]") -> bool:
+def checked(records: Records) -> bool:
     "Whether `records` are preferences; raises `UnsafError` for a set that no tool could learn from."
     if not records: raise UnsafError("there are no records to export: make some with unsaf.distill.data")
     preference = isinstance(records[0], Preference)
@@ -377,32 +349,29 @@ def checked(records: "Sequence[Record | Preference]") -> bool:
         where = f"record {i} (image {r.image_id})"
         if isinstance(r, Preference) != preference:
             raise UnsafError(f"{where}: records and preferences cannot share a file: export them apart")
-        said = [r.chosen, r.rejected] if preference else [r.reply]
-        if not all(s.strip() for s in said):
+        if not all(reply.strip() for reply in replies_of(r)):
             raise UnsafError(f"{where}: a reply is empty: leave the record out")
         if preference and r.chosen == r.rejected:
             raise UnsafError(f"{where}: both replies are {r.chosen!r}: leave the pair out")
     return preference
 
 # %% ../../nbs/70_distill/04_export.ipynb #e62edd88
-def _lineage(r: "Record | Preference") -> dict:
+def _lineage(r: Record | Preference) -> dict:
     return {"kind": r.kind, "image_id": r.image_id, "answerable": getattr(r, "answerable", None),
             "key": r.key, "info": to_json(r.info)}
 
 def _lines(values: Iterable[dict]) -> str:
     return "".join(f"{json.dumps(v, ensure_ascii=False)}\n" for v in values)
 
-def write_data(tool: str, records: "Sequence[Record | Preference]", folder: Path,
+def write_data(tool: str, records: Records, folder: Path,
                rows: dict[str, Callable[[Turn], dict]]) -> Facts:
-    """Writes images, lineage.jsonl and a file of rows for each dialect in `rows`; raises
-    `UnsafError` or `ImageError`."""
+    "Writes images, lineage.jsonl and a file of rows for each dialect in `rows`; raises `UnsafError` or `ImageError`."
     preference, gallery = checked(records), Gallery(folder)
     turns = [turn_of(r, gallery) for r in records]
     for name, row in rows.items(): write_file(folder/f"{name}.jsonl", _lines(map(row, turns)))
     write_file(folder/"lineage.jsonl", _lines(map(_lineage, records)))
     areas = sorted(w * h for w, h in gallery.sizes.values()) or [1024]
-    return Facts(tool, preference, len(turns), Counter(r.kind for r in records), len(gallery.sizes),
-                 (areas[0], areas[-1]),
+    return Facts(tool, preference, len(turns), Counter(r.kind for r in records), len(gallery.sizes), (areas[0], areas[-1]),
                  sum(bool(turn.system) for turn in turns), sum(turn.changed for turn in turns))
 
 # %% ../../nbs/70_distill/04_export.ipynb #9a0fcd70
@@ -421,28 +390,26 @@ def finish(facts: Facts, folder: Path, commands: dict[str, dict[str, str]]) -> E
     write_file(folder/"README.md", "\n\n".join(parts) + "\n")
     return export
 
-def planned(tool: str, records: "Sequence[Record | Preference]", students: "Sequence[str | Student]",
-            recipe: "str | Recipe | None") -> list[tuple[Student, Recipe]]:
+def planned(tool: str, records: Records, students: Sequence[str | Student],
+            recipe: str | Recipe | None) -> list[tuple[Student, Recipe]]:
     "Who is trained how; raises before anything is written."
     preference = checked(records)
     return [(s, recipe_for(s, recipe, preference)) for s in students_for(tool, students)]
 
 # %% ../../nbs/70_distill/04_export.ipynb #618a31df
-def to_ms_swift(records: "Sequence[Record | Preference]", folder: "str | Path",
-                students: "Sequence[str | Student]" = PAPER,
-                recipe: "str | Recipe | None" = None) -> Export:
-    """Writes `records` for ms-swift, one shell file a student; raises `UnsafError` for what it
-    does not train, and for records it could not use."""
+def to_ms_swift(records: Records, folder: str | Path,
+                students: Sequence[str | Student] = PAPER,
+                recipe: str | Recipe | None = None) -> Export:
+    "Writes `records` for ms-swift, one shell file a student; raises `UnsafError` for students or records that it cannot use."
     folder, plan = Path(folder), planned("ms-swift", records, students, recipe)
     commands = {s.name: swift_commands(s, r) | {"evaluate": evaluate_command("ms-swift", s)} for s, r in plan}
     return finish(write_data("ms-swift", records, folder, {"data": swift_row}), folder, commands)
 
 # %% ../../nbs/70_distill/04_export.ipynb #d289455d
-def to_llama_factory(records: "Sequence[Record | Preference]", folder: "str | Path",
-                     students: "Sequence[str | Student]" = NEWER,
-                     recipe: "str | Recipe | None" = None) -> Export:
-    """Writes `records` and dataset_info.json for LLaMA-Factory, with YAML files for each
-    student; raises `UnsafError` as `to_ms_swift`."""
+def to_llama_factory(records: Records, folder: str | Path,
+                     students: Sequence[str | Student] = NEWER,
+                     recipe: str | Recipe | None = None) -> Export:
+    "Writes `records` and dataset_info.json for LLaMA-Factory, with YAML files for each student; raises as `to_ms_swift`."
     folder, plan = Path(folder), planned("LLaMA-Factory", records, students, recipe)
     templates = sorted({s.factory for s, _ in plan})
     facts = write_data("LLaMA-Factory", records, folder,
@@ -450,16 +417,13 @@ def to_llama_factory(records: "Sequence[Record | Preference]", folder: "str | Pa
     write_file(folder/"dataset_info.json", dataset_info(templates, facts.preference))
     for s, r in plan:
         for name, text in factory_files(s, r, facts).items(): write_file(folder/name, text)
-    return finish(facts, folder,
-                  {s.name: factory_commands(s) | {"evaluate": evaluate_command("LLaMA-Factory", s)}
-                   for s, _ in plan})
+    return finish(facts, folder, {s.name: factory_commands(s) | {"evaluate": evaluate_command("LLaMA-Factory", s)} for s, _ in plan})
 
 # %% ../../nbs/70_distill/04_export.ipynb #71be0739
-def to_trl(records: "Sequence[Record | Preference]", folder: "str | Path",
-           students: "Sequence[str | Student]" = NEWER,
-           recipe: "str | Recipe | None" = None) -> Export:
-    """Writes `records` for TRL in its conversational form, with a YAML file for each student;
-    raises `UnsafError` as `to_ms_swift`."""
+def to_trl(records: Records, folder: str | Path,
+           students: Sequence[str | Student] = NEWER,
+           recipe: str | Recipe | None = None) -> Export:
+    "Writes `records` for TRL in its conversational form, with a YAML file for each student; raises as `to_ms_swift`."
     folder, plan = Path(folder), planned("TRL", records, students, recipe)
     facts = write_data("TRL", records, folder, {"rows/data": trl_row})
     write_file(folder/"rows/README.md", trl_card(facts.preference))

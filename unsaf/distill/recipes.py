@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ATTENTION', 'MLP', 'SOURCES', 'RECIPES', 'PER_TOKEN', 'HEAD', 'Recipe', 'recipe_of', 'lora_pattern', 'lora_targets',
-           'Row', 'replies_of', 'Rows', 'positioned', 'takes_positions', 'reply_width', 'reply_loss', 'order', 'Order',
-           'pack', 'unpack']
+           'Row', 'Rows', 'positioned', 'takes_positions', 'reply_width', 'reply_loss', 'order', 'Order', 'pack',
+           'unpack']
 
 # %% ../../nbs/70_distill/02_recipes.ipynb #bdeb928d
 import json, re
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from PIL import Image
 from ..core import ModelError, ImageError, Picture, Request, UnsafError, to_json, write_file
-from .data import Preference, Record, digest_of
+from .data import Preference, Record, Records, digest_of, replies_of, write_image
 from ..models.chat import Chat, Unfit
 from ..models.checkpoint import one_line
 
@@ -38,8 +38,7 @@ class Recipe:
     beta2: float = .999              # of AdamW
     max_grad_norm: float = 1.
     seed: int = 0                    # of the adapter's start, of dropout and of the order of the records
-    # of the base: bfloat16 on a GPU that has it, else float32; the adapter is float32 always
-    dtype: str = "auto"
+    dtype: str = "auto"              # of the base: bfloat16 on a GPU that has it, else float32; the adapter is float32
     gradient_checkpointing: bool = False
     scheduler: str = "cosine"
     optimiser: str = "adamw_torch"
@@ -47,9 +46,8 @@ class Recipe:
     beta: float = .1                 # dpo: how dearly a distance from the base is paid for
 
     def __post_init__(self):
-        bad = [n for n in ("rank", "alpha", "learning_rate", "epochs", "batch_size", "accumulation")
-               if getattr(self, n) <= 0]
-        if bad: raise ValueError(f"recipe: {bad[0]} must be more than 0, not {getattr(self, bad[0])}")
+        for n in ("rank", "alpha", "learning_rate", "epochs", "batch_size", "accumulation"):
+            if getattr(self, n) <= 0: raise ValueError(f"recipe: {n} must be more than 0, not {getattr(self, n)}")
         if not 0 <= self.dropout < 1 or not 0 <= self.warmup < 1:
             raise ValueError("recipe: dropout and warmup lie from 0 to below 1")
         if self.objective not in ("sft", "dpo"):
@@ -87,7 +85,7 @@ RECIPES: dict[str, Recipe] = {
     "common-dpo": Recipe(learning_rate=2e-5, epochs=1, objective="dpo"),
     "tiny-dpo": Recipe(dropout=0., learning_rate=5e-4, epochs=2, batch_size=32, objective="dpo")}
 
-def recipe_of(recipe: "str | Recipe") -> Recipe:
+def recipe_of(recipe: str | Recipe) -> Recipe:
     "A recipe by name or as it is; raises `ValueError` for an unknown name."
     if isinstance(recipe, Recipe): return recipe
     if recipe not in RECIPES: raise ValueError(f"recipe {recipe!r} is unknown: use one of {', '.join(RECIPES)}")
@@ -95,17 +93,14 @@ def recipe_of(recipe: "str | Recipe") -> Recipe:
 
 # %% ../../nbs/70_distill/02_recipes.ipynb #c2dcf8e2
 def lora_pattern(projections: Sequence[str]) -> str:
-    """A regular expression, matched whole, for the language model's matrices; layers with
-    linear attention have others, and all are taken."""
-    wanted = ([f"self_attn\\.({'|'.join(n for n in ATTENTION if n in projections)})"]
-              if set(ATTENTION) & set(projections) else [])
-    wanted += [f"mlp\\.({'|'.join(n for n in MLP if n in projections)})"] if set(MLP) & set(projections) else []
+    "A regular expression, matched whole, for the language model's matrices; of linear attention, where it has any, all are taken."
+    parts = {part: [n for n in names if n in projections] for part, names in (("self_attn", ATTENTION), ("mlp", MLP))}
+    wanted = [f"{part}\\.({'|'.join(names)})" for part, names in parts.items() if names]
     if set(ATTENTION) <= set(projections): wanted.append(r"linear_attn\.(in_proj_\w+|out_proj)")
     return rf".*(language_model|text_model)\.layers\.\d+\.({'|'.join(wanted)})"
 
 def lora_targets(model: Any, pattern: str) -> list[str]:
-    """Names of the matrices that `pattern` hits; raises `ModelError` where there are none, or
-    one lies outside the language model."""
+    "Names of the matrices that `pattern` hits; raises `ModelError` where there are none, or one is not of the language model."
     inside = {id(m) for m in model.get_decoder().modules()}
     hit = {name: id(m) for name, m in model.named_modules() if re.fullmatch(pattern, name)}
     kind = type(model).__name__
@@ -126,16 +121,11 @@ class Row:
     "One example in tokens."
     prompt: tuple[int, ...]
     replies: tuple[tuple[int, ...], ...]        # each ends in the stop token
-    # (name, value of each prompt token) where a family has such inputs
-    kinds: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    kinds: tuple[tuple[str, tuple[int, ...]], ...] = ()     # (name, value of each prompt token), where a family has such
     pictures: tuple[str, ...] = ()              # digests of the images
 
     @property
     def length(self) -> int: return len(self.prompt) + max(map(len, self.replies))
-
-def replies_of(record: "Record | Preference") -> tuple[str, ...]:
-    "The texts to learn from: the reply, or the chosen and the rejected one."
-    return (record.chosen, record.rejected) if isinstance(record, Preference) else (record.reply,)
 
 # %% ../../nbs/70_distill/02_recipes.ipynb #ec3b3f3e
 def _encode(chat: Chat, request: Request) -> dict[str, Any]:
@@ -144,9 +134,9 @@ def _encode(chat: Chat, request: Request) -> dict[str, Any]:
 
 # %% ../../nbs/70_distill/02_recipes.ipynb #1d5c9660
 class Rows:
-    """`records` as a `Chat` renders them. `positions`: how many tokens the model can hold; `keep`: bytes of pixels held in memory.
+    """`records` as a `Chat` renders them. `positions`: how many tokens the model can hold; `keep`: bytes of pixels held.
     Raises `UnsafError` for a record that cannot be used, and `ValueError` where there are none."""
-    def __init__(self, chat: Chat, records: "Sequence[Record | Preference]", positions: int = 2**31,
+    def __init__(self, chat: Chat, records: Records, positions: int = 2**31,
                  keep: int = 4 * 2**30):
         if not records: raise ValueError("there are no records to train on: make some with unsaf.distill.data")
         if len({type(r) for r in records}) > 1:
@@ -156,12 +146,12 @@ class Rows:
         self.room = keep
         self.rows = [self._row(i, r) for i, r in enumerate(records)]
         pictured = [i for i, r in enumerate(self.rows) if r.pictures][:2]
-        self.joins = (not pictured or _same(_joined(self, [pictured[0], pictured[-1]]),
-                                            _together(self, [pictured[0], pictured[-1]])))
+        two = [pictured[0], pictured[-1]] if pictured else []
+        self.joins = not two or _same(_joined(self, two), _together(self, two))
 
     def __len__(self) -> int: return len(self.rows)
 
-    def _row(self, i: int, record: "Record | Preference") -> Row:
+    def _row(self, i: int, record: Record | Preference) -> Row:
         where = f"record {i} ({record.kind}, image {record.image_id})"
         texts = replies_of(record)
         if not all(t.strip() for t in texts): raise UnsafError(f"{where} has an empty reply: leave it out")
@@ -172,14 +162,11 @@ class Rows:
         except Unfit as e: raise UnsafError(f"{where}: {e}") from None
         except (UnsafError, OSError) as e:
             raise ImageError(f"{where}: its image cannot be read: {one_line(e)}") from None
-        row = Row(tuple(inputs["input_ids"][0].tolist()),
-                  tuple(tuple(self.chat.reply_tokens(t)) for t in texts),
-                  tuple((k, tuple(inputs[k][0].tolist())) for k in PER_TOKEN[2:] if k in inputs),
-                  pictures)
+        kinds = tuple((k, tuple(inputs[k][0].tolist())) for k in PER_TOKEN[2:] if k in inputs)
+        row = Row(tuple(inputs["input_ids"][0].tolist()), tuple(tuple(self.chat.reply_tokens(t)) for t in texts), kinds, pictures)
         if row.length > self.positions:
-            raise UnsafError(f"{where} has {len(row.prompt)} + {row.length - len(row.prompt)} "
-                             f"tokens, the model has {self.positions} "
-                             "positions: make the image smaller or leave the record out")
+            raise UnsafError(f"{where} has {len(row.prompt)} + {row.length - len(row.prompt)} tokens, the model has "
+                             f"{self.positions} positions: make the image smaller or leave the record out")
         self._hold(row, {k: v for k, v in inputs.items() if k not in PER_TOKEN})
         return row
 
@@ -218,17 +205,15 @@ def _pictures(rows: Rows, which: Sequence[int]) -> dict[str, Any]:
 
 # %% ../../nbs/70_distill/02_recipes.ipynb #492fb248
 def _collate(self: Rows, which: Sequence[int], side: str = "left") -> dict[str, Any]:
-    """Tensors of the rows `which`: model inputs, and `labels`, -100 where nothing is to be learned. All first replies come before
-    all second ones. `side`: where the padding goes."""
+    """Tensors of the rows `which`: model inputs, and `labels`, -100 where nothing is to be learned.
+    All first replies come before all second ones. `side`: where the padding goes."""
     import torch
     rows = [self.rows[i] for i in which]
     turns = len(rows[0].replies)
     texts = [(r, r.replies[turn]) for turn in range(turns) for r in rows]
     shape = len(texts), max(len(r.prompt) + len(reply) for r, reply in texts)
-    batch = dict(input_ids=torch.full(shape, self.chat.pad),
-                 attention_mask=torch.zeros(shape, dtype=torch.long),
-                 labels=torch.full(shape, -100), **{k: torch.zeros(shape, dtype=torch.long)
-                                                    for k, _ in rows[0].kinds})
+    zeros = {k: torch.zeros(shape, dtype=torch.long) for k in ("attention_mask", *(k for k, _ in rows[0].kinds))}
+    batch = dict(input_ids=torch.full(shape, self.chat.pad), labels=torch.full(shape, -100), **zeros)
     for line, (row, reply) in enumerate(texts):
         n, length = len(row.prompt), len(row.prompt) + len(reply)
         start = shape[1] - length if side == "left" else 0
@@ -255,9 +240,8 @@ def reply_width(labels: Any) -> int:
     "How many of the last columns of `labels` hold everything that is to be learned."
     return labels.shape[1] - int((labels != -100).any(0).int().argmax())
 
-def reply_loss(logits: Any, labels: Any, tokens: "int | Any | None" = None) -> Any:
-    """Sum of -log p over the reply tokens, divided by `tokens` (theirs where None); `logits`
-    may be those of the last positions only."""
+def reply_loss(logits: Any, labels: Any, tokens: int | Any | None = None) -> Any:
+    "Sum of -log p over the reply tokens, divided by `tokens` (theirs if None); `logits` may be of the last positions only."
     import torch
     wanted = labels[:, 1 - logits.shape[1]:]
     here = wanted != -100
@@ -266,14 +250,12 @@ def reply_loss(logits: Any, labels: Any, tokens: "int | Any | None" = None) -> A
 
 # %% ../../nbs/70_distill/02_recipes.ipynb #ec27e718
 def order(lengths: Sequence[int], size: int, seed: int, epoch: int, window: int = 50) -> list[int]:
-    """Indices in the order of one epoch: shuffled, sorted by length within windows of `window`
-    batches of `size`, the batches shuffled."""
+    "Indices of one epoch: shuffled, sorted by length within windows of `window` batches of `size`, the batches shuffled."
     import numpy as np
     rng = np.random.default_rng([seed, epoch])
     mixed = rng.permutation(len(lengths)).tolist()
     step = window * size
-    close = [i for at in range(0, len(mixed), step)
-             for i in sorted(mixed[at:at + step], key=lambda i: -lengths[i])]
+    close = [i for at in range(0, len(mixed), step) for i in sorted(mixed[at:at + step], key=lambda i: -lengths[i])]
     batches = [close[at:at + size] for at in range(0, len(close), size)]
     # the short one stays at the end, or it would shift all others
     last = [batches.pop()] if len(batches[-1]) < size else []
@@ -291,22 +273,19 @@ class Order:
 # %% ../../nbs/70_distill/02_recipes.ipynb #e73c7f49
 HEAD = "unsaf records 1"
 
-def _packed(record: "Record | Preference") -> dict[str, Any]:
+def _packed(record: Record | Preference) -> dict[str, Any]:
     request = {f.name: to_json(getattr(record.request, f.name)) for f in fields(Request)}
     rest = {f.name: to_json(getattr(record, f.name)) for f in fields(record) if f.name != "request"}
     return {"type": type(record).__name__, "request": request, **rest}
 
 # %% ../../nbs/70_distill/02_recipes.ipynb #80f9937f
-def pack(records: "Sequence[Record | Preference]", folder: "str | Path") -> Path:
+def pack(records: Records, folder: str | Path) -> Path:
     "Write `records` and their images to `folder`; returns the file that `unpack` reads."
     folder = Path(folder)
-    (folder/"images").mkdir(parents=True, exist_ok=True)
-    for p in {p.digest: p for r in records for p in r.request.pictures}.values():
-        file = folder/"images"/f"{p.digest}.png"
-        if not file.exists(): p.pixels().save(file)
+    for p in {p.digest: p for r in records for p in r.request.pictures}.values(): write_image(p, folder)
     head = dict(format=HEAD, records=len(records), digest=digest_of(records))
-    return write_file(folder/"records.jsonl", "".join(json.dumps(x, ensure_ascii=False) + "\n"
-                                                      for x in [head, *map(_packed, records)]))
+    lines = [json.dumps(x, ensure_ascii=False) + "\n" for x in [head, *map(_packed, records)]]
+    return write_file(folder/"records.jsonl", "".join(lines))
 
 # %% ../../nbs/70_distill/02_recipes.ipynb #1bf98a78
 def _picture(folder: Path, part: dict[str, str]) -> Picture:
@@ -317,9 +296,8 @@ def _picture(folder: Path, part: dict[str, str]) -> Picture:
         with Image.open(file) as im: return im.convert("RGB")
     return Picture(part["image_id"], read)
 
-def unpack(file: "str | Path") -> "list[Record | Preference]":
-    """The records that `pack` wrote to `file` (or its folder); raises `UnsafError` where
-    something is missing or was changed."""
+def unpack(file: str | Path) -> list[Record | Preference]:
+    "The records that `pack` wrote to `file` (or its folder); raises `UnsafError` where something is missing or was changed."
     file = Path(file)/"records.jsonl" if Path(file).is_dir() else Path(file)
     try: head, *lines = [json.loads(line) for line in file.read_text("utf-8").split("\n") if line] or [{}]
     except (OSError, ValueError) as e:
@@ -327,15 +305,15 @@ def unpack(file: "str | Path") -> "list[Record | Preference]":
     if head.get("format") != HEAD:
         raise UnsafError(f"{file} holds no packed records: write them with unsaf.distill.recipes.pack")
     seen: dict[str, Picture] = {}
-    def part(x: Any) -> "str | Picture":
+    def part(x: Any) -> str | Picture:
         if isinstance(x, str): return x
         return seen.setdefault(x["digest"] + x["image_id"], _picture(file.parent, x))
-    found: list = []
+    records: list = []
     for line in lines:
         kind, request = {"Record": Record, "Preference": Preference}[line.pop("type")], line.pop("request")
-        request = ({k: tuple(v) if isinstance(v, list) else v for k, v in request.items()} | {
-            "parts": tuple(map(part, request["parts"]))})
-        found.append(kind(request=Request(**request), **line))
-    if digest_of(found) != head["digest"]:
+        parts = tuple(map(part, request.pop("parts")))
+        request = Request(parts, **{k: tuple(v) if isinstance(v, list) else v for k, v in request.items()})
+        records.append(kind(request=request, **line))
+    if digest_of(records) != head["digest"]:
         raise UnsafError(f"{file}: records or images were changed since they were packed: pack them anew")
-    return found
+    return records

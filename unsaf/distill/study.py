@@ -8,8 +8,7 @@ __all__ = ['ARMS', 'CONTRASTED', 'adapter', 'annotate', 'shelved', 'Design', 'Le
 
 # %% ../../nbs/70_distill/08_study.ipynb #c67ab6bc
 import json
-from collections.abc import Iterator, Mapping, Sequence, Callable
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,49 +18,36 @@ from ..assessment.run import assess
 from ..core import UnsafError, write_file, Sample, fingerprint, to_json, say
 from ..data.images import images
 from .curricula import baseline_scenes, curriculum, preferences
-from .data import Preference, Record, TeacherData, teach
+from .data import Preference, Record, Records, TeacherData, teach
 from .evaluation import evaluate
 from .recipes import Recipe, recipe_of
 from .results import Evaluation
 from .train import adapter_card, plan_of, train
+from ..models.bridge import alone
 from ..models.loading import load
 from ..store import Store
 
 # %% ../../nbs/70_distill/08_study.ipynb #eab4fd65
-@contextmanager
-def _alone(file: Path) -> Iterator[None]:
-    "Holds a lock that ends with the process, however that ends; without effect where the system has none."
-    try: import fcntl
-    except ImportError:
-        yield
-        return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with open(file, "w", encoding="utf-8") as f:
-        fcntl.flock(f, fcntl.LOCK_EX)
-        yield
-
 def adapter(
     base: str,                                    # as for `train`
-    records: "Sequence[Record | Preference]",
-    recipe: "str | Recipe" = "common",
-    shelf: "str | Path" = "runs/adapters",
-    options: "Mapping[str, Any] | None" = None,   # for `unsaf.load`
+    records: Records,
+    recipe: str | Recipe = "common",
+    shelf: str | Path = "runs/adapters",
+    options: Mapping[str, Any] | None = None,   # for `unsaf.load`
     **how: Any,                                   # device, saves, workers: see `train`
 ) -> Path:
-    """The folder of the adapter that `recipe` makes of `base` and `records`: from the shelf, or
-    trained now, going on where it was stopped."""
+    "The folder of the adapter that `recipe` makes of `base` and `records`: from the shelf, or trained now, going on where it was stopped."
     if not records: raise ValueError("there are no records to train on: make some with unsaf.distill.data")
     recipe = recipe_of(recipe)
     key = plan_of(base, records, recipe, options)["key"]
     folder = Path(shelf)/f"{recipe.objective}-{key[:16]}"
     if adapter_card(folder).get("key") == key: return folder
-    with _alone(Path(shelf)/f".{folder.name}.lock"):
+    with alone(Path(shelf)/f".{folder.name}.lock"):
         return train(base, records, recipe, folder, options=options, **how)
 
 # %% ../../nbs/70_distill/08_study.ipynb #1d24306a
-def annotate(folder: "str | Path", **facts: Any) -> dict[str, Any]:
-    """Adds JSON-able `facts`, such as scores=..., to a finished adapter's card; returns the
-    card. Raises `UnsafError` for a name that training wrote."""
+def annotate(folder: str | Path, **facts: Any) -> dict[str, Any]:
+    "Adds JSON-able `facts` (scores=...) to a finished adapter's card; returns it. Raises `UnsafError` for a name that training wrote."
     card = adapter_card(folder)
     if not card: raise UnsafError(f"{folder} holds no finished adapter")
     taken = sorted(set(facts) & (set(card) - set(card.get("added", ()))))
@@ -70,18 +56,16 @@ def annotate(folder: "str | Path", **facts: Any) -> dict[str, Any]:
     write_file(Path(folder)/"card.json", json.dumps(card, indent=1))
     return card
 
-def shelved(shelf: "str | Path") -> pd.DataFrame:
-    """One row for each finished adapter of a shelf: what it was made from and what came of it;
-    empty where there is none."""
-    def row(folder: Path, card: dict[str, Any]) -> dict[str, Any]:
-        recipe = card["recipe"]
+def shelved(shelf: str | Path) -> pd.DataFrame:
+    "One row for each finished adapter of a shelf: what it was made from and what came of it."
+    def row(folder: Path) -> dict[str, Any]:
+        card = adapter_card(folder)
+        recipe, counters = card["recipe"], card["counters"]
         return dict(adapter=folder.name, base=card["base"]["name"], objective=recipe["objective"],
-                    teachers=", ".join(card["teachers"]), records=card["counters"]["records"],
-                    **card["counters"]["kinds"], seed=recipe["seed"], rate=recipe["learning_rate"],
-                    loss=card["loss"][1], seconds=card["seconds"], device=card["device"],
-                    scores=card.get("scores"))
-    found = [(f.parent, adapter_card(f.parent)) for f in sorted(Path(shelf).glob("*/card.json"))]
-    return pd.DataFrame([row(folder, card) for folder, card in found])
+                    teachers=", ".join(card["teachers"]), records=counters["records"], **counters["kinds"],
+                    seed=recipe["seed"], rate=recipe["learning_rate"], loss=card["loss"][1], seconds=card["seconds"],
+                    device=card["device"], scores=card.get("scores"))
+    return pd.DataFrame([row(f.parent) for f in sorted(Path(shelf).glob("*/card.json"))])
 
 # %% ../../nbs/70_distill/08_study.ipynb #874e7c6a
 @dataclass(frozen=True)
@@ -101,8 +85,7 @@ class Design:
     dpo_recipe: str = "tiny-dpo"
     epochs: int = 5                        # the paper's; of imitation
     benchmarks: tuple[str, ...] = ("accuracy", "calibration", "pope", "chair")
-    # UnF1 on class rates: the counts' differ with how many questions were readable
-    primary: str = "unf1_class"
+    primary: str = "unf1_class"            # on class rates: the counts' differ with how many questions were readable
     contrast: tuple[str, str] = ("UnD-IQ", "UnD-QA")    # the paper's claim: the first above the second
     eval_series: int = 9100                # series of scenes; those of training are 1000 + seed
 
@@ -118,10 +101,10 @@ class Design:
         "The design as text."
         a, b = self.contrast
         seeds = ", ".join(map(str, self.seeds))
-        return [f"teacher {self.teacher}, student {self.student}; {self.setting}, k = {self.k}, "
-                f"domain {self.domain}; design {self.key}",
-                f"arms: {', '.join(self.arms)}; seeds {seeds}; recipes {self.recipe} "
-                f"({self.epochs} epochs) and {self.dpo_recipe}",
+        return [f"teacher {self.teacher}, student {self.student}; {self.setting}, k = {self.k}, domain {self.domain}; "
+                f"design {self.key}",
+                f"arms: {', '.join(self.arms)}; seeds {seeds}; "
+                f"recipes {self.recipe} ({self.epochs} epochs) and {self.dpo_recipe}",
                 f"{self.n_train} training images a seed, {self.n_eval} evaluation images "
                 f"(series {self.eval_series}), {self.n_bench} samples a benchmark",
                 f"primary metric: {self.primary}, each arm against the untuned student, "
@@ -168,8 +151,7 @@ def lesson(d: Design, seed: int, store: Store) -> Lesson:
     "Teacher data and images of one seed."
     exam = images("scenes", n=d.n_eval, seed=d.eval_series, domain=d.domain)
     pictures = images("scenes", n=d.n_train, seed=1000 + seed, domain=d.domain)
-    data = teach(d.teacher, pictures, k=d.k, setting=d.setting, store=store, seed=seed,
-                 exclude=exam, progress=False)
+    data = teach(d.teacher, pictures, k=d.k, setting=d.setting, store=store, seed=seed, exclude=exam, progress=False)
     return Lesson(d, seed, data, pictures, exam, store)
 
 # %% ../../nbs/70_distill/08_study.ipynb #c365691f
@@ -205,13 +187,12 @@ def run_seed(d: Design, seed: int, folder: str | Path, say: Callable[[str], Any]
         s = lesson(d, seed, store)
         say(f"seed {seed}: {len(s.data.iq):,} questions and {len(s.data.qa):,} answers of {d.teacher}")
         adapters, without = tuned(s, Path(folder)/"adapters", say)
-        found = evaluate(_models(d, adapters), s.exam, d.setting, d.k, store, seed=d.eval_series,
-                         benchmarks=d.benchmarks, domain=d.domain,
-                         n_bench=d.n_bench, primary=d.primary, taught=s.pictures, progress=False)
-    found.save(home)
-    write_file(home/"done.json", json.dumps(dict(design=to_json(asdict(d)), seed=seed, without=without,
-                                                 adapters={a: str(p) for a, p in adapters.items()}), indent=1))
-    return found
+        result = evaluate(_models(d, adapters), s.exam, d.setting, d.k, store, seed=d.eval_series, benchmarks=d.benchmarks,
+                          domain=d.domain, n_bench=d.n_bench, primary=d.primary, taught=s.pictures, progress=False)
+    result.save(home)
+    done = dict(design=to_json(asdict(d)), seed=seed, without=without, adapters={a: str(p) for a, p in adapters.items()})
+    write_file(home/"done.json", json.dumps(done, indent=1))
+    return result
 
 def run(d: Design, folder: str | Path, say: Callable[[str], Any] = say) -> dict[int, Evaluation]:
     "All seeds of a study; the design is written into its folder first."
@@ -223,28 +204,26 @@ def run(d: Design, folder: str | Path, say: Callable[[str], Any] = say) -> dict[
 CONTRASTED = ("unf1_class", "unf1", "youden_j", "timidity", "audacity")
 
 def contrast(d: Design, folder: str | Path) -> pd.DataFrame:
-    """Seeds x metrics: the first arm of the named contrast less the second, image by image,
-    with interval and p; empty where one is missing."""
+    "Seeds x metrics: the first arm of the contrast minus the second, image by image; empty where one is missing."
     above, below, rows = *d.contrast, []
     for seed in d.seeds:
         done = json.loads((Path(folder)/d.key/f"seed-{seed}"/"done.json").read_text("utf-8"))
         if above not in done["adapters"] or below not in done["adapters"]: continue
         both = {arm: partial(load, d.student, adapter=done["adapters"][arm]) for arm in (below, above)}
         exam = images("scenes", n=d.n_eval, seed=d.eval_series, domain=d.domain)
-        found = evaluate(both, exam, d.setting, d.k, Path(folder)/"store", seed=d.eval_series,
-                         benchmarks=(), cross=False, base=below, primary=d.primary, progress=False)
-        mine = found.table[(found.table["model"] == above) & found.table["metric"].isin(CONTRASTED)]
-        rows += [dict(seed=seed, metric=r.metric, difference=r.difference, low=r.diff_low,
-                      high=r.diff_high, p=r.p) for r in mine.itertuples()]
+        table = evaluate(both, exam, d.setting, d.k, Path(folder)/"store", seed=d.eval_series, benchmarks=(), cross=False,
+                         base=below, primary=d.primary, progress=False).table
+        mine = table[(table["model"] == above) & table["metric"].isin(CONTRASTED)]
+        rows += [dict(seed=seed, metric=r.metric, difference=r.difference, low=r.diff_low, high=r.diff_high, p=r.p)
+                 for r in mine.itertuples()]
     return pd.DataFrame(rows, columns=["seed", "metric", "difference", "low", "high", "p"])
 
 # %% ../../nbs/70_distill/08_study.ipynb #c2f6c00b
 def verdict(primary: pd.DataFrame) -> str:
-    """holds, its opposite holds, undecided, or not measured; `primary`: a row per seed with
-    difference, low and high."""
+    "holds, its opposite holds, undecided, or not measured; `primary`: a row per seed with difference, low and high."
     if primary.empty or primary["difference"].isna().any(): return "not measured"
     clear = ((primary["low"] > 0) | (primary["high"] < 0)).sum()
-    told = f"(differences {', '.join(f'{x:+.3f}' for x in primary['difference'])}; {clear} of {len(primary)} intervals exclude 0)"
-    if clear * 2 <= len(primary): return f"undecided {told}"
-    if (primary["difference"] > 0).all(): return f"holds {told}"
-    return f"its opposite holds {told}" if (primary["difference"] < 0).all() else f"undecided {told}"
+    differences, mostly = primary["difference"], clear * 2 > len(primary)
+    word = ("holds" if mostly and (differences > 0).all() else
+            "its opposite holds" if mostly and (differences < 0).all() else "undecided")
+    return f"{word} (differences {', '.join(f'{x:+.3f}' for x in differences)}; {clear} of {len(primary)} intervals exclude 0)"

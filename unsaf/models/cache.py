@@ -23,8 +23,7 @@ from ..store import Store, ask_of, keys_of
 REFUSED = "refused"      # in an identity: options that the model turned out to refuse
 
 class Ways:
-    """The identities under which the replies of one model stand in `store`: as it was asked,
-    and with what it refused."""
+    "The identities under which the replies of one model stand in `store`: as it was asked, and with what it refused."
     def __init__(self, store: Store, name: str, identity: Mapping[str, Any], template: str):
         self.store, self.name, self.template = store, name, template
         self.asked = {k: v for k, v in identity.items() if k != REFUSED}
@@ -49,9 +48,9 @@ class Ways:
 
     def learned(self) -> list[tuple[str, ...]]:
         "What this model refused before, by the replies in the store."
-        asked, known = to_json(self.asked), [m["identity"] for m in self.store.models()]
-        return [tuple(i[REFUSED]) for i in known if REFUSED in i
-                and {k: v for k, v in i.items() if k != REFUSED} == asked]
+        asked, known = to_json(self.asked), [dict(m["identity"]) for m in self.store.models()]
+        refused = [(i.pop(REFUSED, None), i) for i in known]
+        return [tuple(options) for options, rest in refused if options is not None and rest == asked]
 
     def met(self, replies: Iterable[Reply]) -> None:
         for reply in replies: self.left_out |= {*reply.left_out}
@@ -68,16 +67,14 @@ def _get(self: Ways, keys: Sequence[str], call: Callable[[str], tuple[str, str]]
 
 def _put(self: Ways, rows: Sequence[tuple[str, str, Request, Reply]],
          call: Callable[[str], tuple[str, str]]) -> dict[str, Reply]:
-    """Store (key, ask, request, reply) rows, each under what its reply did without; returns the
-    replies that others had stored before."""
+    "Store (key, ask, request, reply) rows, each under what its reply did without; returns what others had stored before."
     earlier: dict[str, Reply] = {}
     for left_out in dict.fromkeys(row[3].left_out for row in rows):
         model, key_of = self.way(left_out)
-        some = [(key_of(*call(key)) if left_out else key, key, *others) for key, *others in rows
-                if others[-1].left_out == left_out]
+        some = [(key_of(*call(key)) if left_out else key, key, *rest) for key, *rest in rows if rest[-1].left_out == left_out]
         asked = {stands: key for stands, key, *_ in some}
-        earlier |= {asked[stands]: reply for stands, reply in self.store.put(
-            model, [(stands, *others) for stands, _, *others in some]).items()}
+        before = self.store.put(model, [(stands, *rest) for stands, _, *rest in some])
+        earlier |= {asked[stands]: reply for stands, reply in before.items()}
     self.met(row[3] for row in rows)
     return earlier
 
@@ -98,12 +95,10 @@ class Cached:
         if hasattr(model, "learn"):
             model.learn(sorted({option for left_out in self.ways.learned() for option in left_out}))
         self.counts = Counter(asked=0, cached=0, failed=0)
-        # a replay: what it lacks fails, and nobody was asked
-        costs_nothing = getattr(model, "remembers", False)
-        self.watch, self.claims = Watch(None if costs_nothing else max_failures), Claims(store)
+        replay = getattr(model, "remembers", False)      # what it lacks fails, and nobody was asked
+        self.watch, self.claims = Watch(None if replay else max_failures), Claims(store)
         self._turn, self._told = threading.Lock(), False      # for the counts: two threads may ask at once
-        # of the session: set where it ended in an error
-        self._over, self._opener = threading.Event(), threading.current_thread()
+        self._over, self._opener = threading.Event(), threading.current_thread()      # set where a session ended in an error
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -151,21 +146,18 @@ Cached._get, Cached._call_of, Cached._keys = _stored, _call_of, _keys
 
 # %% ../../nbs/50_models/02_cache.ipynb #762b91d5
 class _Asked:
-    """The requests of one `generate`, and the places of each key among them: a request that
-    comes twice is asked once."""
+    "The requests of one `generate`, and the places of each key among them: a request that comes twice is asked once."
     def __init__(self, requests: Sequence[Request], keys: Sequence[tuple[str, str] | None]):
         self.requests, self.keys, self.places = requests, keys, {}
         for i, pair in enumerate(keys):
             if pair: self.places.setdefault(pair[0], []).append(i)
 
     def groups(self, model: Model, missing: set[str], alone: bool) -> tuple[list[list[str]], bool]:
-        """The `missing` keys as they are to be claimed, and whether each group is a batch: to
-        be asked by one, and stored as a whole."""
+        "The `missing` keys as they are to be claimed, and whether each group is a batch: asked by one, and stored as a whole."
         firsts = [(key, places[0]) for key, places in self.places.items()]
         plan = batches(model, [self.requests[i] for _, i in firsts])
         if plan is not None:
-            return [group for batch in plan
-                    if (group := [firsts[j][0] for j in batch if firsts[j][0] in missing])], True
+            return [group for batch in plan if (group := [firsts[j][0] for j in batch if firsts[j][0] in missing])], True
         rest = [key for key, _ in firsts if key in missing]
         return ([rest] if alone else [rest[i:i + PIECE] for i in range(0, len(rest), PIECE)]), False
 
@@ -178,8 +170,7 @@ class _Asked:
 
 # %% ../../nbs/50_models/02_cache.ipynb #b1a2a23d
 def _ask(self: Cached, asked: _Asked, call: Call, found: Mapping[str, Reply]) -> Iterator[Reply]:
-    """Run what is missing, store it, and yield it for every place that asked for it; what
-    others are asking is waited for."""
+    "Run what is missing, store it, and yield it for every place that asked for it; what others are asking is waited for."
     groups, batch = asked.groups(self.model, asked.places.keys() - found.keys(), call.alone())
     since = time.monotonic()
     while groups:
@@ -218,14 +209,11 @@ def _run(self: Cached, asked: _Asked, todo: Sequence[str], batch: bool) -> Itera
     yield from keep(list(done)) if batch else _in_turn(done, keep)
 
 def _keep(self: Cached, asked: _Asked, done: list[tuple[int, Reply]]) -> list[Reply]:
-    """Store finished replies in one transaction; returns them, or what another process had
-    stored before, for every place."""
-    # a replay's replies are in a store already
-    fresh = [(*asked.keys[i], asked.requests[i], reply) for i, reply in done if not reply.cached]
+    "Store finished replies in one transaction; returns them, or what another process had stored before, for every place."
+    fresh = [(*asked.keys[i], asked.requests[i], reply) for i, reply in done if not reply.cached]      # not a replay's
     earlier = self.ways.put(fresh, partial(self._call_of, asked)) if fresh else {}
     self.ways.met(reply for _, reply in done)
-    self._count(**Counter("failed" if reply.finish == "failed" else "cached" if reply.cached
-                          else "asked" for _, reply in done))
+    self._count(**Counter("failed" if r.finish == "failed" else "cached" if r.cached else "asked" for _, r in done))
     for _, reply in done: self.watch.see(reply)
     keyed = [(asked.keys[i][0], reply) for i, reply in done]
     return [out for key, reply in keyed for out in asked.everywhere(key, earlier.get(key, reply))]
@@ -247,13 +235,12 @@ def _wait(self: Cached, call: Call, groups: Sequence[Sequence[str]], seconds: fl
     if not held: return
     self._told = True
     place, pid = next(iter(held.values()))
-    print(f"unsaf: waiting for {len(held)} replies that process {pid} on {place.split()[0]} is "
-          f"asking of {self.name}; if it ends, they are asked here", file=sys.stderr)
+    print(f"unsaf: waiting for {len(held)} replies that process {pid} on {place.split()[0]} is asking of {self.name}; "
+          "if it ends, they are asked here", file=sys.stderr)
 
 @contextmanager
 def _joined(self: Cached) -> Iterator[Any]:
-    """The session of the model; an error that leaves it also ends what its other threads wait
-    for or are about to ask."""
+    "The session of the model; an error that leaves it also ends what its other threads wait for or are about to ask."
     self._over, self._opener = threading.Event(), threading.current_thread()
     with self.model.session() as places:
         try: yield places
@@ -274,8 +261,7 @@ Kept = Cached     # its name until 0.1
 PAUSE, HELD = .01, 1024
 
 def _in_turn(done: Iterator[Any], keep: Callable[[list], list[Reply]]) -> Iterator[Reply]:
-    """What `keep` makes of the items of a stream; it is called in a thread, with all that came
-    since the last time. However this ends, nothing is left."""
+    "What `keep` makes of a stream; it is called in a thread, with all that came since the last time. Nothing is left behind."
     came, kept, over, failed = SimpleQueue(), SimpleQueue(), threading.Event(), None
     def write() -> None:
         try:

@@ -14,18 +14,14 @@ from ..core import ModelError, Picture, Request, UnsafError
 from .checkpoint import one_line
 
 # %% ../../nbs/50_models/05_chat.ipynb #df72b980
-# processors keep their placeholders under these names
-PLACES = ("image_token", "video_token", "boi_token", "eoi_token")
+PLACES = ("image_token", "video_token", "boi_token", "eoi_token")      # processors keep their placeholders under these
 
 def special_tokens(processor: Any) -> tuple[str, ...]:
-    """All strings that the tokenizer or the processor take for markup, longest first; runs of
-    blanks are left alone."""
+    "All strings that the tokenizer or the processor take for markup, longest first; runs of blanks are left alone."
     tok = processor.tokenizer
-    found = ({str(t) for t in tok.all_special_tokens}
-             | {str(t) for t in tok.added_tokens_decoder.values() if t.special})
-    found |= {getattr(processor, name, None) for name in PLACES}
-    return tuple(sorted((t for t in found if isinstance(t, str) and len(t.strip()) > 1),
-                        key=lambda t: (-len(t), t)))
+    marks = {*map(str, tok.all_special_tokens), *(str(t) for t in tok.added_tokens_decoder.values() if t.special),
+             *(getattr(processor, name, None) for name in PLACES)}
+    return tuple(sorted((t for t in marks if isinstance(t, str) and len(t.strip()) > 1), key=lambda t: (-len(t), t)))
 
 @lru_cache(maxsize=8)   # some tokenizers have thousands
 def _pattern(special: tuple[str, ...]) -> re.Pattern: return re.compile("|".join(map(re.escape, special)))
@@ -36,9 +32,8 @@ def plain(text: str, special: Sequence[str]) -> str:
 
 # %% ../../nbs/50_models/05_chat.ipynb #d0b45e1a
 def messages(request: Request, special: Sequence[str] = (),
-             pictures: "Mapping[int, Image.Image] | None" = None) -> list[dict]:
-    """Chat messages of `request`; `pictures` maps `id` of an image to its pixels, without it
-    they are placeholders only."""
+             pictures: Mapping[int, Image.Image] | None = None) -> list[dict]:
+    "Chat messages of `request`; `pictures` maps `id` of an image to its pixels, without it they are placeholders only."
     content: list[dict] = []
     for part in request.parts:
         if isinstance(part, Picture):
@@ -58,9 +53,9 @@ def reply_frame(processor: Any) -> tuple[str, str, str]:
     "(a prompt, what the chat template writes between a prompt and the reply, what it writes after the reply)."
     from jinja2 import TemplateError
     ask = [{"role": "user", "content": [{"type": "text", "text": "?"}]}]
-    told = [*ask, {"role": "assistant", "content": [{"type": "text", "text": PROBE}]}]
+    answered = [*ask, {"role": "assistant", "content": [{"type": "text", "text": PROBE}]}]
     prompt = processor.apply_chat_template(ask, add_generation_prompt=True)
-    try: whole = processor.apply_chat_template(told)
+    try: whole = processor.apply_chat_template(answered)
     except TemplateError: return prompt, "", ""      # a template for one turn only
     before, found, after = whole[len(prompt):].partition(PROBE) if whole.startswith(prompt) else ("", "", "")
     return (prompt, before, after) if found and not before.strip() else (prompt, "", "")
@@ -79,8 +74,8 @@ class Unfit(Exception):
 
 class Chat:
     "A processor as requests need it. Raises `ModelError` where the checkpoint names no stop token."
-    def __init__(self, processor: Any, config: Any = None, eos: "int | Sequence[int] | None" = None,
-                 call_kwargs: "Mapping[str, Any] | None" = None):
+    def __init__(self, processor: Any, config: Any = None, eos: int | Sequence[int] | None = None,
+                 call_kwargs: Mapping[str, Any] | None = None):
         self.processor, self.tok, self.call_kwargs = processor, processor.tokenizer, dict(call_kwargs or {})
         self.special = special_tokens(processor)
         self.frame = reply_frame(processor)
@@ -93,18 +88,17 @@ class Chat:
         self.banned = sorted(i for i in ids if isinstance(i, int) and 0 <= i < len(self.tok))
         self._more: dict[tuple[int, int], int] = {}
 
-    def _endings(self, eos: "int | Sequence[int] | None") -> tuple[int, frozenset[int]]:
+    def _endings(self, eos: int | Sequence[int] | None) -> tuple[int, frozenset[int]]:
         after = self.ids(self.frame[2].strip())
         stops = {self.tok.eos_token_id, *(eos if isinstance(eos, (list, tuple)) else [eos])} - {None}
         marks = {i for i, t in self.tok.added_tokens_decoder.items() if t.special} | stops
         turn = self.ids(next_turn(self.processor).strip())
-        by_template = (after[0] if after and after[0] in marks else turn[0] if not after and turn
-                       and turn[0] in stops else None)
-        if by_template is None and not stops:
-            raise ModelError("the checkpoint names no stop token: set eos_token_id in its "
-                             "generation_config.json")
-        ending = by_template if by_template is not None else self.tok.eos_token_id
-        return min(stops) if ending is None else ending, frozenset(stops | ({by_template} - {None}))
+        if after: by_template = after[0] if after[0] in marks else None
+        else: by_template = turn[0] if turn and turn[0] in stops else None
+        stops |= {by_template} - {None}
+        if not stops: raise ModelError("the checkpoint names no stop token: set eos_token_id in its generation_config.json")
+        ending = self.tok.eos_token_id if by_template is None else by_template
+        return min(stops) if ending is None else ending, frozenset(stops)
 
     def ids(self, text: str) -> list[int]:
         return self.tok(text, add_special_tokens=False)["input_ids"]
@@ -118,54 +112,44 @@ def _render(self: Chat, request: Request) -> str:
 
 def _reply_tokens(self: Chat, reply: str) -> list[int]:
     "The tokens of `reply` as the model would emit them, stop token included."
-    prompt, before, _ = self.frame
-    context, whole = self.ids(prompt), self.ids(prompt + before + plain(reply, self.special))
-    behind = (whole[len(context):] if whole[:len(context)] == context
-              else self.ids(before + plain(reply, self.special)))
-    return [*behind, self.ending]
+    prompt, reply = self.frame[0], self.frame[1] + plain(reply, self.special)
+    context, whole = self.ids(prompt), self.ids(prompt + reply)
+    return [*(whole[len(context):] if whole[:len(context)] == context else self.ids(reply)), self.ending]
 
 Chat.render, Chat.reply_tokens = _render, _reply_tokens
 
 # %% ../../nbs/50_models/05_chat.ipynb #e98297e2
 def _encode(self: Chat, requests: Sequence[Request], pictures: Mapping[int, Image.Image], **more: Any) -> Any:
-    """The processor's tensors, a row per request, padded on the left; `more` goes to the
-    processor. Raises `Unfit` where it refuses."""
+    "The processor's tensors, a row per request, padded on the left; `more` goes to the processor. Raises `Unfit` where it refuses."
     from jinja2 import TemplateError
-    try:
-        return self.processor.apply_chat_template(
-            [messages(r, self.special, pictures) for r in requests], tokenize=True,
-            return_dict=True, return_tensors="pt",
-            add_generation_prompt=True,
-            processor_kwargs={**self.call_kwargs, "padding": True, "padding_side": "left", **more})
-    except (ValueError, TemplateError) as e:
-        raise Unfit(f"the processor refuses the request: {one_line(e)}") from None
+    talks = [messages(r, self.special, pictures) for r in requests]
+    how = {**self.call_kwargs, "padding": True, "padding_side": "left", **more}
+    try: return self.processor.apply_chat_template(talks, tokenize=True, return_dict=True, return_tensors="pt",
+                                                   add_generation_prompt=True, processor_kwargs=how)
+    except (ValueError, TemplateError) as e: raise Unfit(f"the processor refuses the request: {one_line(e)}") from None
 
 def _read(self: Chat, tokens: Sequence[int]) -> tuple[str, int, str]:
-    """(text, number of tokens with the stop, stop or length) of generated `tokens`, whatever
-    follows the stop left out."""
+    "(text, number of tokens with the stop, stop or length) of generated `tokens`, whatever follows the stop left out."
     n = next((i + 1 for i, t in enumerate(tokens) if t in self.stops), 0)
-    text = self.tok.decode(tokens[:n or len(tokens)], skip_special_tokens=True,
-                           clean_up_tokenization_spaces=False)
+    text = self.tok.decode(tokens[:n or None], skip_special_tokens=True, clean_up_tokenization_spaces=False)
     return text.strip(), n or len(tokens), "stop" if n else "length"
 
 Chat.encode, Chat.read = _encode, _read
 
 # %% ../../nbs/50_models/05_chat.ipynb #e1f8f14e
-def _size(picture: Picture) -> "tuple[int, int] | None":
+def _size(picture: Picture) -> tuple[int, int] | None:
     try: return picture.pixels().size
     except (UnsafError, OSError): return None
 
-def _image_tokens(self: Chat, size: "tuple[int, int] | None") -> int:
+def _image_tokens(self: Chat, size: tuple[int, int] | None) -> int:
     "Tokens that an image of `size` (width, height) adds to its placeholder; 0 where it cannot be processed."
     if size is None: return 0
     if size not in self._more:
         blank = Picture("blank", lambda: Image.new("RGB", size))
         probe = Request((blank,))
-        try:
-            self._more[size] = self.encode([probe],
-                                           {id(blank): blank.pixels()})[
-                                               "input_ids"].shape[1] - self._text_tokens(probe)
+        try: whole = self.encode([probe], {id(blank): blank.pixels()})["input_ids"].shape[1]
         except Unfit: self._more[size] = 0
+        else: self._more[size] = whole - self._text_tokens(probe)
     return self._more[size]
 
 # %% ../../nbs/50_models/05_chat.ipynb #8ce44d9b

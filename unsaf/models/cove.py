@@ -19,10 +19,8 @@ from .decoding import Dola
 # %% ../../nbs/50_models/10_cove.ipynb #5e562def
 class Ending(StrEnum):
     "How a chain of verification ended."
-    # all steps done; the reply is the revision, be it the same words or others
-    REVISED = "revised"
-    # the first call failed, was refused or came back empty: there is nothing to check
-    NO_DRAFT = "no draft"
+    REVISED = "revised"                        # all steps done; the reply is the revision, whatever its words
+    NO_DRAFT = "no draft"                      # the first call failed, was refused or came back empty
     NO_PLAN = "no plan"                        # the second did
     UNREADABLE_PLAN = "unreadable plan"        # it came, without a question in it
     FAILED_CHECK = "failed check"              # at least one of the checks has no answer
@@ -58,8 +56,8 @@ class Chain:
 # %% ../../nbs/50_models/10_cove.ipynb #0d01f8f3
 def _sum(calls: Sequence[Reply], field: str) -> Any:
     "The sum of a field over the calls that did not fail; None where one of them does not tell."
-    told = [getattr(r, field) for r in calls if r.finish != "failed"]
-    return None if not told or None in told else sum(told)
+    values = [getattr(r, field) for r in calls if r.finish != "failed"]
+    return None if not values or None in values else sum(values)
 
 def _why(chain: Chain) -> str:
     "One line: what broke the chain."
@@ -69,34 +67,30 @@ def _why(chain: Chain) -> str:
     return broken.error or ("refused" if broken.finish == "refused" else empty)
 
 def reply_of(chain: Chain) -> Reply:
-    """The reply that a chain ends in: its revision, or its draft with the reason in `error`;
-    tokens and cost of all its calls."""
-    ending = chain.ending
+    "The reply that a chain ends in: its revision, or its draft with the reason in `error`; tokens and cost of all its calls."
+    calls, ending = chain.calls, chain.ending
     base = chain.revision if ending == Ending.REVISED else chain.draft
     stands = ending not in (Ending.REVISED, Ending.NO_DRAFT)
-    return replace(base, error=f"CoVe, {ending}: {_why(chain)}; the draft stands"
-                   if stands else base.error, cached=all(r.cached for r in chain.calls),
-                   left_out=tuple(sorted({option for r in chain.calls for option in r.left_out})),
-                   **{f: _sum(chain.calls, f)
-                      for f in ("prompt_tokens", "output_tokens", "reasoning_tokens", "cost")})
+    totals = {f: _sum(calls, f) for f in ("prompt_tokens", "output_tokens", "reasoning_tokens", "cost")}
+    return replace(base, error=f"CoVe, {ending}: {_why(chain)}; the draft stands" if stands else base.error,
+                   cached=all(r.cached for r in calls), left_out=tuple(sorted({o for r in calls for o in r.left_out})), **totals)
 
 # %% ../../nbs/50_models/10_cove.ipynb #4070896b
 STEPS = ("cove_plan", "cove_check", "cove_revise")   # prompts
 
 class Cove:
-    """`model` with Chain of Verification (Dhuliawala et al. 2023), factored. `checks`: questions a plan, at most; `plan_tokens`, `check_tokens`:
-    caps; `block`: requests that go through the steps together. Raises `UnsafError` for values below 1."""
-    def __init__(self, model: Model, checks: int = 3, plan_tokens: int = 256,
-                 check_tokens: int = 64, block: int = 256):
+    """`model` with Chain of Verification (Dhuliawala et al. 2023), factored. `checks`: questions a plan, at most;
+    `plan_tokens`, `check_tokens`: caps; `block`: requests that go through the steps together. Raises `UnsafError`."""
+    def __init__(self, model: Model, checks: int = 3, plan_tokens: int = 256, check_tokens: int = 64, block: int = 256):
         given = dict(checks=checks, plan_tokens=plan_tokens, check_tokens=check_tokens, block=block)
         for what, value in given.items():
             if not isinstance(value, int) or value < 1:
                 raise UnsafError(f"CoVe: {what} is a whole number from 1, not {value!r}")
-        self.model, self.checks, self.plan_tokens, self.check_tokens, self.block = model, checks, plan_tokens, check_tokens, block
+            setattr(self, what, value)
+        self.model = model
         self.name, self.template, self.decides = f"{model.name}+cove", template_of(model), False
         self.note = getattr(model, "note", "")
-        settings = dict(checks=checks, plan_tokens=plan_tokens, check_tokens=check_tokens,
-                        prompts={s: version(s) for s in STEPS})
+        settings = dict(checks=checks, plan_tokens=plan_tokens, check_tokens=check_tokens, prompts={s: version(s) for s in STEPS})
         self.identity = {**identity_of(model), "cove": settings}
         self.counts: Counter[str] = Counter()    # chains by ending, and revisions that changed the words
 
@@ -113,8 +107,7 @@ class Cove:
         return [list(range(i, min(i + self.block, len(requests)))) for i in range(0, len(requests), self.block)]
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Reply]:
-        """One reply a request, block by block; raises `ValueError` for a request that is to
-        decide among candidates."""
+        "One reply per request, block by block; raises `ValueError` for a request that is to decide among candidates."
         for batch in self.batches(requests):
             chains = self.chains([requests[i] for i in batch])
             yield from (replace(reply_of(chain), index=i) for i, chain in zip(batch, chains))
@@ -122,18 +115,14 @@ class Cove:
 # %% ../../nbs/50_models/10_cove.ipynb #2d0259f2
 def _next(self: Cove, chains: list[Chain], requests: Sequence[Request], at: Ending,
           ask: Any) -> tuple[list[int], list[Reply]]:
-    """Make the request `ask(request, chain)` for each chain that has come as far as `at`; their
-    places and the replies."""
+    "Make the request `ask(request, chain)` for each chain that has come as far as `at`; their places and the replies."
     places = [i for i, chain in enumerate(chains) if chain.ending == at]
     return places, collect(self.model, [ask(requests[i], chains[i]) for i in places])
 
 def _chains(self: Cove, requests: Sequence[Request]) -> list[Chain]:
-    """The whole chains of `requests`, which are counted; raises `ValueError` for a request that
-    is to decide among candidates."""
+    "The whole chains of `requests`, which are counted; raises `ValueError` for one that is to decide among candidates."
     for i, r in enumerate(requests):
-        if r.decide:
-            raise ValueError(f"request {i} is to decide among candidates, "
-                             "which a chain of texts cannot: let it generate")
+        if r.decide: raise ValueError(f"request {i} is to decide among candidates, which a chain of texts cannot: let it generate")
     chains = [Chain(draft) for draft in collect(self.model, requests)]
     for i, plan in zip(*self._next(chains, requests, Ending.NO_PLAN, self._plan)):
         questions = read_plan(plan.text, self.checks, cut=plan.finish == "length")
@@ -178,8 +167,7 @@ Cove._plan, Cove._check = _plan, _check
 INTERVENTIONS = ("none", "dola", "cove")
 
 def intervene(model: Model, name: str = "none", **settings: Any) -> Model:
-    """`model` with the intervention `name`: none, dola or cove, with its settings; raises
-    `UnsafError` for another."""
+    "`model` with the intervention `name`: none, dola or cove, with its settings; raises `UnsafError` for another."
     if name == "none" and not settings: return model
     if name == "dola": return Dola(model, **settings)
     if name == "cove": return Cove(model, **settings)

@@ -19,8 +19,7 @@ from .hf import HF
 DIVERGENCES = ("released", "jensen-shannon")
 
 def divergence(final: Any, early: Any, kind: str = "released") -> Any:
-    """How far `early` is from `final`, both logits (..., vocabulary): Jensen-Shannon in nats,
-    or what the released code computes; both >= 0."""
+    "How far the logits `early` are from `final`: Jensen-Shannon in nats, or what the released code computes; both >= 0."
     import torch
     p, q = final.float().log_softmax(-1), early.float().log_softmax(-1)
     m = torch.logaddexp(p, q) - math.log(2)
@@ -29,8 +28,8 @@ def divergence(final: Any, early: Any, kind: str = "released") -> Any:
 
 # %% ../../nbs/50_models/09_decoding.ipynb #a18aba1b
 def contrast(final: Any, early: Any, relative_top: float = 0.1, banned: Sequence[int] = ()) -> Any:
-    """log p(final) - log p(early) from logits (..., vocabulary); minus infinity where p(final) is below `relative_top` times its largest,
-    that of `banned` tokens not counted."""
+    """log p(final) - log p(early) from logits (..., vocabulary); minus infinity where p(final) is below `relative_top`
+    times its largest, that of `banned` tokens not counted."""
     import torch
     p, q = final.float().log_softmax(-1), early.float().log_softmax(-1)
     top = p.clone()
@@ -40,27 +39,23 @@ def contrast(final: Any, early: Any, relative_top: float = 0.1, banned: Sequence
 
 # %% ../../nbs/50_models/09_decoding.ipynb #3f9e5ded
 def penalise(scores: Any, tokens: Any, counts: Any, penalty: float) -> Any:
-    """`scores` (rows, vocabulary) with what stands in `tokens` (rows, positions) held back;
-    `counts`: the positions that are text."""
+    "`scores` (rows, vocabulary) with what stands in `tokens` (rows, positions) held back; `counts`: the positions of text."
     import torch
     if penalty == 1: return scores
     seen = torch.zeros_like(scores).scatter_add_(1, tokens, counts.to(scores.dtype)) > 0
     return torch.where(seen, torch.where(scores < 0, scores * penalty, scores / penalty), scores)
 
 # %% ../../nbs/50_models/09_decoding.ipynb #febdcdad
-def candidate_layers(layers: "str | Sequence[int]", depth: int, tied: bool = False) -> tuple[int, ...]:
-    """Layers from 0 (embeddings) to `depth` - 1 to contrast with: low, high or a list; raises
-    `UnsafError` for any other."""
+def candidate_layers(layers: str | Sequence[int], depth: int, tied: bool = False) -> tuple[int, ...]:
+    "Layers from 0 (embeddings) to `depth` - 1 to contrast with: low, high or a list; raises `UnsafError` for any other."
     first = min(2, depth - 1) if tied else 0
     if layers == "low": return tuple(range(first, min(depth // 2, 20), 2)) or (first,)
     if layers == "high": return tuple(range(max(depth // 2, depth - 20), depth, 2))
     if isinstance(layers, str):
-        raise UnsafError(f"layers {layers!r} is unknown: use 'low', 'high' or a list of numbers "
-                         f"from 0 to {depth - 1}")
-    found = tuple(sorted(set(layers)))
-    if found and all(isinstance(i, int) and 0 <= i < depth for i in found): return found
-    raise UnsafError(f"layers {list(layers)}: the model has {depth}, "
-                     f"give at least one whole number from 0 to {depth - 1}")
+        raise UnsafError(f"layers {layers!r} is unknown: use 'low', 'high' or a list of numbers from 0 to {depth - 1}")
+    chosen = tuple(sorted(set(layers)))
+    if chosen and all(isinstance(i, int) and 0 <= i < depth for i in chosen): return chosen
+    raise UnsafError(f"layers {list(layers)}: the model has {depth}, give at least one whole number from 0 to {depth - 1}")
 
 # %% ../../nbs/50_models/09_decoding.ipynb #a71c137e
 @dataclass(frozen=True)
@@ -97,8 +92,7 @@ def last_states(decoder: Any, layers: Sequence[int]) -> Iterator[dict[int, Any]]
 
 # %% ../../nbs/50_models/09_decoding.ipynb #c085ee6c
 class Contrast:
-    """A logits processor for one run of `generate`: scores by DoLa. `head`: states to logits,
-    `text`: the prompt's attention mask."""
+    "A logits processor for one run of `generate`: scores by DoLa. `head`: states to logits, `text`: the prompt's attention mask."
     def __init__(self, recipe: Recipe, head: Any, states: Mapping[int, Any], text: Any,
                  banned: Sequence[int] = ()):
         self.recipe, self.head, self.states, self.text, self.banned = recipe, head, states, text, banned
@@ -117,9 +111,9 @@ class Contrast:
 
 # %% ../../nbs/50_models/09_decoding.ipynb #7cd344ec
 class Dola(HF):
-    """`model`, a checkpoint of transformers, decoding by DoLa (Chuang et al. 2024). `layers`: low, high or a list; the rest: see `Recipe`.
-    Raises `ModelError` where the model's layers cannot be had, `UnsafError` for settings without meaning."""
-    def __init__(self, model: HF, layers: "str | Sequence[int]" = "low", **settings: Any):
+    """`model`, a checkpoint of transformers, decoding by DoLa (Chuang et al. 2024). `layers`: low, high or a list; the rest:
+    see `Recipe`. Raises `ModelError` where the layers cannot be had, `UnsafError` for settings without meaning."""
+    def __init__(self, model: HF, layers: str | Sequence[int] = "low", **settings: Any):
         if not isinstance(model, HF) or isinstance(model, Dola):
             raise ModelError(f"DoLa looks into the layers of a plain checkpoint, and {model.name} "
                              f"is a {type(model).__name__}: give it what unsaf.load made of a "

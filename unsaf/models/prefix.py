@@ -48,8 +48,7 @@ def prompt_ids(chat: Chat, request: Request, looks: Sequence[Look]) -> list[int]
     return chat.prompt_ids(first + "".join(seen.text + piece for seen, piece in zip(looks, rest)))
 
 # %% ../../nbs/50_models/06_prefix.ipynb #ceffeebe
-# what the language model takes from the encoder; the second: Qwen3-VL's
-FIELDS = ("pooler_output", "deepstack_features")
+FIELDS = ("pooler_output", "deepstack_features")      # what the language model takes; the second: Qwen3-VL's
 
 def encode(model: Any, seen: Look) -> Any:
     "The encoder's output for one image: one feature per image token."
@@ -180,8 +179,7 @@ def _roomy() -> type:
                     for t in (self.keys, self.values)]
 
         def _fits(self, length: int) -> bool:
-            """Is there room for `length` positions, and are keys and values still the beginning
-            of it? (Rows may have been taken.)"""
+            "Is there room for `length` positions, and are keys and values still the beginning of it? (Rows may have been taken.)"
             return bool(self._buffers) and self._buffers[0].shape[2] >= length and all(
                 b.data_ptr() == t.data_ptr() and b.shape[0] == t.shape[0]
                 for b, t in zip(self._buffers, (self.keys, self.values)))
@@ -242,8 +240,7 @@ def picked(cache: Any, rows: Sequence[int]) -> Any:
     return new
 
 def stacked(caches: Sequence[Any], lengths: Sequence[int]) -> Any:
-    """Caches of one row each, or None for an empty one, as one cache with a row each, filled up
-    on the left to the longest."""
+    "Caches of one row each (None: an empty one) as one cache with a row each, filled up on the left to the longest."
     import torch
     whole, width = fresh_cache(), max(lengths)
     some = next(c for c in caches if c is not None)
@@ -267,8 +264,7 @@ def set_deltas(model: Any, deltas: Any) -> None:
 
 def step(model: Any, ids: Any, mask: Any, cache: Any = None, deltas: Any = None, keep: int = 1,
          **pictures: Any) -> tuple[Any, Any]:
-    """(logits of the last `keep` positions, cache) after `ids` (rows, new); `mask` (rows, old +
-    new) is 0 at padding."""
+    "(logits of the last `keep` positions, cache) after `ids` (rows, new); `mask` (rows, old + new) is 0 at padding."
     if cache is not None and cache.get_seq_length():
         at = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1]:]
         pictures["position_ids"] = at if deltas is None else (at[None] + deltas.to(at)).expand(3, -1, -1)
@@ -302,5 +298,6 @@ def prefill(model: Any, chat: Chat, ids: Sequence[int], encoded: Sequence[Encode
     counts["prefill_tokens"] += len(ids)
     counts["forwards"] += 1
     for layer in cache.layers:     # it is copied before it is continued, so it needs no room of its own
-        layer.keys, layer.values, layer._buffers = layer.keys.contiguous().clone(), layer.values.contiguous().clone(), ()
+        layer.keys, layer.values = (t.contiguous().clone() for t in (layer.keys, layer.values))
+        layer._buffers = ()
     return Prefix(tuple(ids), cache, None if (d := deltas_of(model)) is None else d.clone())

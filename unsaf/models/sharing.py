@@ -15,9 +15,8 @@ from PIL import Image
 from ..core import ModelError, Picture, Request
 from .chat import Chat, Unfit
 from .checkpoint import one_line
-from .prefix import (EncodedImage, EncoderCache, LRUCache, Look, Prefix, encode, joined,
-                                 joined_layouts, keeps_all, look, picked, prefill, prompt_ids,
-                                 set_deltas, size_of, stacked, step, type_ids)
+from .prefix import EncodedImage, EncoderCache, LRUCache, Look, Prefix, encode, joined, joined_layouts, keeps_all
+from .prefix import look, picked, prefill, prompt_ids, set_deltas, size_of, stacked, step, type_ids
 
 # %% ../../nbs/50_models/07_sharing.ipynb #5a66b2eb
 MODES = ("none", "encoder", "prefix")
@@ -47,8 +46,7 @@ def _confirm_features(model: Any, chat: Chat, asks: Sequence[Request]) -> None:
         raise Unfit("features of single images do not join to those of two")
 
 def _confirm_network(model: Any, chat: Chat, ask: Request) -> None:
-    """Raises `Unfit` unless the network says of features what it says of pixels: some read more
-    of the encoder than is kept."""
+    "Raises `Unfit` unless the network says of features what it says of pixels: some read more of the encoder than is kept."
     import torch
     (picture,) = ask.pictures
     own = chat.encode([ask], {id(picture): picture.pixels()}).to(model.device, dtype=model.dtype)
@@ -62,8 +60,7 @@ def _confirm_network(model: Any, chat: Chat, ask: Request) -> None:
         raise Unfit("its network does not say of features what it says of pixels")
 
 # %% ../../nbs/50_models/07_sharing.ipynb #ee30b9c3
-# how an architecture says that it is built otherwise
-REASONS = (Unfit, AttributeError, KeyError, TypeError, ValueError, RuntimeError)
+REASONS = (Unfit, AttributeError, KeyError, TypeError, ValueError, RuntimeError)      # an architecture is built otherwise
 
 @dataclass(frozen=True)
 class Allowed:
@@ -83,13 +80,11 @@ def allowed(model: Any, chat: Chat) -> Allowed:
         _confirm_features(model, chat, one)
         for ask in one: _confirm_network(model, chat, ask)
     except REASONS as e: return Allowed("none", one_line(e))
+    several = True
     try: _confirm(chat, [Request((a, b, "Which is it?"))])
-    except REASONS:
-        several = False     # LLaVA-OneVision cuts an image into tiles only where it is the only one
-    else: several = True
+    except REASONS: several = False     # LLaVA-OneVision cuts an image into tiles only where it is the only one
     if keeps_all(DynamicCache(config=model.config)): return Allowed("prefix", "", several)
-    return Allowed("encoder", "some of its layers do not keep every position (sliding window or "
-                              "linear attention)", several)
+    return Allowed("encoder", "some of its layers do not keep every position (sliding window or linear attention)", several)
 
 # %% ../../nbs/50_models/07_sharing.ipynb #04fb018f
 @dataclass(frozen=True)
@@ -117,8 +112,8 @@ class Rows:
 
     def take(self, rows: Sequence[int]) -> "Rows":
         at = list(rows)
-        return Rows(picked(self.cache, at), self.ids[at], self.mask[at], None if self.deltas is None
-                    else self.deltas[at])
+        deltas = None if self.deltas is None else self.deltas[at]
+        return Rows(picked(self.cache, at), self.ids[at], self.mask[at], deltas)
 
 def left_padded(tails: Sequence[Sequence[int]], pad: int, device: Any) -> tuple[Any, Any]:
     "(tokens, mask), rows filled up on the left."
@@ -149,30 +144,25 @@ def continued(model: Any, rows: Rows, tails: Sequence[Sequence[int]], pad: int, 
 
 def note_prefill(counts: Counter, mask: Any) -> None:
     "Count the tokens and the padding of one pass over prompts."
-    told = int(mask.sum())
-    counts.update(prefill_tokens=told, padding_tokens=mask.numel() - told, forwards=1)
+    tokens = int(mask.sum())
+    counts.update(prefill_tokens=tokens, padding_tokens=mask.numel() - tokens, forwards=1)
 
 # %% ../../nbs/50_models/07_sharing.ipynb #a6948b71
 WORTH = 16   # tokens saved for each image that make a pass of their own pay
 
 class Sharing:
-    """What requests have in common, computed once. `mode`: see `MODES`, or auto; `limits`:
-    bytes for features and for prefixes."""
+    "What requests have in common, computed once. `mode`: see `MODES`, or auto; `limits`: bytes for features and for prefixes."
     def __init__(self, model: Any, chat: Chat, mode: str = "auto", limits: tuple[int, int] = (2**29, 2**30)):
         self.model, self.chat, self.counts = model, chat, Counter()
         if mode not in (*MODES, "auto"):
             raise ModelError(f"reuse {mode!r} is unknown: use auto, {', '.join(MODES)}")
         most = allowed(model, chat) if mode != "none" else Allowed("none", "it was switched off")
         if mode != "auto" and MODES.index(mode) > MODES.index(most.mode):
-            raise ModelError(f"reuse {mode!r} is not possible with this model: {most.why}; "
-                             f"use auto or {most.mode}")
+            raise ModelError(f"reuse {mode!r} is not possible with this model: {most.why}; use auto or {most.mode}")
         self.mode, self.why, self.several = most.mode if mode == "auto" else mode, most.why, most.several
-        self.encoder_cache, self.prefixes = EncoderCache(model, chat, self.counts,
-                                                         limits[0]), LRUCache(limits[1])
-        gray = Picture("", lambda: Image.new("RGB", (64, 48), "gray"))
-        self.names: tuple[str, ...] = (
-            tuple(chat.encode([Request((gray, "?"))], {id(gray): gray.pixels()}))
-            if self.mode != "none" else ())
+        self.encoder_cache, self.prefixes = EncoderCache(model, chat, self.counts, limits[0]), LRUCache(limits[1])
+        gray, self.names = Picture("", lambda: Image.new("RGB", (64, 48), "gray")), ()
+        if self.mode != "none": self.names = tuple(chat.encode([Request((gray, "?"))], {id(gray): gray.pixels()}))
 
     def suits(self, requests: Sequence[Request]) -> bool:
         "Can these requests run together from what is kept?"
@@ -183,12 +173,10 @@ class Sharing:
         return [self._prompt(r, pixels) for r in requests]
 
     def _prompt(self, request: Request, pixels: Mapping[int, Image.Image]) -> Prompt:
-        pictures = tuple(p.digest for p in request.pictures)
         encoded = tuple(self.encoder_cache.see(p.digest, pixels[id(p)]) for p in request.pictures)
-        ids = tuple(prompt_ids(self.chat, request, [s.look for s in encoded]))
-        marks = set(self.chat.banned)
+        ids, marks = tuple(prompt_ids(self.chat, request, [s.look for s in encoded])), set(self.chat.banned)
         cut = max((i + 1 for i, t in enumerate(ids) if t in marks), default=0) if encoded else 0
-        return Prompt(ids, pictures, encoded, cut)
+        return Prompt(ids, tuple(p.digest for p in request.pictures), encoded, cut)
 
     def forget(self) -> None:
         "Let go of everything that is kept."
@@ -198,17 +186,16 @@ class Sharing:
 # %% ../../nbs/50_models/07_sharing.ipynb #3c36dc83
 def _padded(self: Sharing, prompts: Sequence[Prompt]) -> dict[str, Any]:
     "The tensors of a batch, rows filled up on the left, with features in place of pixels."
-    import torch
-    device = self.model.device
-    ids, mask = left_padded([p.ids for p in prompts], self.chat.pad, device)
-    types = {k: torch.tensor(v, device=device)
-             for k, v in type_ids(self.chat, ids.tolist(), self.names).items()}
+    ids, mask = left_padded([p.ids for p in prompts], self.chat.pad, self.model.device)
+    inputs = dict(input_ids=ids, attention_mask=mask, **self._types(ids))
     encoded = [s for p in prompts for s in p.encoded]
-    if not encoded: return dict(input_ids=ids, attention_mask=mask, **types)
-    layouts = {k: v.to(device) for k, v in joined_layouts([s.layout for s in encoded]).items()}
-    return dict(input_ids=ids, attention_mask=mask,
-                mm_encoder_outputs={"image": joined([s.features for s in encoded])},
-                **types, **layouts)
+    if not encoded: return inputs
+    layouts = {k: v.to(ids.device) for k, v in joined_layouts([s.layout for s in encoded]).items()}
+    return dict(inputs, mm_encoder_outputs={"image": joined([s.features for s in encoded])}, **layouts)
+
+def _types(self: Sharing, ids: Any) -> dict[str, Any]:
+    import torch
+    return {k: torch.tensor(v, device=ids.device) for k, v in type_ids(self.chat, ids.tolist(), self.names).items()}
 
 # %% ../../nbs/50_models/07_sharing.ipynb #b632c48c
 def _prefix(self: Sharing, p: Prompt) -> Prefix | None:
@@ -221,42 +208,33 @@ def _prefix(self: Sharing, p: Prompt) -> Prefix | None:
 
 # %% ../../nbs/50_models/07_sharing.ipynb #4ddc6126
 def _shared(self: Sharing, prompts: Sequence[Prompt]) -> tuple[dict[str, Any], Any] | None:
-    """(tensors of the batch, cache of all but their last part); None where of several rows no
-    two begin with the same image."""
+    "(tensors of the batch, cache of all but their last part); None where of several rows no two begin with the same image."
     import torch
     groups: dict[tuple, list[int]] = {}
     for row, p in enumerate(prompts): groups.setdefault((p.pictures, p.ids[:p.cut]), []).append(row)
-    if len(prompts) > 1 and not any(key[0]
-                                    and len(rows) > 1 for key, rows in groups.items()) or not any(
-        p.cut for p in prompts):
-        return None
+    alike = any(images and len(rows) > 1 for (images, _), rows in groups.items())
+    if not any(p.cut for p in prompts) or (len(prompts) > 1 and not alike): return None
     members, pad = list(groups.values()), self.chat.pad
     rows = gathered([self._prefix(prompts[m[0]]) for m in members], pad, self.model.device)
     ends = [prompts[m[0]].cut for m in members]
-    more = [max(common([prompts[r].ids for r in m]), end) if end and len(m) > 1 else end
-            for m, end in zip(members, ends)]
+    more = [max(common([prompts[r].ids for r in m]), end) if end and len(m) > 1 else end for m, end in zip(members, ends)]
     if sum((len(m) - 1) * (b - a) for m, a, b in zip(members, ends, more)) >= WORTH * len(members):
-        rows = continued(self.model, rows,
-                         [prompts[m[0]].ids[a:b] for m, a, b in zip(members, ends, more)],
-                         pad, self.counts)
-        ends = more
+        tails = [prompts[m[0]].ids[a:b] for m, a, b in zip(members, ends, more)]
+        rows, ends = continued(self.model, rows, tails, pad, self.counts), more
     group = {row: g for g, m in enumerate(members) for row in m}
     rows = rows.take([group[row] for row in range(len(prompts))])
     ids, mask = left_padded([p.ids[ends[group[row]]:] for row, p in enumerate(prompts)], pad, self.model.device)
     set_deltas(self.model, rows.deltas)
     whole = torch.cat([rows.ids, ids], 1)
-    types = {k: torch.tensor(v, device=whole.device)
-             for k, v in type_ids(self.chat, whole.tolist(), self.names).items()}
-    return dict(input_ids=whole, attention_mask=torch.cat([rows.mask, mask], 1), **types), rows.cache
+    return dict(input_ids=whole, attention_mask=torch.cat([rows.mask, mask], 1), **self._types(whole)), rows.cache
 
-Sharing.padded, Sharing._prefix, Sharing.shared = _padded, _prefix, _shared
+Sharing.padded, Sharing._types, Sharing._prefix, Sharing.shared = _padded, _types, _prefix, _shared
 
 # %% ../../nbs/50_models/07_sharing.ipynb #0a59dd19
 CPU_TOKENS = 16_384
 
 def tokens_that_fit(total: int, weights: int, config: Any, itemsize: int) -> int:
-    """Prompt and reply tokens of one batch on a GPU with `total` bytes, `weights` of which hold
-    the model; from 2,048 to 262,144."""
+    "Prompt and reply tokens of one batch on a GPU with `total` bytes, `weights` of which hold the model; 2,048 to 262,144."
     text = config.get_text_config()
     heads = text.num_attention_heads
     head = getattr(text, "head_dim", None) or text.hidden_size // heads
@@ -274,8 +252,7 @@ def _card(model: Any) -> int:
     return torch.cuda.get_device_properties(model.device).total_memory
 
 def cache_limits(model: Any) -> tuple[int, int]:
-    """Bytes for features and for prefixes of prompts: on CUDA a 32nd and a quarter of what the
-    weights leave, else 0.5 and 1 GiB."""
+    "Bytes for features and for prefixes: on CUDA a 32nd and a quarter of what the weights leave, else 0.5 and 1 GiB."
     if model.device.type != "cuda": return 2**29, 2**30
     left = max(0, int(.9 * _card(model)) - model.get_memory_footprint())
     return left // 32, left // 4
