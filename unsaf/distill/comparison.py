@@ -45,10 +45,9 @@ def _of_class(table: pd.DataFrame, lists: pd.DataFrame, c: str, per: Callable) -
 def picture_counts(
     result: Assessment,
     names: Sequence[str],                              # the images, in this order
-    known: "Mapping[str, Scene] | None" = None,        # their scenes; None: the oracle's columns are 0
+    known: Mapping[str, Scene] | None = None,        # their scenes; None: the oracle's columns are 0
 ) -> np.ndarray:                                       # images x `COLUMNS`
-    """What an assessment, or a cross-examination, counts for each image; raises `UnsafError`
-    for an image without a scene."""
+    "What an assessment, or a cross-examination, counts for each image; raises `UnsafError` for an image without a scene."
     place = {name: i for i, name in enumerate(names)}
     def per(rows: pd.DataFrame, weights: Any = None) -> np.ndarray:
         where = np.array([place[i] for i in rows["image_id"]], int)
@@ -57,11 +56,10 @@ def picture_counts(
     table = table.assign(oracle_status="", truth=pd.NA) if known is None else audited(table, known)
     out = {c: per(table[table["cell"] == c]) for c in CELLS}
     for c in "au": out |= _of_class(table, lists, c, per)
-    said, status = table["outcome"], table["oracle_status"]
-    out |= dict(replies=per(table), abstained=per(table[said == Outcome.ABSTAINED]),
-                unreadable=per(table[said == Outcome.UNREADABLE]),
-                lost=per(table[said.isin(["refused", "failed"])]),
-                soft=per(table[(said == Outcome.ANSWERED) & table["soft_abstain"].astype(bool)]),
+    outcome, status = table["outcome"], table["oracle_status"]
+    out |= dict(replies=per(table), abstained=per(table[outcome == Outcome.ABSTAINED]),
+                unreadable=per(table[outcome == Outcome.UNREADABLE]), lost=per(table[outcome.isin(["refused", "failed"])]),
+                soft=per(table[(outcome == Outcome.ANSWERED) & table["soft_abstain"].astype(bool)]),
                 ambiguous=per(table[status == "ambiguous"]), unread=per(table[status == "unread"]))
     truth = by_truth(table)
     out |= {"true_" + c: per(truth[truth["cell"] == c]) for c in CELLS}
@@ -103,9 +101,8 @@ def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 def measures(counts: np.ndarray) -> dict[str, np.ndarray]:
     "Every measure of `MEASURES` from counts (..., len(COLUMNS)); nan where there is nothing to count."
     cells, true = (np.asarray(counts, float)[..., [COLUMNS.index(c) for c in some]] for some in (CELLS, _TRUE))
-    found = scorer(*AWARENESS)(cells) | {name: scorer(score)(true)[score] for name, score in TRUTH.items()}
-    return (found | {name: _share(_total(counts, part), _total(counts, whole))
-                     for name, (part, whole, _) in SHARES.items()})
+    shares = {name: _share(_total(counts, part), _total(counts, whole)) for name, (part, whole, _) in SHARES.items()}
+    return scorer(*AWARENESS)(cells) | {name: scorer(score)(true)[score] for name, score in TRUTH.items()} | shares
 
 def counted(name: str, total: np.ndarray) -> int:
     "Over how many questions, pieces or replies a measure is."
@@ -114,42 +111,37 @@ def counted(name: str, total: np.ndarray) -> int:
 # %% ../../nbs/70_distill/05_comparison.ipynb #fb574596
 def why_not(name: str, total: np.ndarray, drawn: bool = True) -> str:
     "Why a measure has no value, from the summed counts; empty where it has one. `drawn`: the scenes are known."
-    if name in ORACLE and not drawn:
-        return "the images are no drawn scenes: no oracle knows what is true of them"
+    if name in ORACLE and not drawn: return "the images are no drawn scenes: no oracle knows what is true of them"
     if np.isfinite(measures(total)[name]): return ""
     if name.startswith("kept"): return "no question was asked for"
     if not _total(total, _WRITTEN): return "no question could be read"
     if name in SHARES: return "no question of this class could be read"
-    if not counted(name, total):
-        known = " to a question whose truth is known" if name in TRUTH else ""
-        return "no reply is an answer or an abstention" + known
+    n, truth = counted(name, total), name in TRUTH
+    if not n: return "no reply is an answer or an abstention" + " to a question whose truth is known" * truth
     if name.startswith("audacity") and not _total(total, ("TA", "FA")): return "no question was answered"
-    kind = ("answerable" if not _total(total, ("true_TA", "true_FU") if name in TRUTH
-                                       else ("TA", "FU")) else "unanswerable")
-    return f"none of the {counted(name, total)} questions with an answer or an abstention {'is' if name in TRUTH else 'was written as'} {kind}"
+    kind = "unanswerable" if _total(total, ("true_TA", "true_FU") if truth else ("TA", "FU")) else "answerable"
+    return f"none of the {n} questions with an answer or an abstention {'is' if truth else 'was written as'} {kind}"
 
 # %% ../../nbs/70_distill/05_comparison.ipynb #3fb9d826
 ROW = ("model", "group", "metric", "role", "value", "low", "high", "difference", "diff_low",
        "diff_high", "p", "p_holm", "better", "n", "images", "note")
 
-def row(model: str, group: str, metric: str, better: str, value: "Interval | None",
-        versus: "Comparison | None" = None, n: int = 0, images: int = 0,
-        note: str = "") -> dict[str, Any]:
+def row(model: str, group: str, metric: str, better: str, value: Interval | None, versus: Comparison | None = None,
+        n: int = 0, images: int = 0, note: str = "") -> dict[str, Any]:
     "One score of one model, and its difference from the base; what is not there is nan."
     v, d = value or Interval(*[np.nan] * 3, .95, 0, "none"), versus.interval if versus else None
-    odd = [f"undefined in {x.undefined:.1%} of the resamples" for x in (v, d) if x
-           and np.isfinite(x.value) and 0 < x.undefined < 1]
+    odd = [f"undefined in {x.undefined:.1%} of the resamples" for x in (v, d)
+           if x and np.isfinite(x.value) and 0 < x.undefined < 1]
     gap = (versus.difference, d.low, d.high, versus.p) if versus else (np.nan,) * 4
-    told = "; ".join(filter(None, [note, *odd[:1]]))
-    return dict(zip(ROW, (model, group, metric, "secondary", v.value, v.low, v.high, *gap, np.nan,
-                          better, n, images, told)))
+    notes = "; ".join(filter(None, [note, *odd[:1]]))
+    values = model, group, metric, "secondary", v.value, v.low, v.high, *gap, np.nan, better, n, images, notes
+    return dict(zip(ROW, values))
 
 _ALONE = "one image: nothing to resample"
 
 # %% ../../nbs/70_distill/05_comparison.ipynb #5e844a98
 def contrast(statistic: Callable, counts: np.ndarray, base: np.ndarray, n: int) -> dict[str, Comparison]:
-    """Each score of `counts` minus that of `base`, image by image; {} where a single
-    image leaves nothing to resample."""
+    "Each score of `counts` minus that of `base`, image by image; {} where a single image leaves nothing to resample."
     return paired_permutation(counts, base, statistic, n=n) if len(counts) > 1 else {}
 
 # %% ../../nbs/70_distill/05_comparison.ipynb #2afcffc7
@@ -157,13 +149,12 @@ def own_rows(
     model: str,
     counts: np.ndarray,                   # of `picture_counts`
     names: Sequence[str],                 # the images
-    base: "np.ndarray | None" = None,     # the base's counts of the same images; None: this is the base
+    base: np.ndarray | None = None,     # the base's counts of the same images; None: this is the base
     n: int = 10_000,                      # resamples and exchanges
     drawn: bool = True,                   # the scenes are known
 ) -> list[dict]:
     "A row for each measure of the self-assessment."
-    found, total, first = (spans(measures, counts, names, n), counts.sum(0),
-                           None if base is None else base.sum(0))
+    found, total, first = spans(measures, counts, names, n), counts.sum(0), None if base is None else base.sum(0)
     versus = {} if base is None else contrast(measures, counts, base, n)
     better = AWARENESS | dict.fromkeys(TRUTH, "high") | {name: b for name, (_, _, b) in SHARES.items()}
     rows = []
@@ -171,8 +162,8 @@ def own_rows(
         why, lacks = why_not(name, total, drawn), "" if base is None else why_not(name, first, drawn)
         note = why or (f"the base: {lacks}" if lacks else _ALONE if len(names) == 1 else "")
         gap = None if why or lacks else versus.get(name)
-        rows.append(row(model, group, name, better[name], None if why else found[name], gap,
-                        counted(name, total), len(names), note))
+        value = None if why else found[name]
+        rows.append(row(model, group, name, better[name], value, gap, counted(name, total), len(names), note))
     return rows
 
 # %% ../../nbs/70_distill/05_comparison.ipynb #9b41d8d2
@@ -190,8 +181,7 @@ def cross_scores(counts: np.ndarray) -> dict[str, np.ndarray]:
 
 def cross_rows(cells: Mapping[tuple[str, str], np.ndarray], names: Sequence[str], base: str,
                n: int = 10_000, drawn: bool = True) -> list[dict]:
-    """A row for each (questions of, answered by) and score, each compared with the base that
-    answers its own; `cells` holds counts of the same images."""
+    "A row for each (questions of, answered by) and score, compared with the base on its own; `cells`: counts of the same images."
     rows, first = [], cells[base, base]
     for (asker, answerer), counts in cells.items():
         found, total = spans(cross_scores, counts, names, n), counts.sum(0)
@@ -199,14 +189,13 @@ def cross_rows(cells: Mapping[tuple[str, str], np.ndarray], names: Sequence[str]
         for name in CROSSED:
             why = why_not(name, total, drawn)
             value, gap = (None, None) if why else (found[name], gaps.get(name))
-            told = row(answerer, "cross", name, "high", value, gap, counted(name, total), len(names), why)
-            rows.append({"questions_of": asker, "answered_by": answerer} | {k: told[k] for k in CROSS_ROW[2:]})
+            full = row(answerer, "cross", name, "high", value, gap, counted(name, total), len(names), why)
+            rows.append(dict(questions_of=asker, answered_by=answerer) | {k: full[k] for k in CROSS_ROW[2:]})
     return rows
 
 # %% ../../nbs/70_distill/05_comparison.ipynb #a475dc40
 def _parts(counts: np.ndarray) -> dict[str, np.ndarray]:
-    """Every gain from the four counts side by side: base's questions answered by base and
-    student, the student's by base and student."""
+    "Every gain from four counts side by side: base's questions answered by base and student, then the student's."
     bb, bm, mb, mm = (cross_scores(c) for c in np.split(np.asarray(counts, float), 4, axis=-1))
     found = {}
     for name in GAINED:
@@ -220,28 +209,28 @@ def gain_rows(model: str, cells: Mapping[tuple[str, str], np.ndarray], names: Se
               base: str, n: int = 10_000, drawn: bool = True) -> list[dict]:
     "What a student gained, in the `GAINS` parts; rows with a reason where an examination is missing."
     corners = [(base, base), (base, model), (model, base), (model, model)]
-    lost = next((f"the questions of {q} were not put to {a}" for q, a in corners if (q, a) not in cells), "")
-    found = {} if lost else spans(_parts, np.hstack([cells[c] for c in corners]), names, n)
-    tests = ({} if lost else {part: contrast(cross_scores, cells[c], cells[corners[0]], n)
-                              for part, c in zip(GAINS, (corners[3], *corners[1:3]))})
+    missing = next((f"the questions of {q} were not put to {a}" for q, a in corners if (q, a) not in cells), "")
+    found, tests = {}, {}
+    if not missing:
+        found = spans(_parts, np.hstack([cells[c] for c in corners]), names, n)
+        tests = {part: contrast(cross_scores, cells[c], cells[corners[0]], n)
+                 for part, c in zip(GAINS, (corners[3], *corners[1:3]))}
     rows = []
     for name in GAINED:
-        why = lost or next(filter(None, (why_not(name, cells[c].sum(0), drawn) for c in corners)), "")
+        why = missing or next(filter(None, (why_not(name, cells[c].sum(0), drawn) for c in corners)), "")
         for part in GAINS:
             i, test = None if why else found[f"{name} {part}"], None if why else tests.get(part, {}).get(name)
-            told = (i.value, i.low, i.high) if i else (np.nan,) * 3
-            note = (why or (_ALONE if len(names) == 1 else "no exchange tests it"
-                            if part == "interaction" else ""))
-            rows.append(dict(zip(GAIN_ROW, (model, name, part, *told, test.p if test else np.nan,
-                                            len(names), note))))
+            value = (i.value, i.low, i.high) if i else (np.nan,) * 3
+            untested = _ALONE if len(names) == 1 else "no exchange tests it" if part == "interaction" else ""
+            p = test.p if test else np.nan
+            rows.append(dict(zip(GAIN_ROW, (model, name, part, *value, p, len(names), why or untested))))
     return rows
 
 # %% ../../nbs/70_distill/05_comparison.ipynb #1a648297
 _BINS = 15
 
 def _calibration(rows: pd.DataFrame) -> np.ndarray:
-    """For each item: confidence minus right in its bin, 1, and the squared gap; all 0 where
-    there is no confident answer."""
+    "For each item: confidence minus right in its bin, 1, and the squared gap; all 0 where there is no confident answer."
     has = ((rows["outcome"] == Outcome.ANSWERED) & rows["confidence"].notna()).to_numpy()
     p, y = np.clip(rows["confidence"].astype(float).to_numpy()[has], 0, 1), is_right(rows)[has].astype(float)
     out = np.zeros((len(rows), _BINS + 2))
@@ -279,9 +268,8 @@ def _cells(benchmark: str, part: str, rows: pd.DataFrame, rules: str) -> tuple[p
     if benchmark == "pope":
         parts = POLLINGS if part == "mean" else (part,)
         return _polls(rows, parts, rules), _mean_of(pope_scorer(*REPORTED["pope"], rules=rules), len(parts))
-    make, score = {"accuracy": (_accuracy, _rates), "calibration": (_calibration, _ece),
-                   "chair": (lambda r: r[list(CHAIR_COUNTS)].to_numpy(float),
-                             chair_scorer(*REPORTED["chair"]))}[benchmark]
+    chair = (lambda r: r[list(CHAIR_COUNTS)].to_numpy(float)), chair_scorer(*REPORTED["chair"])
+    make, score = {"accuracy": (_accuracy, _rates), "calibration": (_calibration, _ece), "chair": chair}[benchmark]
     images, cells = by_image(make(rows), rows["image_id"])
     return pd.DataFrame(cells, index=images), score
 
@@ -297,8 +285,7 @@ def _items(bench: Bench, benchmark: str, part: str) -> pd.DataFrame:
 
 def paired_cells(bench: Bench, base: Bench, benchmark: str,
                  part: str) -> tuple[pd.DataFrame, pd.DataFrame, Callable | None, str]:
-    """Counts of each image of both models over the items that both have, the scores as a
-    function of their sums, and a note where something is left out."""
+    "Counts per image of both models over the items that both have, the scores of their sums, and a note on what is left out."
     a, b = (_items(x, benchmark, part) for x in (bench, base))
     both = a.index.intersection(b.index)
     if not len(both): return pd.DataFrame(), pd.DataFrame(), None, "no item has a reply of both models"
@@ -306,14 +293,13 @@ def paired_cells(bench: Bench, base: Bench, benchmark: str,
     (x, score), (y, _) = (_cells(benchmark, part, rows.loc[both], bench.plan.rules) for rows in (a, b))
     names = x.index.union(y.index)
     note = f"the difference is over the {len(both)} items that failed for neither" if left else ""
-    return x.reindex(names, fill_value=0).astype(float), y.reindex(names, fill_value=0).astype(
-        float), score, note
+    x, y = (t.reindex(names, fill_value=0).astype(float) for t in (x, y))
+    return x, y, score, note
 
 # %% ../../nbs/70_distill/05_comparison.ipynb #33aabedb
 def bench_contrast(bench: Bench, base: Bench, benchmark: str, part: str,
                    n: int = 10_000) -> tuple[dict[str, Comparison], str]:
-    """The differences from the base over the items that both have, by score, and a note where
-    some are left out or nothing is left."""
+    "The differences from the base over the items that both have, by score, and a note where some are left out or none is left."
     x, y, score, note = paired_cells(bench, base, benchmark, part)
     if score is None: return {}, note
     if len(x) < 2: return {}, _ALONE
@@ -326,13 +312,12 @@ def _named(benchmark: str, part: str, metric: str) -> str:
     part = "" if part in ("", "mean", "captions") else "_" + part
     return (metric if metric.startswith(benchmark) else f"{benchmark}_{metric}") + part
 
-def bench_rows(model: str, bench: Bench, base: "Bench | None" = None, n: int = 10_000) -> list[dict]:
+def bench_rows(model: str, bench: Bench, base: Bench | None = None, n: int = 10_000) -> list[dict]:
     "A row for each reported score of `REPORTED`, and one that says why for each that could not be measured."
     rows, table = [], bench.table
-    for (name, part), some in table.groupby(["benchmark", "part"], sort=False):
-        if name == "pope" and part != "mean" and ((table["benchmark"] == "pope") & (
-            table["part"] == "mean")).any():
-            continue
+    parts = table.groupby(["benchmark", "part"], sort=False)
+    for (name, part), some in parts:
+        if name == "pope" and part != "mean" and ("pope", "mean") in parts.groups: continue
         there = base is not None and ((base.table["benchmark"] == name) & (base.table["part"] == part)).any()
         gaps, note = (bench_contrast(bench, base, name, part, n) if there
                       else ({}, "the base has no such score" if base is not None else ""))
@@ -340,8 +325,8 @@ def bench_rows(model: str, bench: Bench, base: "Bench | None" = None, n: int = 1
             value = Interval(r.value, r.low, r.high, .95, n, "percentile")
             why = "" if np.isfinite(r.value) else "undefined: there is no case to count it over"
             lacks = "the base's is undefined" if r.metric in gaps and not np.isfinite(gaps[r.metric].b) else ""
-            rows.append(row(model, name, _named(name, part, r.metric), r.better, value,
-                            gaps.get(r.metric), r.n, r.images, why or lacks or note))
+            rows.append(row(model, name, _named(name, part, r.metric), r.better, value, gaps.get(r.metric), r.n, r.images,
+                            why or lacks or note))
     for key, why in bench.missing.items():
         name, _, part = key.partition(", ")
         rows += [row(model, name, _named(name, part, metric), "", None, note=why) for metric in REPORTED[name]]

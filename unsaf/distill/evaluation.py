@@ -49,7 +49,7 @@ class _Study:
     bench: Mapping[str, Any]              # for `unsaf.benchmarking.run`
     askers: tuple[str, ...]               # whose questions everybody answers
     resamples: int
-    progress: "bool | None"
+    progress: bool | None
     plans: Mapping[str, Mapping[str, Any]]
     options: Mapping[str, Any]            # for `unsaf.assess`
 
@@ -69,23 +69,20 @@ class _Study:
 def _check(s: _Study) -> None:
     "Raises `UnsafError` for what does not go together, before anything is asked."
     if s.base not in s.models:
-        raise UnsafError(f"no model is called {s.base!r}: say base=..., the model that the others "
-                         f"are compared with; there are {', '.join(s.models)}")
-    bad = next((label for label, m in s.models.items()
-                if not (isinstance(m, str) or hasattr(m, "generate") or callable(m))), None)
-    if bad is not None:
-        raise UnsafError(f"model {bad!r} is a {type(s.models[bad]).__name__}: give a model, "
-                         "a name for unsaf.load, or a function that loads it")
+        raise UnsafError(f"no model is called {s.base!r}: say base=..., the model that the others are compared with; "
+                         f"there are {', '.join(s.models)}")
+    for label, m in s.models.items():
+        if not (isinstance(m, str) or hasattr(m, "generate") or callable(m)):
+            raise UnsafError(f"model {label!r} is a {type(m).__name__}: give a model, a name for unsaf.load, "
+                             "or a function that loads it")
     if s.primary not in AWARENESS:
-        raise UnsafError(f"primary {s.primary!r} is no measure of the self-assessment: "
-                         f"use one of {', '.join(AWARENESS)}")
-    odd = [b for b in s.benchmarks if b not in REPORTED]
-    if odd:
+        raise UnsafError(f"primary {s.primary!r} is no measure of the self-assessment: use one of {', '.join(AWARENESS)}")
+    if odd := [b for b in s.benchmarks if b not in REPORTED]:
         raise UnsafError(f"benchmark {odd[0]!r} is not compared here: use {', '.join(REPORTED)}, "
                          "or unsaf.benchmarking.run for the others")
     for what, names in (("cross", s.askers), ("plans", s.plans)):
-        if lost := [x for x in names if x not in s.models]:
-            raise UnsafError(f"{what} names {lost[0]!r}, which is no model here: {', '.join(s.models)}")
+        if unknown := [x for x in names if x not in s.models]:
+            raise UnsafError(f"{what} names {unknown[0]!r}, which is no model here: {', '.join(s.models)}")
 
 # %% ../../nbs/70_distill/07_evaluation.ipynb #bd2e4a49
 def _apart(s: _Study, taught: Any) -> None:
@@ -97,8 +94,8 @@ def _apart(s: _Study, taught: Any) -> None:
         digests, source = _digests(taught), taught.source
     plan = {name: value for name, value in s.bench.items() if name != "source"} | {"seed": s.seed}
     opened = open_all(s.bench["source"], BenchPlan(s.benchmarks, **plan).check()) if s.benchmarks else {}
-    keep_apart(digests, source, [s.samples, [sample for parts in opened.values()
-                                             for some in parts.values() for sample in some]])
+    asked = [sample for parts in opened.values() for some in parts.values() for sample in some]
+    keep_apart(digests, source, [s.samples, asked])
 
 # %% ../../nbs/70_distill/07_evaluation.ipynb #d1a67ba0
 _ASKER = ("setting", "k", "question_tokens")          # of a plan: what belongs to whoever wrote the questions
@@ -111,8 +108,8 @@ def _own(s: _Study) -> tuple[dict[tuple[str, str], Assessment], dict[str, Bench]
         results[label, label] = assess(model, s.samples, s.setting, s.k, s.store, seed=s.seed,
                                        progress=s.progress, **s.plan(label))
         if s.benchmarks:
-            benches[label] = bench(model, s.benchmarks, seed=s.seed, store=s.store,
-                                   resamples=s.resamples, progress=s.progress, **s.bench)
+            benches[label] = bench(model, s.benchmarks, seed=s.seed, store=s.store, resamples=s.resamples,
+                                   progress=s.progress, **s.bench)
     return results, benches
 
 def _crossed(s: _Study, own: Mapping[tuple[str, str], Assessment]) -> dict[tuple[str, str], Assessment]:
@@ -129,35 +126,30 @@ def _crossed(s: _Study, own: Mapping[tuple[str, str], Assessment]) -> dict[tuple
 # %% ../../nbs/70_distill/07_evaluation.ipynb #0edc92e9
 def _counts(result: Assessment) -> dict[str, Any]:
     "What became of a model's lists and replies, in numbers."
-    said, lists = result.table["outcome"], result.lists
+    outcome, lists = result.table["outcome"], result.lists
     return {c: int((result.table["cell"] == c).sum()) for c in CELLS} | dict(
         lists=len(lists), lists_lost=int(lists["finish"].isin(["failed", "refused"]).sum()),
         asked_for=int(lists["asked"].sum()), kept=len(result.table),
         different=result.table["question"].str.casefold().nunique(),
-        **{str(o): int((said == str(o)).sum()) for o in Outcome},
+        **{str(o): int((outcome == str(o)).sum()) for o in Outcome},
         left_over=", ".join(f"{n} {kind}" for kind, n in leftovers(lists).items()))
 
 def _variety(label: str, result: Assessment) -> dict:
     different, kept = result.table["question"].str.casefold().nunique(), len(result.table)
     share = Interval(different / kept, np.nan, np.nan, .95, 0, "none") if kept else None
-    return row(label, "questions", "different_questions", "", share, n=kept,
-               images=len(result.images), note="no interval: an image drawn twice repeats its "
-                                               "questions" if kept else "no question could be read")
+    note = "no interval: an image drawn twice repeats its questions" if kept else "no question could be read"
+    return row(label, "questions", "different_questions", "", share, n=kept, images=len(result.images), note=note)
 
 # %% ../../nbs/70_distill/07_evaluation.ipynb #9259ea90
 def _notes(s: _Study, own: Mapping[tuple[str, str], Assessment], names: Sequence[str]) -> list[str]:
     "What a reader must know."
-    first, said = own[s.base, s.base], []
-    lost = {name for r in own.values() for name in [*r.images, *r.failures["image_id"]]} - set(names)
-    if lost:
-        said.append(f"{len(lost)} images were left out: not every model could be shown them, "
-                    f"such as {min(lost)}")
-    same = [a for a, _ in own if a != s.base
-            and fingerprint(to_json(own[a, a].identity)) == fingerprint(to_json(first.identity))]
-    if same:
-        said.append(f"{', '.join(same)}: the very same model as {s.base} (same weights and "
-                    "settings), so that every difference is 0 by construction")
-    return [*said, *dict.fromkeys(r.note for r in own.values() if r.note)]
+    notes, prints = [], {a: fingerprint(to_json(r.identity)) for (a, _), r in own.items()}
+    if missing := {name for r in own.values() for name in [*r.images, *r.failures["image_id"]]} - set(names):
+        notes.append(f"{len(missing)} images were left out: not every model could be shown them, such as {min(missing)}")
+    if same := [a for a, mark in prints.items() if a != s.base and mark == prints[s.base]]:
+        notes.append(f"{', '.join(same)}: the very same model as {s.base} (same weights and settings), "
+                     "so that every difference is 0 by construction")
+    return [*notes, *dict.fromkeys(r.note for r in own.values() if r.note)]
 
 # %% ../../nbs/70_distill/07_evaluation.ipynb #7e4a561d
 def _tables(s: _Study, results: Mapping[tuple[str, str], Assessment], benches: Mapping[str, Bench],
@@ -169,30 +161,25 @@ def _tables(s: _Study, results: Mapping[tuple[str, str], Assessment], benches: M
     more, rows = dict(n=s.resamples, drawn=drawn), []
     for label in s.models:
         first = None if label == s.base else cells[s.base, s.base]
-        rows += [*own_rows(label, cells[label, label], names, first, **more),
-                 _variety(label, results[label, label])]
+        rows += [*own_rows(label, cells[label, label], names, first, **more), _variety(label, results[label, label])]
         if label in benches:
             rows += bench_rows(label, benches[label], None if first is None else benches[s.base], s.resamples)
     table = adjusted(pd.DataFrame(rows, columns=ROW), s.primary, s.strategies)
     crossed = cross_rows(cells, names, s.base, **more) if s.askers else []
     gains = [r for label in s.models if label != s.base and s.askers
              for r in gain_rows(label, cells, names, s.base, **more)]
-    counts = pd.DataFrame.from_dict({label: _counts(results[label, label]) for label in s.models},
-                                    orient="index")
+    counts = pd.DataFrame.from_dict({label: _counts(results[label, label]) for label in s.models}, orient="index")
     return dict(table=table, matrix=pd.DataFrame(crossed, columns=CROSS_ROW),
                 gains=pd.DataFrame(gains, columns=GAIN_ROW), counts=counts)
 
 # %% ../../nbs/70_distill/07_evaluation.ipynb #3d8d5fe9
 def _settings(s: _Study, own: Mapping[tuple[str, str], Assessment], names: Sequence[str]) -> dict[str, Any]:
-    def told(r: Assessment, label: str) -> dict:
-        return dict(name=r.model, run=r.run_id, identity=to_json(r.identity), plan=s.plan(label))
-    return dict(models={label: told(own[label, label], label) for label in s.models}, base=s.base,
-                teacher=s.teacher if s.teacher in s.models else None, strategies=s.strategies,
-                primary=s.primary, setting=str(own[s.base, s.base].plan.setting), k=s.k,
-                seed=s.seed, images=s.samples.source, pictures=len(names),
-                benchmarks=list(s.benchmarks), askers=list(s.askers), resamples=s.resamples,
-                bench={name: str(value) if name == "source" else value
-                       for name, value in s.bench.items()})
+    models = {label: dict(name=r.model, run=r.run_id, identity=to_json(r.identity), plan=s.plan(label))
+              for label in s.models for r in [own[label, label]]}
+    return dict(models=models, base=s.base, teacher=s.teacher if s.teacher in s.models else None, strategies=s.strategies,
+                primary=s.primary, setting=str(own[s.base, s.base].plan.setting), k=s.k, seed=s.seed,
+                images=s.samples.source, pictures=len(names), benchmarks=list(s.benchmarks), askers=list(s.askers),
+                resamples=s.resamples, bench={**s.bench, "source": str(s.bench["source"])})
 
 # %% ../../nbs/70_distill/07_evaluation.ipynb #412d7bd0
 def evaluate(
@@ -200,23 +187,22 @@ def evaluate(
     images: Any = "scenes",                   # an image set, or anything that `unsaf.images` takes
     setting: str = "oe",                      # oe or mc
     k: int = 5,                               # questions per class and image
-    store: "Store | str | Path | None" = None,    # a run folder; None keeps replies in memory only
+    store: Store | str | Path | None = None,    # a run folder; None keeps replies in memory only
     seed: int = 0,                            # chooses images and benchmark samples
     benchmarks: Sequence[str] = ("accuracy", "calibration", "pope", "chair"),    # () for none
     domain: str = "plain",                    # of drawn scenes, here and in the benchmarks
-    n_bench: "int | None" = None,             # benchmark samples of each part; None: 100 of a name, all of given ones
-    cross: "bool | Sequence[str]" = True,     # whose questions everybody answers; True: everybody's
-    *, n: "int | None" = None,                # images, where `images` is a name
+    n_bench: int | None = None,             # benchmark samples of each part; None: 100 of a name, all of given ones
+    cross: bool | Sequence[str] = True,     # whose questions everybody answers; True: everybody's
+    *, n: int | None = None,                # images, where `images` is a name
     base: str = "base", teacher: str = "teacher",    # labels; every other model is a strategy
     primary: str = "unf1_class",              # the one metric that decides, named beforehand
     source: Any = "scenes", bench_setting: str = "both",    # of the benchmarks, see `unsaf.benchmarking.run`
     taught: Any = None,                       # teacher data or training images: refused where they overlap
-    plans: "Mapping[str, Mapping[str, Any]] | None" = None,    # by label: what one model is asked differently
-    resamples: int = 10_000, progress: "bool | None" = None,
+    plans: Mapping[str, Mapping[str, Any]] | None = None,    # by label: what one model is asked differently
+    resamples: int = 10_000, progress: bool | None = None,
     **options: Any,                           # further options of `unsaf.assess`
 ) -> Evaluation:
-    """Compare models with a base, image by image: self-assessment, cross-examination,
-    benchmarks. Raises `UnsafError`."""
+    "Compare models with a base, image by image: self-assessment, cross-examination, benchmarks. Raises `UnsafError`."
     if not (isinstance(images, ImageSet) and n is None):
         images = image_set(images, n=n, seed=seed, **({"domain": domain} if images == "scenes" else {}))
     if not isinstance(source, (str, Mapping)) and not hasattr(source, "__len__"): source = list(source)
@@ -248,17 +234,13 @@ def _run(s: _Study, taught: Any) -> Evaluation:
 # %% ../../nbs/70_distill/07_evaluation.ipynb #ac8b70b1
 def cast(base: str, tuned: Sequence[str] = (), teacher: str = "",
          **options: Any) -> dict[str, Callable[[], Model]]:
-    """The models by label, each loaded when its turn comes; `tuned`: folders of adapters on
-    `base`, or LABEL=FOLDER. Raises `UnsafError`."""
+    "The models by label, each loaded when its turn comes; `tuned`: folders of adapters on `base`, or LABEL=FOLDER. Raises `UnsafError`."
     found = {"base": partial(load, base, **options)}
-    if teacher:
-        found["teacher"] = partial(load, teacher,
-                                   **({} if teacher.startswith(("api:", "replay:")) else options))
+    if teacher: found["teacher"] = partial(load, teacher, **({} if teacher.startswith(("api:", "replay:")) else options))
     for each in tuned:
         label, _, folder = each.rpartition("=")
         label = label or Path(folder).name
-        if not Path(folder).is_dir():
-            raise UnsafError(f"{folder}: no such folder; give an adapter's, or LABEL=FOLDER")
+        if not Path(folder).is_dir(): raise UnsafError(f"{folder}: no such folder; give an adapter's, or LABEL=FOLDER")
         if label in found:
             raise UnsafError(f"two models are called {label!r}: name one of them, as in OTHER={folder}")
         found[label] = partial(load, base, adapter=folder, **options)

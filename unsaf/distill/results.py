@@ -27,8 +27,7 @@ HEADLINES = ("unf1", "unf1_class", "always_answer", "youden_j", "youden_j_true",
              "accuracy_oe", "accuracy_mc", "ece_oe", "ece_mc", "pope_f1", "chair_i", "chair_f1")
 
 def adjusted(table: pd.DataFrame, primary: str, strategies: Sequence[str]) -> pd.DataFrame:
-    """`table` with the role of every metric, and Holm's p over `strategies` for the primary
-    one; a strategy without a p takes no part."""
+    "`table` with the role of every metric, and for the primary one Holm's p over the `strategies` that have a p."
     table = table.assign(role=np.where(table["metric"] == primary, "primary", "secondary"))
     rows = table.index[(table["role"] == "primary") & table["model"].isin(strategies) & table["p"].notna()]
     if len(rows): table.loc[rows, "p_holm"] = holm(table.loc[rows, "p"].astype(float))
@@ -43,14 +42,12 @@ class Evaluation:
     table: pd.DataFrame                       # columns `comparison.ROW`
     matrix: pd.DataFrame                      # columns `comparison.CROSS_ROW`
     gains: pd.DataFrame                       # columns `comparison.GAIN_ROW`
-    # one row per model: the cells, and what became of lists and replies
-    counts: pd.DataFrame
+    counts: pd.DataFrame                      # one row per model: the cells, and what became of lists and replies
     settings: dict                            # models, base, teacher, primary, images, plans
     calls: dict                               # asked, cached, failed
     notes: list[str] = field(default_factory=list)
-    # by (questions of, answered by); own questions too
-    crossed: dict[tuple[str, str], Assessment] = field(default_factory=dict)
-    benches: dict[str, Bench] = field(default_factory=dict)                     # by model
+    crossed: dict[tuple[str, str], Assessment] = field(default_factory=dict)      # by (questions of, answered by)
+    benches: dict[str, Bench] = field(default_factory=dict)                       # by model
 
     def value(self, model: str, metric: str, column: str = "value") -> float:
         "A number of the table; raises `KeyError` where there is no such row."
@@ -60,9 +57,12 @@ class Evaluation:
 
     def scores(self, model: str) -> dict[str, float]:
         "The headline values of a model that have one, e.g. for the card of an adapter."
-        rows = self.table[(self.table["model"] == model) & self.table["metric"].isin(
-            HEADLINES) & self.table["value"].notna()]
+        t = self.table
+        rows = t[(t["model"] == model) & t["metric"].isin(HEADLINES) & t["value"].notna()]
         return dict(zip(rows["metric"], rows["value"].astype(float)))
+
+    def _shown(self) -> pd.DataFrame:
+        return self.table[self.table["metric"].isin({*HEADLINES, self.settings["primary"]})]
 
     def grid(self, metric: str = "youden_j") -> pd.DataFrame:
         "The matrix of one metric: whose questions down, who answers across."
@@ -79,67 +79,58 @@ def _span(low: float, high: float, sign: str = "") -> str:
 
 def _metric_lines(name: str, rows: pd.DataFrame) -> list[str]:
     "A metric: one line per model."
-    way = {"high": ", higher is better", "low": ", lower is better"}.get(
-        next(filter(None, rows["better"]), ""), "")
-    lines = [f"{name} ({rows['role'].iloc[0]}{way})"]
+    better = next(filter(None, rows["better"]), "")
+    lines = [f"{name} ({rows['role'].iloc[0]}{better and f', {better}er is better'})"]
     for r in rows.itertuples():
-        gap = ("" if np.isnan(r.difference)
-               else f"{_num(r.difference, '+'):>8}  {_span(r.diff_low, r.diff_high, '+'):18} "
-                    f"p {r.p:.4f}")
-        gap += "" if np.isnan(r.p_holm) else f", Holm {r.p_holm:.4f}"
-        lines.append(f"  {r.model:16} {_num(r.value):>7}  {_span(r.low, r.high):18} {gap:58} n "
-                     f"{r.n}{'  (' + r.note + ')' if r.note else ''}")
+        gap, note = "", f"  ({r.note})" if r.note else ""
+        if not np.isnan(r.difference): gap = f"{_num(r.difference, '+'):>8}  {_span(r.diff_low, r.diff_high, '+'):18} p {r.p:.4f}"
+        if not np.isnan(r.p_holm): gap += f", Holm {r.p_holm:.4f}"
+        lines.append(f"  {r.model:16} {_num(r.value):>7}  {_span(r.low, r.high):18} {gap:58} n {r.n}{note}")
     return lines
 
 # %% ../../nbs/70_distill/06_results.ipynb #3ba39540
 def _grid_lines(self: Evaluation, metric: str) -> list[str]:
     grid = self.grid(metric)
     wide = max([7, *map(len, grid.columns)]) + 2
-    return ["", f"{metric}: questions of (down), answered by (across)", " " * 18
-            + "".join(f"{c:>{wide}}" for c in grid.columns),
-            *(f"  {name:16}" + "".join(f"{_num(x):>{wide}}" for x in values)
-              for name, values in zip(grid.index, grid.to_numpy()))]
+    rows = [("", grid.columns), *((name, map(_num, values)) for name, values in zip(grid.index, grid.to_numpy()))]
+    return ["", f"{metric}: questions of (down), answered by (across)",
+            *(f"  {name:16}" + "".join(f"{x:>{wide}}" for x in values) for name, values in rows)]
 
 def _gain_lines(self: Evaluation) -> list[str]:
     rows = self.gains[(self.gains["metric"] == "youden_j")]
     lines = ["", "where the gain in youden_j comes from"] if len(rows) else []
     for r in rows.itertuples():
-        p = "" if np.isnan(r.p) else f"p {r.p:.4f}"
-        lines.append(f"  {r.model:16} {r.part:12} {_num(r.value, '+'):>8}  "
-                     f"{_span(r.low, r.high, '+'):18} {p}{'  (' + r.note + ')' if r.note else ''}".rstrip())
+        p, note = "" if np.isnan(r.p) else f"p {r.p:.4f}", f"  ({r.note})" if r.note else ""
+        line = f"  {r.model:16} {r.part:12} {_num(r.value, '+'):>8}  {_span(r.low, r.high, '+'):18} {p}{note}"
+        lines.append(line.rstrip())
     return lines
 
 # %% ../../nbs/70_distill/06_results.ipynb #cfee1b16
 def _lines(self: Evaluation, full: bool = False) -> list[str]:
     "The evaluation as lines of text: the headline metrics, or all of them with `full`."
-    s, shown = (self.settings, self.table if full
-                else self.table[self.table["metric"].isin({*HEADLINES, self.settings["primary"]})])
-    lines = [f"{len(s['models'])} models on {s['pictures']} images of {s['images']}, "
-             f"{s['setting']}, k = {s['k']}; each compared with {s['base']}, image by image",
-             f"primary: {s['primary']}" + (f", its p adjusted for {len(s['strategies'])} "
-                                           "strategies (Holm)" if len(s["strategies"]) > 1 else "")
-             + "; every other metric is secondary, its p as it is",
-             "p and intervals speak of other images, not of other training runs: "
-             "those take several seeds", *self.notes, "", self.counts.to_string(), ""]
+    s, shown = self.settings, self.table if full else self._shown()
+    holm = f", its p adjusted for {len(s['strategies'])} strategies (Holm)" if len(s["strategies"]) > 1 else ""
+    lines = [f"{len(s['models'])} models on {s['pictures']} images of {s['images']}, {s['setting']}, k = {s['k']}; "
+             f"each compared with {s['base']}, image by image",
+             f"primary: {s['primary']}{holm}; every other metric is secondary, its p as it is",
+             "p and intervals speak of other images, not of other training runs: those take several seeds",
+             *self.notes, "", self.counts.to_string(), ""]
     for name, rows in shown.groupby("metric", sort=False): lines += _metric_lines(name, rows)
     for metric in dict.fromkeys(("youden_j", "youden_j_true", s["primary"])):
         if metric in set(self.matrix["metric"]) and self.grid(metric).notna().any(axis=None):
             lines += self._grid(metric)
     lines += self._gains()
-    if not full:
-        lines += ["", f"{self.table['metric'].nunique() - shown['metric'].nunique()} further "
-                      "metrics: lines(full=True), or the table"]
-    return [*lines, "{asked} replies asked for, {cached} from the store, "
-                    "{failed} calls failed".format(**self.calls)]
+    further = self.table["metric"].nunique() - shown["metric"].nunique()
+    if not full: lines += ["", f"{further} further metrics: lines(full=True), or the table"]
+    return [*lines, "{asked} replies asked for, {cached} from the store, {failed} calls failed".format(**self.calls)]
 
 # %% ../../nbs/70_distill/06_results.ipynb #48d1a14f
 def _html(self: Evaluation) -> str:
-    shown = self.table[self.table["metric"].isin({*HEADLINES, self.settings["primary"]})].drop(
-        columns=["group", "images"])
-    parts = [t.to_html(border=0, index=False, na_rep="", float_format="{:.3f}".format)
-             for t in (shown, self.gains)]
+    def html(table: pd.DataFrame, **options: Any) -> str:
+        return table.to_html(border=0, na_rep="", float_format="{:.3f}".format, **options)
     notes = "".join(f"<p>{escape(line)}</p>" for line in self.lines()[:3 + len(self.notes)])
-    return notes + parts[0] + self.grid().to_html(border=0, na_rep="", float_format="{:.3f}".format) + parts[1]
+    shown = self._shown().drop(columns=["group", "images"])
+    return notes + html(shown, index=False) + html(self.grid()) + html(self.gains, index=False)
 
 Evaluation.lines, Evaluation._grid, Evaluation._gains, Evaluation._repr_html_ = _lines, _grid_lines, _gain_lines, _html
 Evaluation.__str__ = lambda self: "\n".join(self.lines())
@@ -149,15 +140,14 @@ def _plain(frame: pd.DataFrame) -> list[dict]:
     return frame.astype(object).where(frame.notna(), None).to_dict("records")
 
 def _save(self: Evaluation, folder: str | Path) -> list[Path]:
-    """Write evaluation.json, a CSV for each table, and replies.csv, each with the same as
-    Parquet beside it; returns the paths of JSON and CSV."""
+    "Write evaluation.json, a CSV for each table, and replies.csv, each also as Parquet; returns the paths of JSON and CSV."
     folder, tables = Path(folder), {name: getattr(self, name) for name in _TABLES}
     tables["counts"] = self.counts.rename_axis("model").reset_index()
     body = dict(settings=to_json(self.settings), calls=self.calls, notes=self.notes,
                 **{name: _plain(t) for name, t in tables.items()})
-    said = [r.table.assign(questions_of=q, answered_by=a) for (q, a), r in self.crossed.items()]
-    files = ({f"evaluation{'' if name == 'table' else '-' + name}.csv": t
-              for name, t in tables.items()} | ({"replies.csv": pd.concat(said)} if said else {}))
+    replies = [r.table.assign(questions_of=q, answered_by=a) for (q, a), r in self.crossed.items()]
+    files = {f"evaluation{'' if name == 'table' else '-' + name}.csv": t for name, t in tables.items()}
+    if replies: files["replies.csv"] = pd.concat(replies)
     return [write_file(folder / "evaluation.json", json.dumps(body, indent=1)),
             *(write_table(t, folder / name) for name, t in files.items())]
 
@@ -180,8 +170,7 @@ Evaluation.save, Evaluation.load = _save, classmethod(_load)
 
 # %% ../../nbs/70_distill/06_results.ipynb #a2e004ff
 def evaluation_figure(e: Evaluation) -> Any:
-    """Primary metric of each model with interval, J in the cross-examination, and where its
-    gain comes from; a `Drawing`."""
+    "Primary metric of each model with interval, J in the cross-examination, and where its gain comes from; a `Drawing`."
     from unsaf.assessment.report import Drawing
     figure = Drawing(figsize=(13, 1.6 + .5 * len(e.settings["models"])), layout="constrained")
     left, middle, right = figure.subplots(1, 3, width_ratios=(1.2, 1, 1.3))
@@ -212,11 +201,12 @@ def _matrix_axes(ax: Any, e: Evaluation) -> None:
     grid = e.grid("youden_j")
     ax.set_title("J", loc="left", fontsize=10)
     if grid.empty:
-        ax.text(.5, .5, "no cross-examination", ha="center", transform=ax.transAxes); ax.axis("off"); return
+        ax.text(.5, .5, "no cross-examination", ha="center", transform=ax.transAxes)
+        return ax.axis("off")
     ax.imshow(grid, cmap="Greys", vmin=-.2, vmax=1.2, aspect="auto")
     for i, j in np.ndindex(grid.shape):
-        ax.text(j, i, _num(grid.iat[i, j]), ha="center", va="center", fontsize=8, color="white"
-                if grid.iat[i, j] > .6 else _INK)
+        dark = grid.iat[i, j] > .6
+        ax.text(j, i, _num(grid.iat[i, j]), ha="center", va="center", fontsize=8, color="white" if dark else _INK)
     ax.set(yticks=range(len(grid)), yticklabels=grid.index, ylabel="questions of", xlabel="answered by")
     ax.set_xticks(range(len(grid.columns)), grid.columns, rotation=30, ha="right", fontsize=8)
 
@@ -225,8 +215,8 @@ def _gain_axes(ax: Any, e: Evaluation) -> None:
     models = list(dict.fromkeys(rows["model"]))
     for r in rows.itertuples():
         y, (color, hatch) = models.index(r.model) + .2 * (GAINS.index(r.part) - 1.5), _HATCHES[r.part]
-        ax.barh(y, r.value, .19, color=color, hatch=hatch, edgecolor=_INK, lw=.5, label=r.part
-                if r.model == models[0] else None)
+        label = r.part if r.model == models[0] else None
+        ax.barh(y, r.value, .19, color=color, hatch=hatch, edgecolor=_INK, lw=.5, label=label)
         ax.plot([r.low, r.high], [y, y], color=_RED, lw=1.2)
     ax.axvline(0, color=_INK, lw=.8)
     ax.set(yticks=range(len(models)), yticklabels=models, xlabel="gain in J over the base, 95% interval")
@@ -252,16 +242,15 @@ def _summary(some: pd.DataFrame, seeds: int) -> dict[str, Any]:
 
 # %% ../../nbs/70_distill/06_results.ipynb #6afdd043
 def combine(evaluations: Mapping[Any, Evaluation], what: str = "table") -> pd.DataFrame:
-    """Each seed's rows and then their mean and standard deviation (n - 1), by model and metric;
-    `what`: table, matrix or gains. Raises `UnsafError`."""
+    "Each seed's rows, then their mean and standard deviation (n - 1); `what`: table, matrix or gains. Raises `UnsafError`."
     if not evaluations: raise UnsafError("no evaluation to combine")
     if what not in _KEYS: raise UnsafError(f"what = {what!r}: use {', '.join(_KEYS)}")
     first = next(iter(evaluations.values())).settings
     for seed, e in evaluations.items():
-        odd = next((name for name in _FIXED if e.settings[name] != first[name]), None)
-        if odd:
-            raise UnsafError(f"seed {seed} has {odd} = {e.settings[odd]!r} where the first has "
-                             f"{first[odd]!r}: they cannot be combined")
+        for name in _FIXED:
+            if e.settings[name] != first[name]:
+                raise UnsafError(f"seed {seed} has {name} = {e.settings[name]!r} where the first has {first[name]!r}: "
+                                 "they cannot be combined")
     rows = pd.concat([getattr(e, what).assign(seed=str(seed)) for seed, e in evaluations.items()])
     out = []
     for key, some in rows.groupby(_KEYS[what], sort=False):
@@ -272,18 +261,18 @@ def combine(evaluations: Mapping[Any, Evaluation], what: str = "table") -> pd.Da
 
 # %% ../../nbs/70_distill/06_results.ipynb #40c943d2
 def combined_lines(combined: pd.DataFrame, metrics: Sequence[str] = HEADLINES) -> list[str]:
-    """A combined table in a terminal: mean and standard deviation, then every seed with its
-    interval over images."""
-    def told(r: Any) -> str:
-        return (f"seed {r.seed}: {_num(r.value)} [{_span(r.low, r.high)}]"
-                + (f" {_num(r.difference, '+')}" if np.isfinite(r.difference) else ""))
+    "A combined table in a terminal: mean and standard deviation, then every seed with its interval over images."
+    def of_seed(r: Any) -> str:
+        gap = f" {_num(r.difference, '+')}" if np.isfinite(r.difference) else ""
+        return f"seed {r.seed}: {_num(r.value)} [{_span(r.low, r.high)}]{gap}"
     lines, shown = [], combined[combined["metric"].isin(metrics)]
     for (metric, model), some in ((key, rows) for _, one in shown.groupby("metric", sort=False)
                                   for key, rows in one.groupby(["metric", "model"], sort=False)):
         m = some[some["seed"] == "mean"].iloc[0]
-        if not m.seeds: lines.append(f"{metric:16} {model:16} not measured: {some['note'].iloc[0]}"); continue
-        gap = f", difference {_num(m.difference, '+')} ± {_num(m.diff_sd)}" if np.isfinite(m.difference) else ""
-        each = "; ".join(told(r) for r in some[some["seed"] != "mean"].itertuples())
-        lines.append(f"{metric:16} {model:16} {_num(m.value)} ± {_num(m.sd)} over {int(m.seeds)} "
-                     f"seeds{gap}   ({each})")
+        if m.seeds:
+            gap = f", difference {_num(m.difference, '+')} ± {_num(m.diff_sd)}" if np.isfinite(m.difference) else ""
+            each = "; ".join(map(of_seed, some[some["seed"] != "mean"].itertuples()))
+            found = f"{_num(m.value)} ± {_num(m.sd)} over {int(m.seeds)} seeds{gap}   ({each})"
+        else: found = f"not measured: {some['note'].iloc[0]}"
+        lines.append(f"{metric:16} {model:16} {found}")
     return lines
