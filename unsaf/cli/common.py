@@ -24,7 +24,7 @@ from ..runs import most_frequent
 _OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 def plain(text: object) -> str:
-    "`text` for a terminal: line ends and tabs stay, every other control character and every mark of direction is shown by its code."
+    "`text` for a terminal: control characters and marks of direction are shown by their code."
     return _OBEYED.sub(lambda m: repr(m[0])[1:-1], str(text).replace("\r\n", "\n"))
 
 def say(*lines: object, file: Any = None) -> None:
@@ -38,7 +38,7 @@ def warn(message: object) -> None:
 
 # %% ../../nbs/90_cli/00_common.ipynb #8f2a3042
 def _calls(table: Any) -> Any:
-    "The rows of an assessment's `table` without those that one call answered together: the same question in both lists of an image."
+    "The rows of a `table` without repeats that one call answered: in both lists of an image."
     same = [c for c in ("image_id", "question", "options") if c in table]
     return table.drop_duplicates(same) if len(same) == 3 else table
 
@@ -63,14 +63,14 @@ def errors_of(things: Iterable[Any], what: str = "failed") -> list[str]:
             and isinstance(e, str)]
 
 def refusals(things: Iterable[Any]) -> str:
-    "One line on what the provider refused, with the most frequent reason; empty where it refused nothing."
+    "One line on what the provider refused, and most often why; empty for nothing."
     errors = errors_of(things, "refused")
     often = "".join(f", most often ({n} times): {error}" for error, n in most_frequent(errors)[:1])
     return f"{len(errors)} replies were refused by the provider{often}" if errors else ""
 
 # %% ../../nbs/90_cli/00_common.ipynb #73bf12f0
 def losses(things: Iterable[Any], again: str) -> str:
-    "One line on the failed calls of `things`: their number, the most frequent error and what to do, `again`; empty where none failed."
+    "One line on the failed calls: number, most frequent error, and what to do, `again`."
     things = list(things)
     failed, worst = sum(x.calls.get("failed", 0) for x in things), most_frequent(errors_of(things))[:1]
     often = "".join(f", most often ({n} times): {error}" if failed > 1 else f": {error}" for error, n in worst)
@@ -96,7 +96,7 @@ def say_written(paths: Iterable[Any], what: str = "replies, tables and a page") 
 
 # %% ../../nbs/90_cli/00_common.ipynb #30a1c89d
 def option(kind: Any, text: str, *names: str, **more: Any) -> Any:
-    "The annotation of an option: its type, its help, and its names where they are not the parameter's."
+    "The annotation of an option: type, help, and names if not the parameter's."
     return Annotated[kind, typer.Option(*names, help=text, **more)]
 
 def argument(kind: Any, text: str, **more: Any) -> Any:
@@ -161,16 +161,16 @@ class Models:
     tokens: Mapping[str, int]       # caps on the length of replies
 
     def load(self, name: str, known: Iterable[str] | None = None) -> Any:
-        "The model `name` with all that was given, or with the `known` options; raises `UnsafError` for one that it does not take."
+        "The model `name` with all options, or the `known` ones; raises `UnsafError`."
         from unsaf.models.loading import load
         return load(name, **{k: v for k, v in self.options.items() if known is None or k in known})
 
     def fitting(self, name: str) -> Any:
-        "The model `name` with those of the options that are for its kind: where several models share them."
+        "The model `name` with the options for its kind: where several models share them."
         return self.load(name, _of_kind(name, API, LOCAL))
 
     def other(self, name: str) -> Any:
-        "Another model for a cross-examination: key, prices and what is left out are the first one's own."
+        "Another model for a cross-examination: without key, prices and omissions."
         return self.load(name, _of_kind(name, SHARED, ("dtype", "device", "reuse")))
 
 def _of_kind(name: str, api: Iterable[str], local: Iterable[str]) -> Iterable[str]:
@@ -183,7 +183,7 @@ def models_of(given: Mapping[str, Any]) -> Models:
 
 # %% ../../nbs/90_cli/00_common.ipynb #9c8a9e4a
 def with_models(*groups: Mapping[str, Any]) -> Callable[[Callable], Callable]:
-    "A command that takes `how`, as one that takes the options in `groups` (all of them where none is given) one by one."
+    "`command`, which takes `how`, with the options in `groups` (all where none is given)."
     options = {name: kind for group in groups or (LOCAL, API, TOKENS) for name, kind in group.items()}
     def wrapped(command: Callable) -> Callable:
         @wraps(command)

@@ -59,7 +59,7 @@ def _stop(*_: Any) -> None: raise KeyboardInterrupt
 
 @contextmanager
 def _termed() -> Iterator[None]:
-    "While this lasts, the end of a batch job's time (SIGTERM) is a Ctrl-C; in a thread, signals are not ours."
+    "While this lasts, a batch job's end (SIGTERM) is a Ctrl-C; not in a thread."
     before = signal.signal(signal.SIGTERM, _stop) if lasting() else None
     try: yield
     finally:

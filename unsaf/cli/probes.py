@@ -18,7 +18,7 @@ from ..runs import csv_of, write_table
 
 # %% ../../nbs/90_cli/03_probes.ipynb #a67a7b21
 def wanted(probes: str | None, cross: str | None, how: Models | None = None) -> tuple[list[str], list]:
-    "(probes, other models) that the two options ask for, checked and loaded before anything is paid for; --cross alone asks for the cross-examination."
+    "(probes, other models) of the two options, checked and loaded; --cross alone is a probe."
     from unsaf.assessment.probe_runs import probes_of
     names = probes_of(probes) if probes else []
     if cross and "cross" not in names: names = ["cross", *names]
@@ -100,7 +100,7 @@ def compare(
 def _sides(names: tuple, setting: str | None, k: int, seed: int, images: str | None,
            limit: int | None, store: Path | None, given: Models,
            max_failures: float = .2) -> tuple[list, list]:
-    "The two assessments, and the models that were asked for them (None: a run). Models are loaded before one is asked."
+    "The two assessments, and the models that were asked for them (None: a run)."
     from unsaf.assessment.run import assess
     from unsaf.data.images import images as open_images
     from unsaf.assessment.probe_runs import SHARED

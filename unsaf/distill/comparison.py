@@ -47,7 +47,7 @@ def picture_counts(
     names: Sequence[str],                              # the images, in this order
     known: Mapping[str, Scene] | None = None,        # their scenes; None: the oracle's columns are 0
 ) -> np.ndarray:                                       # images x `COLUMNS`
-    "What an assessment, or a cross-examination, counts for each image; raises `UnsafError` for an image without a scene."
+    "What an assessment counts for each image; raises `UnsafError` for one without a scene."
     place = {name: i for i, name in enumerate(names)}
     def per(rows: pd.DataFrame, weights: Any = None) -> np.ndarray:
         where = np.array([place[i] for i in rows["image_id"]], int)
@@ -99,7 +99,7 @@ def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) > 0)
 
 def measures(counts: np.ndarray) -> dict[str, np.ndarray]:
-    "Every measure of `MEASURES` from counts (..., len(COLUMNS)); nan where there is nothing to count."
+    "Every measure of `MEASURES` from counts (..., len(COLUMNS)); nan where there are none."
     cells, true = (np.asarray(counts, float)[..., [COLUMNS.index(c) for c in some]] for some in (CELLS, _TRUE))
     shares = {name: _share(_total(counts, part), _total(counts, whole)) for name, (part, whole, _) in SHARES.items()}
     return scorer(*AWARENESS)(cells) | {name: scorer(score)(true)[score] for name, score in TRUTH.items()} | shares
@@ -110,7 +110,7 @@ def counted(name: str, total: np.ndarray) -> int:
 
 # %% ../../nbs/70_distill/05_comparison.ipynb #fb574596
 def why_not(name: str, total: np.ndarray, drawn: bool = True) -> str:
-    "Why a measure has no value, from the summed counts; empty where it has one. `drawn`: the scenes are known."
+    "Why a measure has no value, or an empty string. `drawn`: the scenes are known."
     if name in ORACLE and not drawn: return "the images are no drawn scenes: no oracle knows what is true of them"
     if np.isfinite(measures(total)[name]): return ""
     if name.startswith("kept"): return "no question was asked for"
@@ -141,7 +141,7 @@ _ALONE = "one image: nothing to resample"
 
 # %% ../../nbs/70_distill/05_comparison.ipynb #5e844a98
 def contrast(statistic: Callable, counts: np.ndarray, base: np.ndarray, n: int) -> dict[str, Comparison]:
-    "Each score of `counts` minus that of `base`, image by image; {} where a single image leaves nothing to resample."
+    "Each score of `counts` minus that of `base`, image by image; {} for a single image."
     return paired_permutation(counts, base, statistic, n=n) if len(counts) > 1 else {}
 
 # %% ../../nbs/70_distill/05_comparison.ipynb #2afcffc7
@@ -181,7 +181,7 @@ def cross_scores(counts: np.ndarray) -> dict[str, np.ndarray]:
 
 def cross_rows(cells: Mapping[tuple[str, str], np.ndarray], names: Sequence[str], base: str,
                n: int = 10_000, drawn: bool = True) -> list[dict]:
-    "A row for each (questions of, answered by) and score, compared with the base on its own; `cells`: counts of the same images."
+    "A row per (questions of, answered by) and score, compared with the base on its own."
     rows, first = [], cells[base, base]
     for (asker, answerer), counts in cells.items():
         found, total = spans(cross_scores, counts, names, n), counts.sum(0)
@@ -195,7 +195,7 @@ def cross_rows(cells: Mapping[tuple[str, str], np.ndarray], names: Sequence[str]
 
 # %% ../../nbs/70_distill/05_comparison.ipynb #a475dc40
 def _parts(counts: np.ndarray) -> dict[str, np.ndarray]:
-    "Every gain from four counts side by side: base's questions answered by base and student, then the student's."
+    "Every gain from four counts side by side: the base's questions, then the student's."
     bb, bm, mb, mm = (cross_scores(c) for c in np.split(np.asarray(counts, float), 4, axis=-1))
     found = {}
     for name in GAINED:
@@ -207,7 +207,7 @@ def _parts(counts: np.ndarray) -> dict[str, np.ndarray]:
 # %% ../../nbs/70_distill/05_comparison.ipynb #5c585377
 def gain_rows(model: str, cells: Mapping[tuple[str, str], np.ndarray], names: Sequence[str],
               base: str, n: int = 10_000, drawn: bool = True) -> list[dict]:
-    "What a student gained, in the `GAINS` parts; rows with a reason where an examination is missing."
+    "What a student gained, in the `GAINS` parts, or why that cannot be said."
     corners = [(base, base), (base, model), (model, base), (model, model)]
     missing = next((f"the questions of {q} were not put to {a}" for q, a in corners if (q, a) not in cells), "")
     found, tests = {}, {}
@@ -230,7 +230,7 @@ def gain_rows(model: str, cells: Mapping[tuple[str, str], np.ndarray], names: Se
 _BINS = 15
 
 def _calibration(rows: pd.DataFrame) -> np.ndarray:
-    "For each item: confidence minus right in its bin, 1, and the squared gap; all 0 where there is no confident answer."
+    "Per item: confidence minus right in its bin, 1, the squared gap; 0 without confidence."
     has = ((rows["outcome"] == Outcome.ANSWERED) & rows["confidence"].notna()).to_numpy()
     p, y = np.clip(rows["confidence"].astype(float).to_numpy()[has], 0, 1), is_right(rows)[has].astype(float)
     out = np.zeros((len(rows), _BINS + 2))
@@ -285,7 +285,7 @@ def _items(bench: Bench, benchmark: str, part: str) -> pd.DataFrame:
 
 def paired_cells(bench: Bench, base: Bench, benchmark: str,
                  part: str) -> tuple[pd.DataFrame, pd.DataFrame, Callable | None, str]:
-    "Counts per image of both models over the items that both have, the scores of their sums, and a note on what is left out."
+    "Counts per image of both models on the items of both, the scores, and a note."
     a, b = (_items(x, benchmark, part) for x in (bench, base))
     both = a.index.intersection(b.index)
     if not len(both): return pd.DataFrame(), pd.DataFrame(), None, "no item has a reply of both models"
@@ -299,7 +299,7 @@ def paired_cells(bench: Bench, base: Bench, benchmark: str,
 # %% ../../nbs/70_distill/05_comparison.ipynb #33aabedb
 def bench_contrast(bench: Bench, base: Bench, benchmark: str, part: str,
                    n: int = 10_000) -> tuple[dict[str, Comparison], str]:
-    "The differences from the base over the items that both have, by score, and a note where some are left out or none is left."
+    "The differences from the base on the items of both, by score, and a note."
     x, y, score, note = paired_cells(bench, base, benchmark, part)
     if score is None: return {}, note
     if len(x) < 2: return {}, _ALONE
@@ -313,7 +313,7 @@ def _named(benchmark: str, part: str, metric: str) -> str:
     return (metric if metric.startswith(benchmark) else f"{benchmark}_{metric}") + part
 
 def bench_rows(model: str, bench: Bench, base: Bench | None = None, n: int = 10_000) -> list[dict]:
-    "A row for each reported score of `REPORTED`, and one that says why for each that could not be measured."
+    "A row for each score of `REPORTED`, with the reason where it could not be measured."
     rows, table = [], bench.table
     parts = table.groupby(["benchmark", "part"], sort=False)
     for (name, part), some in parts:

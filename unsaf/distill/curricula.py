@@ -39,7 +39,7 @@ def _student(setting: str, k: int, template: str, options: Mapping[str, Any]) ->
 
 # %% ../../nbs/70_distill/01_curricula.ipynb #dbe66269
 def _iq_records(data: TeacherData, k: int, plan: Callable[[int], Plan]) -> list[Record]:
-    "Lists of at most `k` questions of one call; `plan` gives the student's settings for a number of questions."
+    "Lists of at most `k` questions of one call; `plan`: settings for a number of questions."
     records = []
     for (name, digest, able, key), rows in data.iq.groupby(["image_id", "digest", "answerable", "key"], sort=False):
         asked = [question_of(row) for row in rows.itertuples()]
@@ -72,7 +72,7 @@ def curriculum(
     answers: str = "taught",           # taught: the target of the data; short: the answer alone
     **options: Any,                    # further fields of the student's `Plan`: layout, paraphrase, answer_tokens, ...
 ) -> list[Record]:                     # in an order of their own, the same for the same seed
-    "UnD-QA, UnD-IQ or UnD-Joint (paper, Section 5.1) as records. Raises `UnsafError`, also where there is no record at all."
+    "UnD-QA, UnD-IQ or UnD-Joint (paper, Section 5.1) as records. Raises `UnsafError`."
     if strategy not in ("qa", "iq", "joint"):
         raise UnsafError(f"strategy {strategy!r} is unknown: use qa, iq or joint")
     if answers not in ("taught", "short"): raise UnsafError(f"answers = {answers!r}: use 'taught' or 'short'")
@@ -97,7 +97,7 @@ def _asked_as(sample: Sample, plan: Plan) -> Request:
 # %% ../../nbs/70_distill/01_curricula.ipynb #003eb28a
 def baseline_records(samples: Sequence[Sample], name: str, labels: str = "oe",
                      template: str = "none", **options: Any) -> Selection:
-    "Records of samples by their first answer; `labels` by: answerable or unanswerable instead. Raises `UnsafError`."
+    "Records by the samples' first answers; `labels` oe, or by (class). Raises `UnsafError`."
     if labels not in ("oe", "by"):
         raise UnsafError(f"labels = {labels!r}: use 'oe' (the answer) or 'by' (answerable or unanswerable)")
     plan, found = _student("oe", 1, template, options), Selection()
@@ -120,7 +120,7 @@ def _apart(records: Sequence[Record], source: str, exclude: Any) -> None:
 # %% ../../nbs/70_distill/01_curricula.ipynb #90703ba9
 def unk_vqa(folder: "str | Path", labels: str = "oe", split: str = "train", n: "int | None" = None,
             seed: int = 0, exclude: Any = (), template: str = "none", **options: Any) -> Selection:
-    "Records of UNK-VQA from a folder with `annt_SPLIT.json` and `images-SPLIT/` (README of guoyang9/UNK-VQA). Raises `UnsafError`."
+    "Records of UNK-VQA in a folder as its README has it. Raises `UnsafError`."
     found = baseline_records(unk_vqa_samples(split, folder=folder, n=n, seed=seed),
                              f"unk-vqa-{labels}", labels, template, **options)
     _apart(found, f"UNK-VQA in {folder}", exclude)
@@ -132,7 +132,7 @@ UPD_REFUSALS = re.compile(
     r"|no (?:correct )?answer|cannot answer|can't answer|unanswerable", re.I)
 
 def _refuses(asked: str, reply: str) -> bool:
-    "Whether a reply of MM-UPD says that there is no answer, by its words or by the letter of such an option."
+    "Whether a reply of MM-UPD says that there is no answer, in words or by a letter."
     letter = re.fullmatch(r"\W*([A-H])\W*", reply)
     option = re.search(rf"^\W*{letter[1]}\W+(.*)$", asked, re.M) if letter else None
     return bool(UPD_REFUSALS.search(option[1] if option else reply))
@@ -156,7 +156,7 @@ def _upd_record(entry: Mapping, folder: Path, abstain: "str | None", max_tokens:
 # %% ../../nbs/70_distill/01_curricula.ipynb #a8c1bfe2
 def mm_upd(folder: "str | Path", abstain: "str | None" = "unanswerable", n: "int | None" = None,
            seed: int = 0, exclude: Any = (), answer_tokens: int = 64) -> Selection:
-    "Records of MM-UPD's set for instruction tuning, a folder with images and `upd_tuning_data_*.json`. Raises `UnsafError`."
+    "Records of MM-UPD's set for instruction tuning in a folder. Raises `UnsafError`."
     folder = Path(folder)
     if not (files := sorted(folder.glob("upd_tuning_data_*.json"))):
         raise UnsafError(f"{folder}: no upd_tuning_data_*.json; give MM-UPD's data for instruction "
@@ -198,7 +198,7 @@ def _altered(scene: Scene, following: Scene, text: str, way: str, rng: random.Ra
 WAYS = ("T-1", "I-1", "I-2", "I-3")
 
 def _tries(seed: int, i: int, domain: str) -> Iterator[Sample]:
-    "Altered questions about the `i`-th image, one after the other; those that the oracle cannot read are passed over."
+    "Altered questions about the `i`-th image that the oracle can read."
     rng = random.Random(f"unsaf unk-vqa {domain} {seed} {i}")
     sample, after = drawn(seed, i, domain), drawn(seed, i + 1, domain)
     here, following = (Scene.from_dict(s.info["scene"]) for s in (sample, after))
@@ -232,7 +232,7 @@ def _unk_scenes(n: int, seed: int, domain: str) -> list[Sample]:
 def baseline_scenes(name: str = "unk-vqa", n: int = 100, seed: int = 0, labels: str = "oe",
                     domain: str = "plain", exclude: Any = (), template: str = "none",
                     **options: Any) -> Selection:
-    "`n` records in the form of `unk-vqa` or `mm-upd` about drawn scenes, labelled by the oracle. Raises `UnsafError`."
+    "`n` records like `unk-vqa` or `mm-upd` about drawn scenes. Raises `UnsafError`."
     if name not in ("unk-vqa", "mm-upd"):
         raise UnsafError(f"baseline {name!r} is unknown: use unk-vqa or mm-upd")
     if not isinstance(n, int) or n < 1: raise UnsafError(f"n = {n!r} records: give a whole number from 1")
@@ -261,7 +261,7 @@ def _mistakes(result: Assessment, left: Counter) -> pd.DataFrame:
 # %% ../../nbs/70_distill/01_curricula.ipynb #6077e193
 def _teacher_says(teacher: "Model | None", result: Assessment, rows: pd.DataFrame,
                   images: Mapping[str, Sample], store: Any, cot: bool) -> tuple[Any, dict]:
-    "The settings that the teacher was asked with, and its rows to the questions of `rows`, by image, class and number."
+    "The teacher's settings, and its rows to these questions by image, class and number."
     if rows.empty: return None, {}
     if teacher is None:
         raise UnsafError("these pairs need a teacher: give a model, or take FA pairs alone by "
@@ -294,7 +294,7 @@ def preferences(
     seed: int = 0,                     # of the order, and of what balancing takes
     exclude: Any = (),                 # evaluation images, as for `teach`
 ) -> Selection:                        # of `Preference`; its left_out says what became no pair
-    "Pairs from a student's own FA and FU cases: abstain over guess, the teacher's answer over refusal. Raises `UnsafError`."
+    "Pairs from a student's own FA and FU cases. Raises `UnsafError`."
     if isinstance(teacher, str):
         from unsaf.models.loading import load
         teacher = load(teacher)

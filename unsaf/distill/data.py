@@ -62,11 +62,11 @@ class Selection(list):
 
 # %% ../../nbs/70_distill/00_data.ipynb #027f48e3
 def digest_of(records: Records) -> str:
-    "Fingerprint of what a trainer sees of `records`, in order: kinds, requests, pixels and replies. Raises `ImageError`."
+    "Fingerprint of what a trainer sees of `records`, in order. Raises `ImageError`."
     return fingerprint("records", [[r.kind, ask_of(r.request), *replies_of(r)] for r in records])
 
 def write_image(picture: Picture, folder: Path) -> str:
-    "Write an image as PNG into `folder/images`, named by its digest, where it is not there yet; returns the path below `folder`."
+    "Write `folder/images/DIGEST.png` where it is missing; returns the path below `folder`."
     path = f"images/{picture.digest}.png"
     if not (folder/path).exists():
         picture.pixels().save(out := io.BytesIO(), "PNG")
@@ -162,7 +162,7 @@ def _sets(exclude: Any) -> list[Sequence[Sample]]:
 
 # %% ../../nbs/70_distill/00_data.ipynb #cb68ea58
 def keep_apart(digests: Mapping[str, str], source: str, exclude: Any) -> list[str]:
-    "Sources of the evaluation sets `exclude`; raises `UnsafError` where one holds a training image (`digests` by image_id)."
+    "Sources of the sets `exclude`; raises `UnsafError` where one holds a training image."
     mine = {digest: name for name, digest in reversed(digests.items())}
     names = []
     for other in _sets(exclude):
@@ -291,7 +291,7 @@ def teach(
     keep: str = "all",                 # all, or agreeing
     **options: Any,                    # as for `unsaf.assess`: temperature, block, progress, layout, ...
 ) -> TeacherData:
-    "A teacher's questions and answers about training images (paper, Section 5.1). Raises `UnsafError`."
+    "A teacher's questions and answers about images (paper, 5.1). Raises `UnsafError`."
     teacher = _teacher(teacher, answers, keep)
     template = options.pop("template", "gpt" if answers == "cot" else template_of(teacher))
     if (template == "gpt") != (answers == "cot"):
@@ -319,7 +319,7 @@ def _parquet(frame: pd.DataFrame) -> bytes:
     return out.getvalue()
 
 def _save(self: TeacherData, folder: "str | Path", pictures: bool = False, parquet: bool = True) -> list[Path]:
-    "Write the tables as JSONL and Parquet, card.json, and with `pictures` the images as PNG; returns the paths. Raises `UnsafError`."
+    "Write tables, card.json and, with `pictures`, the images; returns the paths."
     folder, paths = Path(folder), []
     for name in ("iq", "qa", "left_out"):
         frame = getattr(self, name)
@@ -354,7 +354,7 @@ def _at_hand(data: TeacherData, folder: Path, images: Any) -> dict[str, Picture]
 
 # %% ../../nbs/70_distill/00_data.ipynb #e310913b
 def _load(cls: type, folder: "str | Path", images: Any = None) -> TeacherData:
-    "What `save` wrote; `images`, by the same names, where they were not saved. Raises `UnsafError` for rows unknown to the card."
+    "What `save` wrote; `images`, by the same names, if they were not saved. Raises `UnsafError`."
     folder = Path(folder)
     try: card = json.loads((folder / "card.json").read_text("utf-8"))
     except FileNotFoundError:

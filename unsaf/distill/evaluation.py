@@ -202,7 +202,7 @@ def evaluate(
     resamples: int = 10_000, progress: bool | None = None,
     **options: Any,                           # further options of `unsaf.assess`
 ) -> Evaluation:
-    "Compare models with a base, image by image: self-assessment, cross-examination, benchmarks. Raises `UnsafError`."
+    "Compare models with a base, image by image. Raises `UnsafError`."
     if not (isinstance(images, ImageSet) and n is None):
         images = image_set(images, n=n, seed=seed, **({"domain": domain} if images == "scenes" else {}))
     if not isinstance(source, (str, Mapping)) and not hasattr(source, "__len__"): source = list(source)
@@ -234,7 +234,7 @@ def _run(s: _Study, taught: Any) -> Evaluation:
 # %% ../../nbs/70_distill/07_evaluation.ipynb #ac8b70b1
 def cast(base: str, tuned: Sequence[str] = (), teacher: str = "",
          **options: Any) -> dict[str, Callable[[], Model]]:
-    "The models by label, each loaded when its turn comes; `tuned`: folders of adapters on `base`, or LABEL=FOLDER. Raises `UnsafError`."
+    "The models by label, loaded in turn; `tuned`: FOLDER or LABEL=FOLDER. Raises `UnsafError`."
     found = {"base": partial(load, base, **options)}
     if teacher: found["teacher"] = partial(load, teacher, **({} if teacher.startswith(("api:", "replay:")) else options))
     for each in tuned:

@@ -29,7 +29,7 @@ NAMES = "image|video|audio|bbox|ref-object|cot-process|start-image|img|ref|box|q
 MARKUP = re.compile(rf"</?(?:{NAMES})>|<\|[^<>|\s]+\|>|\{{\{{\w+\}}\}}")
 
 def unmarked(text: str) -> str:
-    "`text` with everything that a training tool would take for markup split by a blank after its first character."
+    "`text` with what a tool would take for markup split by a blank after its first character."
     return MARKUP.sub(lambda m: f"{m[0][0]} {m[0][1:]}", text)
 
 # %% ../../nbs/70_distill/04_export.ipynb #10516f52
@@ -89,7 +89,7 @@ def swift_row(turn: Turn) -> dict:
 GAPS = {"llava": ("<s>", " ", "\n"), "intern_vl": ("", "", "\n")}
 
 def factory_row(turn: Turn, template: str) -> dict:
-    "A row for LLaMA-Factory's `template`: messages and images; a preference ends with the user's turn, its replies beside it."
+    "A row for LLaMA-Factory's `template`; a preference has its replies beside the messages."
     before, after, behind = GAPS.get(template, ("", "", ""))
     content = tuple((k, v) for part in turn.content
                     for k, v in ([part, ("text", behind)] if part[0] == "image" else [part]))
@@ -102,7 +102,7 @@ def _parts(role: str, *parts: tuple[str, str]) -> dict:
     return {"role": role, "content": [{"type": kind, "text": text if kind == "text" else None} for kind, text in parts]}
 
 def trl_row(turn: Turn) -> dict:
-    "A row for TRL: prompt, completion and images; prompt, chosen, rejected and images for a preference."
+    "A row for TRL: prompt, images, and completion, or chosen and rejected."
     prompt = [_parts("system", ("text", turn.system))] * bool(turn.system) + [_parts("user", *turn.content)]
     names = ("chosen", "rejected") if len(turn.replies) == 2 else ("completion",)
     replies = {n: [_parts("assistant", ("text", r))] for n, r in zip(names, turn.replies)}
@@ -139,7 +139,7 @@ NEWER = ("LLaVA-1.5-7B", "Qwen2.5-VL-7B", "InternVL3-8B")
 
 # %% ../../nbs/70_distill/04_export.ipynb #cd86f181
 def students_for(tool: str, students: Sequence[str | Student]) -> list[Student]:
-    "`students` as `Student`s; raises `UnsafError` for a name that is unknown or that `tool` does not train."
+    "`students` as `Student`s; raises `UnsafError` for one that `tool` does not train."
     for s in students:
         if isinstance(s, str) and s not in STUDENTS:
             raise UnsafError(f"student {s!r} is unknown: use {', '.join(STUDENTS)}, or give a Student")
@@ -157,7 +157,7 @@ def students_for(tool: str, students: Sequence[str | Student]) -> list[Student]:
 OWN = {"InternVL2-8B": "xtuner", "Qwen-VL-Chat": "qwen-vl", "mPLUG-Owl3-7B": "ms-swift"}
 
 def recipe_for(student: Student, recipe: str | Recipe | None, preference: bool) -> Recipe:
-    "The recipe of a name, `codebase` for the student's own; None: common or common-dpo. Raises `ValueError` or `UnsafError`."
+    "A recipe by name, `codebase`: the student's own. Raises `ValueError` or `UnsafError`."
     if recipe == "codebase":
         if student.name not in OWN:
             raise UnsafError(f"{student.name}: the paper names no code base for it: use recipe='common'")
@@ -186,7 +186,7 @@ NAMED = {"InternVL2-8B": dict(q_proj="wqkv", k_proj="wqkv", v_proj="wqkv", o_pro
                               down_proj="mlp.c_proj")}
 
 def swift_targets(s: Student, r: Recipe) -> dict[str, Any]:
-    "The flag by which ms-swift puts LoRA on the recipe's projections; raises `UnsafError` where some cannot be told apart."
+    "The flag that puts LoRA on the recipe's projections in ms-swift; raises `UnsafError`."
     if set(r.projections) == set(ATTENTION + MLP): return {"target_modules": "all-linear"}
     if s.native: return {"target_regex": lora_pattern(r.projections)}
     if s.name not in NAMED:
@@ -197,7 +197,7 @@ def swift_targets(s: Student, r: Recipe) -> dict[str, Any]:
 MAX_LENGTH = 8192    # tokens, those of images included; with --strict true nothing is cut to it
 
 def shell(*words: str, **flags: Any) -> str:
-    "A command line, one flag a line, quoted for the shell; True and False as tools read them, numbers without exponent."
+    "A command line, one flag a line, quoted for the shell."
     lines = [f"--{name} {' '.join(map(quoted, value if isinstance(value, (tuple, list)) else [value]))}"
              for name, value in flags.items()]
     return " \\\n    ".join([" ".join(words), *lines])
@@ -208,7 +208,7 @@ def quoted(value: Any) -> str:
     return quote(os.path.expanduser(text) if text.startswith("~") else text)
 
 def value_of(value: Any) -> str:
-    "`value` as YAML and command lines both read it; an exponent without a dot would be text to YAML."
+    "`value` as YAML and command lines read it; YAML takes an exponent without a dot for text."
     if isinstance(value, bool): return str(value).lower()
     if isinstance(value, float): return format(Decimal(repr(value)), "f")
     return " ".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
@@ -305,7 +305,7 @@ def trl_commands(s: Student, preference: bool) -> dict[str, str]:
 
 # %% ../../nbs/70_distill/04_export.ipynb #c79ea316
 def evaluate_command(tool: str, s: Student) -> str:
-    "How the trained `s` is evaluated: from its folder, or through the server that `swift deploy` starts."
+    "How the trained `s` is evaluated: from its folder, or through `swift deploy`."
     model = f"api:{s.name}@http://127.0.0.1:8000/v1" if tool == "ms-swift" else f"merged/{s.name}"
     return f"unsaf assess --model {quote(model)} --images coco:test2017 --setting oe --store runs/after"
 
@@ -342,7 +342,7 @@ class Export:
                 *(f"{name}: bash {quote(f'{self.folder}/{name}.sh')}" for name in self.students)]
 
 def checked(records: Records) -> bool:
-    "Whether `records` are preferences; raises `UnsafError` for a set that no tool could learn from."
+    "Whether `records` are preferences; raises `UnsafError` for what no tool could use."
     if not records: raise UnsafError("there are no records to export: make some with unsaf.distill.data")
     preference = isinstance(records[0], Preference)
     for i, r in enumerate(records):
@@ -365,7 +365,7 @@ def _lines(values: Iterable[dict]) -> str:
 
 def write_data(tool: str, records: Records, folder: Path,
                rows: dict[str, Callable[[Turn], dict]]) -> Facts:
-    "Writes images, lineage.jsonl and a file of rows for each dialect in `rows`; raises `UnsafError` or `ImageError`."
+    "Writes images, lineage.jsonl and each file in `rows`; raises `UnsafError`."
     preference, gallery = checked(records), Gallery(folder)
     turns = [turn_of(r, gallery) for r in records]
     for name, row in rows.items(): write_file(folder/f"{name}.jsonl", _lines(map(row, turns)))
@@ -400,7 +400,7 @@ def planned(tool: str, records: Records, students: Sequence[str | Student],
 def to_ms_swift(records: Records, folder: str | Path,
                 students: Sequence[str | Student] = PAPER,
                 recipe: str | Recipe | None = None) -> Export:
-    "Writes `records` for ms-swift, one shell file a student; raises `UnsafError` for students or records that it cannot use."
+    "Writes `records` for ms-swift, one shell file a student; raises `UnsafError`."
     folder, plan = Path(folder), planned("ms-swift", records, students, recipe)
     commands = {s.name: swift_commands(s, r) | {"evaluate": evaluate_command("ms-swift", s)} for s, r in plan}
     return finish(write_data("ms-swift", records, folder, {"data": swift_row}), folder, commands)
@@ -409,7 +409,7 @@ def to_ms_swift(records: Records, folder: str | Path,
 def to_llama_factory(records: Records, folder: str | Path,
                      students: Sequence[str | Student] = NEWER,
                      recipe: str | Recipe | None = None) -> Export:
-    "Writes `records` and dataset_info.json for LLaMA-Factory, with YAML files for each student; raises as `to_ms_swift`."
+    "Writes `records` for LLaMA-Factory, with YAML for each student; raises `UnsafError`."
     folder, plan = Path(folder), planned("LLaMA-Factory", records, students, recipe)
     templates = sorted({s.factory for s, _ in plan})
     facts = write_data("LLaMA-Factory", records, folder,
@@ -423,7 +423,7 @@ def to_llama_factory(records: Records, folder: str | Path,
 def to_trl(records: Records, folder: str | Path,
            students: Sequence[str | Student] = NEWER,
            recipe: str | Recipe | None = None) -> Export:
-    "Writes `records` for TRL in its conversational form, with a YAML file for each student; raises as `to_ms_swift`."
+    "Writes `records` for TRL, with YAML for each student; raises `UnsafError`."
     folder, plan = Path(folder), planned("TRL", records, students, recipe)
     facts = write_data("TRL", records, folder, {"rows/data": trl_row})
     write_file(folder/"rows/README.md", trl_card(facts.preference))

@@ -24,7 +24,7 @@ ATTENTION, MLP = ("q_proj", "k_proj", "v_proj", "o_proj"), ("gate_proj", "up_pro
 
 @dataclass(frozen=True)
 class Recipe:
-    "Every number that decides what a training run does. Raises `ValueError` for one without meaning."
+    "Every number that decides what a training run does. Raises `ValueError`."
     rank: int = 16
     alpha: float = 32                # the adapter's product is scaled by alpha / rank
     dropout: float = .05             # on the adapter's input
@@ -93,14 +93,14 @@ def recipe_of(recipe: str | Recipe) -> Recipe:
 
 # %% ../../nbs/70_distill/02_recipes.ipynb #c2dcf8e2
 def lora_pattern(projections: Sequence[str]) -> str:
-    "A regular expression, matched whole, for the language model's matrices; of linear attention, where it has any, all are taken."
+    "A pattern, matched whole, for the language model's matrices; of linear attention all."
     parts = {part: [n for n in names if n in projections] for part, names in (("self_attn", ATTENTION), ("mlp", MLP))}
     wanted = [f"{part}\\.({'|'.join(names)})" for part, names in parts.items() if names]
     if set(ATTENTION) <= set(projections): wanted.append(r"linear_attn\.(in_proj_\w+|out_proj)")
     return rf".*(language_model|text_model)\.layers\.\d+\.({'|'.join(wanted)})"
 
 def lora_targets(model: Any, pattern: str) -> list[str]:
-    "Names of the matrices that `pattern` hits; raises `ModelError` where there are none, or one is not of the language model."
+    "Names of the matrices that `pattern` hits in the language model; raises `ModelError`."
     inside = {id(m) for m in model.get_decoder().modules()}
     hit = {name: id(m) for name, m in model.named_modules() if re.fullmatch(pattern, name)}
     kind = type(model).__name__
@@ -227,11 +227,11 @@ Rows.collate = _collate
 
 # %% ../../nbs/70_distill/02_recipes.ipynb #70496223
 def positioned(batch: dict[str, Any], takes: bool) -> dict[str, Any]:
-    "`batch` with `position_ids` that count from the first real token, for a model that `takes` them."
+    "`batch` with positions from the first real token on, for a model that `takes` them."
     return batch | {"position_ids": (batch["attention_mask"].cumsum(-1) - 1).clamp(min=0)} if takes else batch
 
 def takes_positions(model: Any) -> bool:
-    "Does `model` want plain positions? Families with positions in three dimensions work them out themselves."
+    "Does `model` want plain positions? Families with three dimensions work them out."
     from inspect import signature
     own = any(hasattr(m, "get_rope_index") for m in (model, getattr(model, "model", None)))
     return not own and "position_ids" in signature(model.forward).parameters
@@ -241,7 +241,7 @@ def reply_width(labels: Any) -> int:
     return labels.shape[1] - int((labels != -100).any(0).int().argmax())
 
 def reply_loss(logits: Any, labels: Any, tokens: int | Any | None = None) -> Any:
-    "Sum of -log p over the reply tokens, divided by `tokens` (theirs if None); `logits` may be of the last positions only."
+    "Sum of -log p over the reply tokens, divided by `tokens` (None: theirs)."
     import torch
     wanted = labels[:, 1 - logits.shape[1]:]
     here = wanted != -100
@@ -250,7 +250,7 @@ def reply_loss(logits: Any, labels: Any, tokens: int | Any | None = None) -> Any
 
 # %% ../../nbs/70_distill/02_recipes.ipynb #ec27e718
 def order(lengths: Sequence[int], size: int, seed: int, epoch: int, window: int = 50) -> list[int]:
-    "Indices of one epoch: shuffled, sorted by length within windows of `window` batches of `size`, the batches shuffled."
+    "Indices of one epoch: shuffled, sorted by length within windows of `window` batches."
     import numpy as np
     rng = np.random.default_rng([seed, epoch])
     mixed = rng.permutation(len(lengths)).tolist()
@@ -297,7 +297,7 @@ def _picture(folder: Path, part: dict[str, str]) -> Picture:
     return Picture(part["image_id"], read)
 
 def unpack(file: str | Path) -> list[Record | Preference]:
-    "The records that `pack` wrote to `file` (or its folder); raises `UnsafError` where something is missing or was changed."
+    "The records that `pack` wrote; raises `UnsafError` where something was changed."
     file = Path(file)/"records.jsonl" if Path(file).is_dir() else Path(file)
     try: head, *lines = [json.loads(line) for line in file.read_text("utf-8").split("\n") if line] or [{}]
     except (OSError, ValueError) as e:

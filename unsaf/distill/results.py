@@ -27,7 +27,7 @@ HEADLINES = ("unf1", "unf1_class", "always_answer", "youden_j", "youden_j_true",
              "accuracy_oe", "accuracy_mc", "ece_oe", "ece_mc", "pope_f1", "chair_i", "chair_f1")
 
 def adjusted(table: pd.DataFrame, primary: str, strategies: Sequence[str]) -> pd.DataFrame:
-    "`table` with the role of every metric, and for the primary one Holm's p over the `strategies` that have a p."
+    "`table` with every metric's role, and Holm's p of the primary one over `strategies`."
     table = table.assign(role=np.where(table["metric"] == primary, "primary", "secondary"))
     rows = table.index[(table["role"] == "primary") & table["model"].isin(strategies) & table["p"].notna()]
     if len(rows): table.loc[rows, "p_holm"] = holm(table.loc[rows, "p"].astype(float))
@@ -140,7 +140,7 @@ def _plain(frame: pd.DataFrame) -> list[dict]:
     return frame.astype(object).where(frame.notna(), None).to_dict("records")
 
 def _save(self: Evaluation, folder: str | Path) -> list[Path]:
-    "Write evaluation.json, a CSV for each table, and replies.csv, each also as Parquet; returns the paths of JSON and CSV."
+    "Write evaluation.json and the tables as CSV and Parquet; returns the paths."
     folder, tables = Path(folder), {name: getattr(self, name) for name in _TABLES}
     tables["counts"] = self.counts.rename_axis("model").reset_index()
     body = dict(settings=to_json(self.settings), calls=self.calls, notes=self.notes,
@@ -170,7 +170,7 @@ Evaluation.save, Evaluation.load = _save, classmethod(_load)
 
 # %% ../../nbs/70_distill/06_results.ipynb #a2e004ff
 def evaluation_figure(e: Evaluation) -> Any:
-    "Primary metric of each model with interval, J in the cross-examination, and where its gain comes from; a `Drawing`."
+    "Primary metric, J in the cross-examination, and where the gain comes from: a `Drawing`."
     from unsaf.assessment.report import Drawing
     figure = Drawing(figsize=(13, 1.6 + .5 * len(e.settings["models"])), layout="constrained")
     left, middle, right = figure.subplots(1, 3, width_ratios=(1.2, 1, 1.3))
@@ -242,7 +242,7 @@ def _summary(some: pd.DataFrame, seeds: int) -> dict[str, Any]:
 
 # %% ../../nbs/70_distill/06_results.ipynb #6afdd043
 def combine(evaluations: Mapping[Any, Evaluation], what: str = "table") -> pd.DataFrame:
-    "Each seed's rows, then their mean and standard deviation (n - 1); `what`: table, matrix or gains. Raises `UnsafError`."
+    "Each seed's rows, then mean and standard deviation; `what`: table, matrix or gains."
     if not evaluations: raise UnsafError("no evaluation to combine")
     if what not in _KEYS: raise UnsafError(f"what = {what!r}: use {', '.join(_KEYS)}")
     first = next(iter(evaluations.values())).settings
@@ -261,7 +261,7 @@ def combine(evaluations: Mapping[Any, Evaluation], what: str = "table") -> pd.Da
 
 # %% ../../nbs/70_distill/06_results.ipynb #40c943d2
 def combined_lines(combined: pd.DataFrame, metrics: Sequence[str] = HEADLINES) -> list[str]:
-    "A combined table in a terminal: mean and standard deviation, then every seed with its interval over images."
+    "A combined table as text: mean and standard deviation, then every seed."
     def of_seed(r: Any) -> str:
         gap = f" {_num(r.difference, '+')}" if np.isfinite(r.difference) else ""
         return f"seed {r.seed}: {_num(r.value)} [{_span(r.low, r.high)}]{gap}"

@@ -36,7 +36,7 @@ def adapter(
     options: Mapping[str, Any] | None = None,   # for `unsaf.load`
     **how: Any,                                   # device, saves, workers: see `train`
 ) -> Path:
-    "The folder of the adapter that `recipe` makes of `base` and `records`: from the shelf, or trained now, going on where it was stopped."
+    "The folder of the adapter of `recipe`, `base` and `records`: found, or trained now."
     if not records: raise ValueError("there are no records to train on: make some with unsaf.distill.data")
     recipe = recipe_of(recipe)
     key = plan_of(base, records, recipe, options)["key"]
@@ -47,7 +47,7 @@ def adapter(
 
 # %% ../../nbs/70_distill/08_study.ipynb #1d24306a
 def annotate(folder: str | Path, **facts: Any) -> dict[str, Any]:
-    "Adds JSON-able `facts` (scores=...) to a finished adapter's card; returns it. Raises `UnsafError` for a name that training wrote."
+    "Adds `facts` (scores=...) to a finished adapter's card; returns it. Raises `UnsafError`."
     card = adapter_card(folder)
     if not card: raise UnsafError(f"{folder} holds no finished adapter")
     taken = sorted(set(facts) & (set(card) - set(card.get("added", ()))))
@@ -204,7 +204,7 @@ def run(d: Design, folder: str | Path, say: Callable[[str], Any] = say) -> dict[
 CONTRASTED = ("unf1_class", "unf1", "youden_j", "timidity", "audacity")
 
 def contrast(d: Design, folder: str | Path) -> pd.DataFrame:
-    "Seeds x metrics: the first arm of the contrast minus the second, image by image; empty where one is missing."
+    "Seeds x metrics: the contrast's first arm minus the second, image by image."
     above, below, rows = *d.contrast, []
     for seed in d.seeds:
         done = json.loads((Path(folder)/d.key/f"seed-{seed}"/"done.json").read_text("utf-8"))
@@ -220,7 +220,7 @@ def contrast(d: Design, folder: str | Path) -> pd.DataFrame:
 
 # %% ../../nbs/70_distill/08_study.ipynb #c2f6c00b
 def verdict(primary: pd.DataFrame) -> str:
-    "holds, its opposite holds, undecided, or not measured; `primary`: a row per seed with difference, low and high."
+    "holds, its opposite holds, undecided, or not measured; `primary`: a row per seed."
     if primary.empty or primary["difference"].isna().any(): return "not measured"
     clear = ((primary["low"] > 0) | (primary["high"] < 0)).sum()
     differences, mostly = primary["difference"], clear * 2 > len(primary)

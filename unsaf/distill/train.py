@@ -25,7 +25,7 @@ from ..models.loading import checkpoint_of, load
 
 # %% ../../nbs/70_distill/03_train.ipynb #e64c92bb
 def base_facts(base: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    "Name, fingerprints of weights and settings, and processor settings of a base; raises `ModelError` for no checkpoint."
+    "Name, fingerprints and processor settings of a base; raises `ModelError`."
     path, revision = checkpoint_of(base)
     source, local = locate(path)
     commit = None if local else commit_of(path, revision)
@@ -42,7 +42,7 @@ def plan_of(base: str, records: Records, recipe: str | Recipe,
     return plan | {"key": fingerprint("adapter", unnamed, plan["data"], plan["recipe"])}
 
 def adapter_card(folder: str | Path) -> dict[str, Any]:
-    "The card of a finished adapter, {} where there is none; raises `UnsafError` where it cannot be read."
+    "The card of a finished adapter, {} where there is none; raises `UnsafError`."
     file = Path(folder)/"card.json"
     if not file.is_file(): return {}
     try: return json.loads(file.read_text("utf-8"))
@@ -65,7 +65,7 @@ def _changed(trainer: type, rows: Rows, recipe: Recipe) -> type:
     return Ours
 
 def _epochs() -> Any:
-    "A callback that tells the sampler which epoch begins; the library tells only its own samplers, and not in every case."
+    "A callback that tells the sampler which epoch begins: the library tells only its own."
     from transformers import TrainerCallback
     class Epochs(TrainerCallback):
         def on_train_begin(self, args, state, control, **kwargs): self.trainer.log({"start": state.global_step})
@@ -114,7 +114,7 @@ def _imitation(model: Any, rows: Rows, dtype: Any, args: Any) -> Any:
 
 # %% ../../nbs/70_distill/03_train.ipynb #0da47324
 def _preference(model: Any, rows: Rows, dtype: Any, args: Any) -> Any:
-    "A trainer that prefers the chosen replies; its data set holds row numbers, and images so that it knows what it is."
+    "A trainer that prefers the chosen replies; its data set holds row numbers."
     from datasets import Dataset
     plain = takes_positions(model.get_base_model())
     def batch(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -156,7 +156,7 @@ def _training_dtype(recipe: Recipe, device: str) -> str:
 
 # %% ../../nbs/70_distill/03_train.ipynb #a6704304
 def with_adapter(student: Any, recipe: Recipe) -> Any:
-    "The student's model with a fresh adapter, which is all that can be trained; raises `ModelError` where it would not be."
+    "The student's model with a fresh adapter, all that is trained; raises `ModelError`."
     try: import peft
     except ImportError: raise ModelError("training an adapter needs peft: pip install 'unsaf[train]'") from None
     from transformers import set_seed
@@ -301,7 +301,7 @@ def train(
     saves: int = 10,                                  # checkpoints on the way, of which the last two are kept
     workers: int = 0,                                 # processes that prepare batches
 ) -> Path:
-    "The folder of the adapter that `recipe` makes of `base` and `records`; goes on where it was stopped. Raises `UnsafError` or `ValueError`."
+    "The folder of the adapter; goes on where it was stopped. Raises `UnsafError`, `ValueError`."
     recipe, out = recipe_of(recipe), Path(out)
     if not records: raise ValueError("there are no records to train on: make some with unsaf.distill.data")
     if isinstance(records[0], Preference) != (recipe.objective == "dpo"):
@@ -332,7 +332,7 @@ def _as(kind: Any, text: str) -> Any:
     return tuple(text.split(",")) if kind is tuple else kind(text)
 
 def main(argv: "Sequence[str] | None" = None) -> None:
-    "Command line: `accelerate launch -m unsaf.distill.train --base NAME --records FOLDER --out FOLDER`; every field of the recipe can be set."
+    "`accelerate launch -m unsaf.distill.train --base NAME --records FOLDER --out FOLDER`"
     p = argparse.ArgumentParser(prog="python -m unsaf.distill.train", description="Train a LoRA adapter from packed records.")
     p.add_argument("--base", required=True, help="a bundled model, a folder or hf:OWNER/NAME@REVISION")
     p.add_argument("--records", required=True, help="what unsaf.distill.recipes.pack wrote")

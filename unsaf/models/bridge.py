@@ -63,7 +63,7 @@ def legacy(name: str) -> Legacy:
 
 # %% ../../nbs/50_models/12_bridge.ipynb #2f862a5c
 def requirements(name: str, torch: str | None = None, skip: Sequence[str] = ()) -> tuple[str, ...]:
-    "The lines for pip: the pins, with torch at version `torch` and without the packages in `skip`. Raises `ModelError`."
+    "The lines for pip, with another `torch` and without the packages in `skip`. Raises `ModelError`."
     lines = {_package(line): line for line in legacy(name).pins}
     if torch: lines["torch"] = f"torch=={torch}"
     for package in skip:
@@ -98,7 +98,7 @@ def _candidates(version: str) -> Iterator[str]:
     if (uv := shutil.which("uv")): yield _output([uv, "python", "find", version])
 
 def _version(path: str) -> str:
-    "What a Python says of itself, as `3.10`; empty where it does not work or cannot make environments."
+    "What a Python says of itself, as `3.10`; empty where it cannot make environments."
     return _output([path, "-I", "-c", "import ensurepip, sys, venv; print('%d.%d' % sys.version_info[:2])"]) if path else ""
 
 def _output(command: Sequence[str]) -> str:
@@ -119,7 +119,7 @@ def environment(name: str, folder: str | Path | None = None, *, torch: str | Non
 
 def prepare(name: str, folder: str | Path | None = None, *, torch: str | None = None, skip: Sequence[str] = (),
             python: str | None = None, say: Callable[[str], None] = say) -> Path:
-    "The environment of a family, made where it is not there yet: gigabytes and minutes. Raises `ModelError`."
+    "The environment of a family, made where it is missing: minutes. Raises `ModelError`."
     python = python or interpreter(legacy(name).pythons)
     env = environment(name, folder, torch=torch, skip=skip, python=python)
     if (env / "ready.json").is_file(): return env
@@ -271,7 +271,7 @@ def _stop(process: subprocess.Popen) -> None:
 # %% ../../nbs/50_models/12_bridge.ipynb #ce267d68
 def bridge(name: str, model: str, revision: str | None = None, trust_remote_code: bool = False,
            port: int = 8800, *, say: Callable[[str], None] = say, **options: Any) -> None:
-    "Serve an old checkpoint until Ctrl-C; `options` are those of `serve`. Raises `ModelError` with one line."
+    "Serve an old checkpoint until Ctrl-C; `options`: those of `serve`. Raises `ModelError`."
     try:
         with serve(name, model, revision, trust_remote_code=trust_remote_code, port=port, say=say, **options) as running:
             if (note := legacy(name).note): say(f"{name}: {note}")
@@ -284,7 +284,7 @@ def bridge(name: str, model: str, revision: str | None = None, trust_remote_code
 
 # %% ../../nbs/50_models/12_bridge.ipynb #ea407383
 def check(name: str | None = None, folder: str | Path | None = None) -> Iterator[str]:
-    "One line for a family, or for each: ok where its environment is ready, -- where it is to be made or cannot be."
+    "A line per family: ok where its environment is ready, -- where it is to be made."
     for entry in [legacy(name)] if name else LEGACY.values():
         try: python = interpreter(entry.pythons)
         except ModelError as e:

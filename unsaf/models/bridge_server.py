@@ -17,7 +17,7 @@ __all__ = ['READ', 'IDLE', 'NEUTRAL', 'MAX_TOKENS', 'GREEDY', 'SAMPLED', 'TILE',
 
 # %% ../../nbs/50_models/11_bridge_server.ipynb #9885b0ec
 def one_line(error: object, limit: int = 300) -> str:
-    "The first line of a message, at most `limit` characters; an exception without a message gives its type."
+    "The first line of a message; an exception without a message gives its type."
     lines = str(error).strip().splitlines()
     return lines[0][:limit] if lines else type(error).__name__
 
@@ -125,7 +125,7 @@ def decoding(temperature: float) -> dict:
 
 # %% ../../nbs/50_models/11_bridge_server.ipynb #18b62581
 class Gate:
-    "In front of `owner.generate`: sets the decoding, counts prompt and new tokens, sees whether the reply came to its end."
+    "In front of `owner.generate`: sets the decoding, counts tokens, sees how the reply ended."
     def __init__(self, owner: Any):
         self.owner, self.inner, self.flags, self.calls = owner, owner.generate, {}, 0
         owner.generate = self
@@ -187,7 +187,7 @@ def qwen_vl_chat(engine: Any, ask: Ask, flags: dict) -> str:
 
 # %% ../../nbs/50_models/11_bridge_server.ipynb #7468e339
 def minicpm_v2(engine: Any, ask: Ask, flags: dict) -> str:
-    "MiniCPM-V-2: `model.chat`; beams and penalty are named here as well, though the gate would set them."
+    "MiniCPM-V-2: `model.chat`; beams and penalty are named though the gate would set them."
     [image], messages = ask.images, [{"role": "user", "content": ask.text("")}]
     return engine.model.chat(image=image, msgs=messages, context=None, tokenizer=engine.tokenizer,
                              sampling=ask.temperature > 0, **flags)[0]
@@ -279,7 +279,7 @@ class Engine:
         self.facts = dict(facts or {}, family=family, decoding={"temperature 0": GREEDY, "temperature above 0": SAMPLED})
 
     def answer(self, body: Any, gone: Callable = lambda: False) -> dict | None:
-        "The answer to a decoded body; None where `gone()`: nobody waits for it any more. Raises `Fault`."
+        "The answer to a body; None where `gone()`: nobody waits any more. Raises `Fault`."
         ask = self._fitted(read_ask(body, self.name))
         with self.lock:
             if gone(): return None

@@ -23,7 +23,7 @@ from ..store import Store, ask_of, keys_of
 REFUSED = "refused"      # in an identity: options that the model turned out to refuse
 
 class Ways:
-    "The identities under which the replies of one model stand in `store`: as it was asked, and with what it refused."
+    "Under which identities replies are stored: as the model was asked, or with what it refused."
     def __init__(self, store: Store, name: str, identity: Mapping[str, Any], template: str):
         self.store, self.name, self.template = store, name, template
         self.asked = {k: v for k, v in identity.items() if k != REFUSED}
@@ -67,7 +67,7 @@ def _get(self: Ways, keys: Sequence[str], call: Callable[[str], tuple[str, str]]
 
 def _put(self: Ways, rows: Sequence[tuple[str, str, Request, Reply]],
          call: Callable[[str], tuple[str, str]]) -> dict[str, Reply]:
-    "Store (key, ask, request, reply) rows, each under what its reply did without; returns what others had stored before."
+    "Store (key, ask, request, reply) rows; returns the replies that others had stored before."
     earlier: dict[str, Reply] = {}
     for left_out in dict.fromkeys(row[3].left_out for row in rows):
         model, key_of = self.way(left_out)
@@ -102,7 +102,7 @@ class Cached:
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        "The model's identity, with the options that it refused where one of its replies did without them."
+        "The model's identity, with the options that it was found to refuse."
         return self.ways.identity
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Reply]:
@@ -132,7 +132,7 @@ def _call_of(self: Cached, asked: "_Asked", key: str) -> tuple[str, str]:
     return render(self.model, asked.requests[i]), asked.keys[i][1]
 
 def _keys(self: Cached, requests: Sequence[Request]) -> tuple[list[tuple[str, str] | None], list[Reply]]:
-    "A (key, ask) for each request, None where an image cannot be read; and the failed replies for those."
+    "(key, ask) per request, None for an unreadable image; and the failed replies for those."
     keys, failed = [], []
     for i, request in enumerate(requests):
         try: ask = ask_of(request)
@@ -146,14 +146,14 @@ Cached._get, Cached._call_of, Cached._keys = _stored, _call_of, _keys
 
 # %% ../../nbs/50_models/02_cache.ipynb #762b91d5
 class _Asked:
-    "The requests of one `generate`, and the places of each key among them: a request that comes twice is asked once."
+    "The requests of one `generate`, and the places of each key: it is asked once."
     def __init__(self, requests: Sequence[Request], keys: Sequence[tuple[str, str] | None]):
         self.requests, self.keys, self.places = requests, keys, {}
         for i, pair in enumerate(keys):
             if pair: self.places.setdefault(pair[0], []).append(i)
 
     def groups(self, model: Model, missing: set[str], alone: bool) -> tuple[list[list[str]], bool]:
-        "The `missing` keys as they are to be claimed, and whether each group is a batch: asked by one, and stored as a whole."
+        "The `missing` keys as they are claimed, and whether each group is a batch: asked by one."
         firsts = [(key, places[0]) for key, places in self.places.items()]
         plan = batches(model, [self.requests[i] for _, i in firsts])
         if plan is not None:
@@ -170,7 +170,7 @@ class _Asked:
 
 # %% ../../nbs/50_models/02_cache.ipynb #b1a2a23d
 def _ask(self: Cached, asked: _Asked, call: Call, found: Mapping[str, Reply]) -> Iterator[Reply]:
-    "Run what is missing, store it, and yield it for every place that asked for it; what others are asking is waited for."
+    "Run and store what is missing, for every place that asked for it; wait for what others ask."
     groups, batch = asked.groups(self.model, asked.places.keys() - found.keys(), call.alone())
     since = time.monotonic()
     while groups:
@@ -209,7 +209,7 @@ def _run(self: Cached, asked: _Asked, todo: Sequence[str], batch: bool) -> Itera
     yield from keep(list(done)) if batch else _in_turn(done, keep)
 
 def _keep(self: Cached, asked: _Asked, done: list[tuple[int, Reply]]) -> list[Reply]:
-    "Store finished replies in one transaction; returns them, or what another process had stored before, for every place."
+    "Store finished replies in one transaction; returns them, or what was stored before."
     fresh = [(*asked.keys[i], asked.requests[i], reply) for i, reply in done if not reply.cached]      # not a replay's
     earlier = self.ways.put(fresh, partial(self._call_of, asked)) if fresh else {}
     self.ways.met(reply for _, reply in done)
@@ -228,7 +228,7 @@ Cached._ask, Cached._run, Cached._keep, Cached._found, Cached._called_off = _ask
 PATIENCE = 10.0      # seconds without a reply until a line says who is waited for
 
 def _wait(self: Cached, call: Call, groups: Sequence[Sequence[str]], seconds: float) -> None:
-    "Wait a moment for what others ask; raises `ModelError` where this run has been called off meanwhile."
+    "Wait a moment for what others ask; raises `ModelError` where this run was called off."
     if self._over.wait(LOOK): raise self._called_off()
     if seconds < PATIENCE or self._told: return
     held = call.others([key for group in groups for key in group])
@@ -240,7 +240,7 @@ def _wait(self: Cached, call: Call, groups: Sequence[Sequence[str]], seconds: fl
 
 @contextmanager
 def _joined(self: Cached) -> Iterator[Any]:
-    "The session of the model; an error that leaves it also ends what its other threads wait for or are about to ask."
+    "The session of the model; an error that leaves it also ends what its other threads do."
     self._over, self._opener = threading.Event(), threading.current_thread()
     with self.model.session() as places:
         try: yield places
@@ -261,7 +261,7 @@ Kept = Cached     # its name until 0.1
 PAUSE, HELD = .01, 1024
 
 def _in_turn(done: Iterator[Any], keep: Callable[[list], list[Reply]]) -> Iterator[Reply]:
-    "What `keep` makes of a stream; it is called in a thread, with all that came since the last time. Nothing is left behind."
+    "What `keep` makes of a stream, called in a thread with all that came since the last time."
     came, kept, over, failed = SimpleQueue(), SimpleQueue(), threading.Event(), None
     def write() -> None:
         try:
@@ -299,7 +299,7 @@ def _or_raise(found: "list[Reply] | BaseException") -> list[Reply]:
 
 # %% ../../nbs/50_models/02_cache.ipynb #4dee31f6
 class Replay:
-    "The model that filled `store`, without the model; `name` chooses where the store holds several."
+    "The model that filled `store`, without the model; `name`: which, where there are several."
     remembers = True
     def __init__(self, store: Store | str | Path, name: str | None = None):
         if not isinstance(store, Store) and not (Path(store) / "replies.sqlite").exists():

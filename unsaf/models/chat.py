@@ -17,7 +17,7 @@ from .checkpoint import one_line
 PLACES = ("image_token", "video_token", "boi_token", "eoi_token")      # processors keep their placeholders under these
 
 def special_tokens(processor: Any) -> tuple[str, ...]:
-    "All strings that the tokenizer or the processor take for markup, longest first; runs of blanks are left alone."
+    "All strings that tokenizer or processor take for markup, longest first; no runs of blanks."
     tok = processor.tokenizer
     marks = {*map(str, tok.all_special_tokens), *(str(t) for t in tok.added_tokens_decoder.values() if t.special),
              *(getattr(processor, name, None) for name in PLACES)}
@@ -33,7 +33,7 @@ def plain(text: str, special: Sequence[str]) -> str:
 # %% ../../nbs/50_models/05_chat.ipynb #d0b45e1a
 def messages(request: Request, special: Sequence[str] = (),
              pictures: Mapping[int, Image.Image] | None = None) -> list[dict]:
-    "Chat messages of `request`; `pictures` maps `id` of an image to its pixels, without it they are placeholders only."
+    "Chat messages of `request`; `pictures`: pixels by `id` of an image, else placeholders."
     content: list[dict] = []
     for part in request.parts:
         if isinstance(part, Picture):
@@ -50,7 +50,7 @@ def messages(request: Request, special: Sequence[str] = (),
 PROBE = "yes"
 
 def reply_frame(processor: Any) -> tuple[str, str, str]:
-    "(a prompt, what the chat template writes between a prompt and the reply, what it writes after the reply)."
+    "(a prompt, what the chat template writes before the reply, and what behind it)."
     from jinja2 import TemplateError
     ask = [{"role": "user", "content": [{"type": "text", "text": "?"}]}]
     answered = [*ask, {"role": "assistant", "content": [{"type": "text", "text": PROBE}]}]
@@ -61,7 +61,7 @@ def reply_frame(processor: Any) -> tuple[str, str, str]:
     return (prompt, before, after) if found and not before.strip() else (prompt, "", "")
 
 def next_turn(processor: Any) -> str:
-    "What the chat template writes between a reply and a further question; empty where it has no further turn."
+    "What the chat template writes between a reply and a further question; may be empty."
     from jinja2 import TemplateError
     def said(role: str, text: str) -> dict: return {"role": role, "content": [{"type": "text", "text": text}]}
     try: whole = processor.apply_chat_template([said("user", "?"), said("assistant", PROBE), said("user", "?")])
@@ -105,7 +105,7 @@ class Chat:
 
 # %% ../../nbs/50_models/05_chat.ipynb #b30c25e1
 def _render(self: Chat, request: Request) -> str:
-    "The prompt as text, one placeholder per image; raises `Unfit` where the chat template refuses the request."
+    "The prompt as text, one placeholder per image; raises `Unfit` where the template refuses."
     from jinja2 import TemplateError
     try: return self.processor.apply_chat_template(messages(request, self.special), add_generation_prompt=True)
     except TemplateError as e: raise Unfit(f"the chat template refuses the request: {one_line(e)}") from None
@@ -120,7 +120,7 @@ Chat.render, Chat.reply_tokens = _render, _reply_tokens
 
 # %% ../../nbs/50_models/05_chat.ipynb #e98297e2
 def _encode(self: Chat, requests: Sequence[Request], pictures: Mapping[int, Image.Image], **more: Any) -> Any:
-    "The processor's tensors, a row per request, padded on the left; `more` goes to the processor. Raises `Unfit` where it refuses."
+    "The processor's tensors, a row per request, padded on the left. Raises `Unfit`."
     from jinja2 import TemplateError
     talks = [messages(r, self.special, pictures) for r in requests]
     how = {**self.call_kwargs, "padding": True, "padding_side": "left", **more}
@@ -129,7 +129,7 @@ def _encode(self: Chat, requests: Sequence[Request], pictures: Mapping[int, Imag
     except (ValueError, TemplateError) as e: raise Unfit(f"the processor refuses the request: {one_line(e)}") from None
 
 def _read(self: Chat, tokens: Sequence[int]) -> tuple[str, int, str]:
-    "(text, number of tokens with the stop, stop or length) of generated `tokens`, whatever follows the stop left out."
+    "(text, number of tokens with the stop, stop or length) of generated `tokens`."
     n = next((i + 1 for i, t in enumerate(tokens) if t in self.stops), 0)
     text = self.tok.decode(tokens[:n or None], skip_special_tokens=True, clean_up_tokenization_spaces=False)
     return text.strip(), n or len(tokens), "stop" if n else "length"
@@ -142,7 +142,7 @@ def _size(picture: Picture) -> tuple[int, int] | None:
     except (UnsafError, OSError): return None
 
 def _image_tokens(self: Chat, size: tuple[int, int] | None) -> int:
-    "Tokens that an image of `size` (width, height) adds to its placeholder; 0 where it cannot be processed."
+    "Tokens that an image of `size` adds to its placeholder; 0 where it cannot be processed."
     if size is None: return 0
     if size not in self._more:
         blank = Picture("blank", lambda: Image.new("RGB", size))

@@ -33,7 +33,7 @@ def one_line(error: BaseException, limit: int = 300) -> str:
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
 def locate(path: str | Path) -> tuple[str, bool]:
-    "(source, is it a local folder); raises `ModelError` for a folder that is missing or is no checkpoint."
+    "(source, whether it is a local folder); raises `ModelError` for what is no checkpoint."
     folder = Path(os.path.expanduser(path))
     if folder.is_dir():
         if (folder/"config.json").is_file(): return str(folder), True
@@ -82,13 +82,13 @@ def weights_fingerprint(folder: str | Path, whole: int = WHOLE) -> str:
 SMALL = ("*.json", "*.jinja", "*.txt", "*.model")
 
 def settings_fingerprint(folder: str | Path) -> str:
-    "`sha256:HEX` over a local checkpoint's configuration, tokenizer, processor and chat template files."
+    "`sha256:HEX` over a local checkpoint's configuration, tokenizer, processor and template."
     files = sorted({f for pattern in SMALL for f in Path(folder).glob(pattern)})
     return "sha256:" + fingerprint([[f.name, hashlib.sha256(f.read_bytes()).hexdigest()] for f in files])
 
 # %% ../../nbs/50_models/04_checkpoint.ipynb #2a59c7f8
 def choose_device(device: str = "auto") -> str:
-    "`device` as torch names it; `auto` is cuda, else mps, else cpu. Raises `ModelError` for one that is not there."
+    "`device` as torch names it; `auto`: cuda, else mps, else cpu. Raises `ModelError`."
     import torch
     available = ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available() + ["cpu"]
     if device == "auto": return available[0]
@@ -96,7 +96,7 @@ def choose_device(device: str = "auto") -> str:
     raise ModelError(f"device {device!r} is not there: use {' or '.join(available)}")
 
 def choose_dtype(dtype: str, device: str) -> Any:
-    "`dtype` as a torch type; `auto` is float32 on a CPU, on a GPU bfloat16 where the hardware has it, else float16."
+    "`dtype` as a torch type; `auto`: float32 on a CPU, bfloat16 or else float16 on a GPU."
     import torch
     if dtype == "auto":
         if device == "cpu": return torch.float32
@@ -145,7 +145,7 @@ def _videos_unseen() -> Iterator[Any]:
 
 @contextmanager
 def images_only() -> Iterator[Any]:
-    "While open, processors are built without torchvision and num2words; gives the stand-in, None where torchvision is present."
+    "While open, processors need neither torchvision nor num2words; gives the stand-in, if any."
     from transformers.utils import is_torchvision_available
     with _numbers_unspelt(), nullcontext() if is_torchvision_available() else _videos_unseen() as stub:
         yield stub
@@ -164,7 +164,7 @@ def _config_error(path: str, e: Exception) -> str:
 
 # %% ../../nbs/50_models/04_checkpoint.ipynb #718c0ed1
 def commit_of(path: str, revision: str | None = None) -> str:
-    "The commit of a hub repository's `revision`; raises `ModelError` where it is neither reachable nor cached."
+    "The commit of a hub repository's `revision`; raises `ModelError`."
     from transformers.utils import cached_file
     try: commit = Path(cached_file(path, "config.json", revision=revision)).parent.name
     except OSError as e: raise ModelError(_config_error(path, e)) from None
@@ -172,7 +172,7 @@ def commit_of(path: str, revision: str | None = None) -> str:
     raise ModelError(f"{path}: the hub's cache does not tell the commit: clear it and load anew")
 
 def read_config(path: str, revision: str | None = None) -> Any:
-    "The configuration of an image-text model; raises `ModelError` for what is missing, unreachable or of another kind."
+    "The configuration of an image-text model; raises `ModelError`."
     need_hf()
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING as known
@@ -184,7 +184,7 @@ def read_config(path: str, revision: str | None = None) -> Any:
 
 # %% ../../nbs/50_models/04_checkpoint.ipynb #c607cc2c
 def load_processor(path: str, revision: str | None = None, **settings: Any) -> Any:
-    "The checkpoint's processor, made without torchvision if need be; `settings` go to `AutoProcessor.from_pretrained`."
+    "The processor, made without torchvision if need be; `settings`: of `from_pretrained`."
     need_hf()
     from transformers import AutoProcessor
     source, how = locate(path)[0], dict(settings, revision=revision, trust_remote_code=False)
@@ -199,7 +199,7 @@ def load_processor(path: str, revision: str | None = None, **settings: Any) -> A
 
 # %% ../../nbs/50_models/04_checkpoint.ipynb #a36352b6
 def load_weights(path: str, config: Any, dtype: Any, device: str, attn: str, revision: str | None = None) -> Any:
-    "The model on `device`, in evaluation mode; raises `ModelError` for weights that are missing, damaged or too large."
+    "The model on `device`, in evaluation mode; raises `ModelError` for unfit weights."
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForImageTextToText
@@ -236,7 +236,7 @@ def is_adapter(folder: str | Path) -> bool:
     return (folder/ADAPTER).is_file() and not (folder/"config.json").is_file()
 
 def adapter_base(folder: str | Path) -> tuple[str, dict[str, Any]]:
-    "(name for `unsaf.load`, processor settings) of the model that an adapter was trained on; raises `ModelError`."
+    "(name for `unsaf.load`, processor settings) of an adapter's base; raises `ModelError`."
     folder = Path(os.path.expanduser(folder))
     config, card = _json(folder/ADAPTER), _base_on_card(folder)
     if card: return card["name"], card.get("processor_kwargs") or {}
@@ -252,7 +252,7 @@ def _need_peft() -> Any:
     return peft
 
 def attach(model: Any, folder: str | Path) -> Any:
-    "`model` with the LoRA adapter in `folder`, neither merged nor trainable; raises `ModelError` unless it fits to the last tensor."
+    "`model` with the adapter in `folder`, unmerged, not trainable; raises `ModelError`."
     peft = _need_peft()
     from safetensors import SafetensorError, safe_open
     unfit = f"{folder}: the adapter does not fit this model"
@@ -265,7 +265,7 @@ def attach(model: Any, folder: str | Path) -> Any:
 
 # %% ../../nbs/50_models/04_checkpoint.ipynb #f4b1ffc5
 def _wear(model: Any, folder: Path, which: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    "(model with the adapter, what is to be known of the adapter) for a base with the identity `which`."
+    "(model with the adapter, facts about it) for a base with the identity `which`."
     import torch
     if not (folder/ADAPTER).is_file(): raise ModelError(f"{folder}: there is no LoRA adapter: {ADAPTER} is missing")
     weights, config, trained = weights_fingerprint(folder), _json(folder/ADAPTER), _base_on_card(folder).get("weights")
@@ -304,7 +304,7 @@ CALL_GROUPS = ("images_kwargs", "text_kwargs", "common_kwargs")
 def load_checkpoint(path: str | Path, revision: str | None = None, dtype: str = "auto", device: str = "auto",
                     attn: str = "sdpa", processor_kwargs: dict[str, Any] | None = None,
                     adapter: str | Path | None = None) -> Checkpoint:
-    "Any image-text checkpoint that transformers knows, of a folder or the hub, with a LoRA `adapter` if given; raises `ModelError`."
+    "Any image-text checkpoint of transformers, with an `adapter` if given; raises `ModelError`."
     need_hf()
     path, settings = str(path), dict(processor_kwargs or {})
     source, local = locate(path)

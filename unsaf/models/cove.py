@@ -67,7 +67,7 @@ def _why(chain: Chain) -> str:
     return broken.error or ("refused" if broken.finish == "refused" else empty)
 
 def reply_of(chain: Chain) -> Reply:
-    "The reply that a chain ends in: its revision, or its draft with the reason in `error`; tokens and cost of all its calls."
+    "Its revision, or its draft with the reason in `error`; tokens and cost of all calls."
     calls, ending = chain.calls, chain.ending
     base = chain.revision if ending == Ending.REVISED else chain.draft
     stands = ending not in (Ending.REVISED, Ending.NO_DRAFT)
@@ -107,7 +107,7 @@ class Cove:
         return [list(range(i, min(i + self.block, len(requests)))) for i in range(0, len(requests), self.block)]
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Reply]:
-        "One reply per request, block by block; raises `ValueError` for a request that is to decide among candidates."
+        "One reply per request, block by block; raises `ValueError` where one is to decide."
         for batch in self.batches(requests):
             chains = self.chains([requests[i] for i in batch])
             yield from (replace(reply_of(chain), index=i) for i, chain in zip(batch, chains))
@@ -115,12 +115,12 @@ class Cove:
 # %% ../../nbs/50_models/10_cove.ipynb #2d0259f2
 def _next(self: Cove, chains: list[Chain], requests: Sequence[Request], at: Ending,
           ask: Any) -> tuple[list[int], list[Reply]]:
-    "Make the request `ask(request, chain)` for each chain that has come as far as `at`; their places and the replies."
+    "Places and replies of `ask(request, chain)` for the chains that have come as far as `at`."
     places = [i for i, chain in enumerate(chains) if chain.ending == at]
     return places, collect(self.model, [ask(requests[i], chains[i]) for i in places])
 
 def _chains(self: Cove, requests: Sequence[Request]) -> list[Chain]:
-    "The whole chains of `requests`, which are counted; raises `ValueError` for one that is to decide among candidates."
+    "The whole chains of `requests`; raises `ValueError` where one is to decide."
     for i, r in enumerate(requests):
         if r.decide: raise ValueError(f"request {i} is to decide among candidates, which a chain of texts cannot: let it generate")
     chains = [Chain(draft) for draft in collect(self.model, requests)]
@@ -167,7 +167,7 @@ Cove._plan, Cove._check = _plan, _check
 INTERVENTIONS = ("none", "dola", "cove")
 
 def intervene(model: Model, name: str = "none", **settings: Any) -> Model:
-    "`model` with the intervention `name`: none, dola or cove, with its settings; raises `UnsafError` for another."
+    "`model` with the intervention none, dola or cove; raises `UnsafError` for another."
     if name == "none" and not settings: return model
     if name == "dola": return Dola(model, **settings)
     if name == "cove": return Cove(model, **settings)

@@ -19,7 +19,7 @@ from .hf import HF
 DIVERGENCES = ("released", "jensen-shannon")
 
 def divergence(final: Any, early: Any, kind: str = "released") -> Any:
-    "How far the logits `early` are from `final`: Jensen-Shannon in nats, or what the released code computes; both >= 0."
+    "How far logits are apart: Jensen-Shannon in nats, or as the released code has it."
     import torch
     p, q = final.float().log_softmax(-1), early.float().log_softmax(-1)
     m = torch.logaddexp(p, q) - math.log(2)
@@ -39,7 +39,7 @@ def contrast(final: Any, early: Any, relative_top: float = 0.1, banned: Sequence
 
 # %% ../../nbs/50_models/09_decoding.ipynb #3f9e5ded
 def penalise(scores: Any, tokens: Any, counts: Any, penalty: float) -> Any:
-    "`scores` (rows, vocabulary) with what stands in `tokens` (rows, positions) held back; `counts`: the positions of text."
+    "`scores` with what stands in `tokens` held back; `counts`: which positions are text."
     import torch
     if penalty == 1: return scores
     seen = torch.zeros_like(scores).scatter_add_(1, tokens, counts.to(scores.dtype)) > 0
@@ -47,7 +47,7 @@ def penalise(scores: Any, tokens: Any, counts: Any, penalty: float) -> Any:
 
 # %% ../../nbs/50_models/09_decoding.ipynb #febdcdad
 def candidate_layers(layers: str | Sequence[int], depth: int, tied: bool = False) -> tuple[int, ...]:
-    "Layers from 0 (embeddings) to `depth` - 1 to contrast with: low, high or a list; raises `UnsafError` for any other."
+    "Layers to contrast with, 0 is the embeddings: low, high or a list; raises `UnsafError`."
     first = min(2, depth - 1) if tied else 0
     if layers == "low": return tuple(range(first, min(depth // 2, 20), 2)) or (first,)
     if layers == "high": return tuple(range(max(depth // 2, depth - 20), depth, 2))
@@ -79,7 +79,7 @@ class Recipe:
 # %% ../../nbs/50_models/09_decoding.ipynb #768ee5c4
 @contextmanager
 def last_states(decoder: Any, layers: Sequence[int]) -> Iterator[dict[int, Any]]:
-    "While open, a dictionary with the newest input of each of `layers` at its last position, (rows, width)."
+    "While open, the newest input of each of `layers` at its last position, (rows, width)."
     seen: dict[int, Any] = {}
     def watch(i: int) -> Any:
         def hook(module: Any, args: tuple, kwargs: Mapping) -> None:
@@ -92,7 +92,7 @@ def last_states(decoder: Any, layers: Sequence[int]) -> Iterator[dict[int, Any]]
 
 # %% ../../nbs/50_models/09_decoding.ipynb #c085ee6c
 class Contrast:
-    "A logits processor for one run of `generate`: scores by DoLa. `head`: states to logits, `text`: the prompt's attention mask."
+    "Scores by DoLa, for one `generate`. `head`: states to logits; `text`: the prompt's mask."
     def __init__(self, recipe: Recipe, head: Any, states: Mapping[int, Any], text: Any,
                  banned: Sequence[int] = ()):
         self.recipe, self.head, self.states, self.text, self.banned = recipe, head, states, text, banned
@@ -147,7 +147,7 @@ def _logits(self: Dola, states: Any) -> Any:
     return self.head(states.to(self.head.weight.dtype)).float()
 
 def _check_exit(self: Dola) -> None:
-    "Raises `ModelError` where the model's logits are not its head applied to its last hidden state."
+    "Raises `ModelError` where its logits are not its head applied to its last hidden state."
     import torch
     if self.recipe.norm and not hasattr(self.decoder, "norm"):
         raise ModelError(f"{self.name}: it has no final normalisation, use norm=False")
@@ -182,7 +182,7 @@ def _count(self: Dola, rows: Sequence[Sequence[int]], step: Contrast) -> None:
     self.last = step, rows
 
 def _generate(self: Dola, requests: Sequence[Request]) -> Iterator[Reply]:
-    "One reply a request, batch by batch; raises `ValueError` for a request that is to decide among candidates."
+    "One reply per request, batch by batch; raises `ValueError` where one is to decide."
     for i, request in enumerate(requests):
         if request.decide:
             raise ValueError(f"request {i} is to decide among candidates, which DoLa cannot: "
@@ -213,7 +213,7 @@ class Trace:
     chosen: tuple[int, ...]       # the layer contrasted with, one a token
 
 def _trace(self: Dola, request: Request) -> Trace:
-    "One reply, and how far each layer was at each of its steps; raises `ModelError` where there is no reply."
+    "One reply, and how far each layer was at each step; raises `ModelError` without a reply."
     import numpy as np
     reply, = self.generate([replace(request, candidates=())])
     if reply.finish == "failed": raise ModelError(f"{self.name} gave no reply to trace: {reply.error}")

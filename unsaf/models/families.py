@@ -57,7 +57,7 @@ class Known:
 
     @property
     def serve(self) -> tuple[str, ...]:
-        "Arguments of `vllm serve`; none where it does not list the architecture or there are no weights to serve."
+        "Arguments of `vllm serve`; none where it does not list the architecture."
         return (self.hub, *self.flags, *SERVE) if self.vllm and self.route in ("native", "server") else ()
 
 # %% ../../nbs/50_models/13_families.ipynb #8a8e3dbb
@@ -239,7 +239,7 @@ KNOWN = (*PAPER_NATIVE, *PAPER_SERVER, *PAPER_LEGACY, *APIS, *QWEN_TODAY, *INTER
 
 # %% ../../nbs/50_models/13_families.ipynb #3db3c6a5
 def find(name: str) -> Known:
-    "The row of `name`: ours, a repository, or a name of the paper; raises `ModelError` with close ones."
+    "The row of `name`: ours, a repository's or the paper's; raises `ModelError`."
     rows = {n: row for row in KNOWN for n in row.names}
     wanted = name.strip().lower().removeprefix("hf:")
     if wanted in rows: return rows[wanted]

@@ -22,7 +22,7 @@ from .sharing import Sharing, default_budget, note_prefill, cache_limits
 
 # %% ../../nbs/50_models/08_hf.ipynb #eab94de3
 class Pick:
-    "A logits processor that chooses each next token and notes its log-probability under the scores that it is given."
+    "Chooses each next token, and notes its log-probability under the scores that it is given."
     def __init__(self, banned: Sequence[int] = (), draws: Sequence[tuple[float, Any]] = (), forced: Any = None):
         # draws: (temperature, generator) a row
         self.banned, self.draws, self.forced = list(banned), draws, forced
@@ -84,7 +84,7 @@ class HF:
         self.workers = usual if workers is None else workers
 
     def render(self, request: Request) -> str:
-        "The prompt as text, one placeholder per image; what cannot be rendered gives its reason in angle brackets."
+        "The prompt as text, one placeholder per image; what cannot be rendered gives `<reason>`."
         try: return self.chat.render(request)
         except Unfit as e: return f"<{e}>"
 
@@ -100,7 +100,7 @@ def _check(requests: Sequence[Request]) -> None:
 
 # %% ../../nbs/50_models/08_hf.ipynb #4dfc97bc
 def _batches(self: HF, requests: Sequence[Request]) -> list[list[int]]:
-    "Indices of the requests that run together, a fixed function of the list. Raises `ValueError` for one without meaning."
+    "Indices of the requests that run together, fixed by the list. Raises `ValueError`."
     _check(requests)
     if len(requests) < 2: return [[i] for i in range(len(requests))]
     lengths = self.chat.lengths(requests)
@@ -126,7 +126,7 @@ TEXT_INPUTS = ("input_ids", "attention_mask", "mm_token_type_ids", "token_type_i
 
 def _run(self: HF, inputs: Mapping[str, Any], steps: int, pick: Pick, stop: bool = True,
          cache: Any = None) -> tuple[Any, Any]:
-    "(new tokens, a row per request; cache) of `steps` steps at most; with `cache` the images are in it already."
+    "(new tokens, cache) of at most `steps` steps; a `cache` holds the images already."
     from transformers import GenerationConfig, LogitsProcessorList
     config = GenerationConfig(
         do_sample=False, num_beams=1, num_return_sequences=1, temperature=1.0, top_p=1.0, top_k=50, repetition_penalty=1.0,
@@ -147,7 +147,7 @@ HF._run = _run
 # %% ../../nbs/50_models/08_hf.ipynb #5272c813
 def _score(self: HF, inputs: Mapping[str, Any], wanted: Sequence[Sequence[str]],
            cache: Any = None) -> list[dict[str, float]]:
-    "Natural log-probability of each of a row's candidate replies with its stop token; `cache`: of the prompt, as far as it is there."
+    "Log-probability of each candidate with its stop token; `cache`: of the prompt, if there."
     if self.processors: return self._score_by_steps(inputs, wanted, cache)
     before = inputs["input_ids"].shape[1] - 1
     if cache is None: _, cache = self._run(inputs, 1, Pick(), stop=False)
@@ -206,7 +206,7 @@ HF._score, HF._score_at_once, HF._score_by_steps = _score, _score_at_once, _scor
 # %% ../../nbs/50_models/08_hf.ipynb #21161d74
 def _written(self: HF, requests: Sequence[Request], inputs: Mapping[str, Any], lengths: list[int],
              cache: Any = None) -> list[Reply]:
-    "Generate, and score the candidates if there are any; `cache`: of the prompts, as far as it is there."
+    "Generate, and score candidates if there are any; `cache`: of the prompts, if there."
     import torch
     draws = [(r.temperature, torch.Generator(self.model.device).manual_seed(r.seed)) for r in requests if r.temperature > 0]
     pick, steps = Pick(self.chat.banned, draws), min(requests[0].max_tokens, self.positions - min(lengths))
@@ -301,7 +301,7 @@ HF._attempt = _attempt
 
 # %% ../../nbs/50_models/08_hf.ipynb #adb2f45c
 def _open(rows: Sequence[tuple[int, Request]]) -> tuple[dict[int, Image.Image], dict[int, str]]:
-    "(pixels by `id` of the image, reason by index of the request that cannot run), each image read once."
+    "(pixels by `id` of the image, reason by index of each request that cannot run)."
     pixels, broken, reasons = {}, {}, {}
     for i, request in rows:
         for p in request.pictures:
@@ -330,7 +330,7 @@ def _generate(self: HF, requests: Sequence[Request]) -> Iterator[Reply]:
         finally: self.sharing.encoder_cache.coming.clear()
 
 def _look_ahead(self: HF, pool: Executor, requests: Sequence[Request]) -> None:
-    "Have the images of this batch and the next preprocessed by other threads; what cannot be read is for its own batch to say."
+    "Have the images of this batch and the next preprocessed by other threads."
     pixels, broken = _open(list(enumerate(requests)))
     wanted = [r for i, r in enumerate(requests) if i not in broken and self.sharing.suits([r])]
     self.sharing.encoder_cache.ahead(pool, {p.digest: pixels[id(p)] for r in wanted for p in r.pictures})
@@ -341,7 +341,7 @@ HF.generate, HF._look_ahead = _generate, _look_ahead
 FLIP_SAMPLE = 16
 
 def _measure_flips(self: HF, rows: Sequence[tuple[int, Request]], pixels: Mapping[int, Image.Image]) -> None:
-    "Compare the replies to the first requests with and without reuse; only where rounding could tell."
+    "Compare the first replies with and without reuse, where rounding could tell."
     import torch
     sample = rows[:FLIP_SAMPLE]
     requests = [r for _, r in sample]

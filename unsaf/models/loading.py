@@ -64,7 +64,7 @@ def _folder(path: str, options: dict) -> Model:
     return load(name, **{"adapter": path} | ({"processor_kwargs": settings} if settings else {}) | options)
 
 def _no_address(name: str) -> None:
-    "Raises `ModelError`, without repeating a password, where an address stands in the place of a checkpoint."
+    "Raises `ModelError` where an address stands in the place of a checkpoint."
     if "://" in name or (name.startswith("hf:") and ":" in name[3:]):
         raise ModelError(f"model {hidden(name) if '://' in name else 'hf:...'!r} is an address: "
                          "hf: takes OWNER/NAME, "

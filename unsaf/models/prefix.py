@@ -179,7 +179,7 @@ def _roomy() -> type:
                     for t in (self.keys, self.values)]
 
         def _fits(self, length: int) -> bool:
-            "Is there room for `length` positions, and are keys and values still the beginning of it? (Rows may have been taken.)"
+            "Is there room for `length` positions, and is what it holds still the beginning of it?"
             return bool(self._buffers) and self._buffers[0].shape[2] >= length and all(
                 b.data_ptr() == t.data_ptr() and b.shape[0] == t.shape[0]
                 for b, t in zip(self._buffers, (self.keys, self.values)))
@@ -232,7 +232,7 @@ def cut_back(cache: Any, length: int) -> Any:
 
 # %% ../../nbs/50_models/06_prefix.ipynb #ea1b9deb
 def picked(cache: Any, rows: Sequence[int]) -> Any:
-    "A cache of the given `rows` of `cache`, which may be taken several times; the original stays as it is."
+    "A cache of `rows` of `cache`, each as often as it is named; the original stays as it is."
     import torch
     new = copy.copy(cache)
     new.layers = [copy.copy(layer) for layer in cache.layers]
@@ -240,7 +240,7 @@ def picked(cache: Any, rows: Sequence[int]) -> Any:
     return new
 
 def stacked(caches: Sequence[Any], lengths: Sequence[int]) -> Any:
-    "Caches of one row each (None: an empty one) as one cache with a row each, filled up on the left to the longest."
+    "Caches of one row each (None: empty) as one, filled up on the left to the longest."
     import torch
     whole, width = fresh_cache(), max(lengths)
     some = next(c for c in caches if c is not None)
@@ -255,7 +255,7 @@ def stacked(caches: Sequence[Any], lengths: Sequence[int]) -> Any:
 
 # %% ../../nbs/50_models/06_prefix.ipynb #1d28beea
 def deltas_of(model: Any) -> Any:
-    "The position offsets of the rows that `model` has just read, (rows, 1); None for a family without."
+    "The position offsets of the rows just read, (rows, 1); None for a family without."
     return getattr(model.base_model, "rope_deltas", None)
 
 def set_deltas(model: Any, deltas: Any) -> None:
@@ -264,7 +264,7 @@ def set_deltas(model: Any, deltas: Any) -> None:
 
 def step(model: Any, ids: Any, mask: Any, cache: Any = None, deltas: Any = None, keep: int = 1,
          **pictures: Any) -> tuple[Any, Any]:
-    "(logits of the last `keep` positions, cache) after `ids` (rows, new); `mask` (rows, old + new) is 0 at padding."
+    "(logits of the last `keep` positions, cache) after `ids`; `mask`, old + new: 0 is padding."
     if cache is not None and cache.get_seq_length():
         at = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1]:]
         pictures["position_ids"] = at if deltas is None else (at[None] + deltas.to(at)).expand(3, -1, -1)

@@ -104,7 +104,7 @@ def common(rows: Sequence[Sequence[int]]) -> int:
 # %% ../../nbs/50_models/07_sharing.ipynb #499972e5
 @dataclass(frozen=True)
 class Rows:
-    "What the model has read so far, a row each; rows are filled up with padding on the left of each part."
+    "What the model has read so far, a row each, padded on the left of each part."
     cache: Any
     ids: Any       # (rows, tokens)
     mask: Any      # (rows, tokens), 0 at padding
@@ -151,7 +151,7 @@ def note_prefill(counts: Counter, mask: Any) -> None:
 WORTH = 16   # tokens saved for each image that make a pass of their own pay
 
 class Sharing:
-    "What requests have in common, computed once. `mode`: see `MODES`, or auto; `limits`: bytes for features and for prefixes."
+    "What requests share, computed once. `mode`: of `MODES`, or auto; `limits`: of bytes."
     def __init__(self, model: Any, chat: Chat, mode: str = "auto", limits: tuple[int, int] = (2**29, 2**30)):
         self.model, self.chat, self.counts = model, chat, Counter()
         if mode not in (*MODES, "auto"):
@@ -208,7 +208,7 @@ def _prefix(self: Sharing, p: Prompt) -> Prefix | None:
 
 # %% ../../nbs/50_models/07_sharing.ipynb #4ddc6126
 def _shared(self: Sharing, prompts: Sequence[Prompt]) -> tuple[dict[str, Any], Any] | None:
-    "(tensors of the batch, cache of all but their last part); None where of several rows no two begin with the same image."
+    "(tensors, cache of all but their last part); None where rows share no image."
     import torch
     groups: dict[tuple, list[int]] = {}
     for row, p in enumerate(prompts): groups.setdefault((p.pictures, p.ids[:p.cut]), []).append(row)
@@ -234,7 +234,7 @@ Sharing.padded, Sharing._types, Sharing._prefix, Sharing.shared = _padded, _type
 CPU_TOKENS = 16_384
 
 def tokens_that_fit(total: int, weights: int, config: Any, itemsize: int) -> int:
-    "Prompt and reply tokens of one batch on a GPU with `total` bytes, `weights` of which hold the model; 2,048 to 262,144."
+    "Tokens of one batch on a GPU of `total` bytes with `weights`: 2,048 to 262,144."
     text = config.get_text_config()
     heads = text.num_attention_heads
     head = getattr(text, "head_dim", None) or text.hidden_size // heads
@@ -252,7 +252,7 @@ def _card(model: Any) -> int:
     return torch.cuda.get_device_properties(model.device).total_memory
 
 def cache_limits(model: Any) -> tuple[int, int]:
-    "Bytes for features and for prefixes: on CUDA a 32nd and a quarter of what the weights leave, else 0.5 and 1 GiB."
+    "Bytes for features and prefixes: on CUDA 1/32 and 1/4 of what is free, else 0.5 and 1 GiB."
     if model.device.type != "cuda": return 2**29, 2**30
     left = max(0, int(.9 * _card(model)) - model.get_memory_footprint())
     return left // 32, left // 4

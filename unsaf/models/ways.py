@@ -27,7 +27,7 @@ def cached(known: Known) -> bool:
     return bool(index) and all(map(here, set(json.loads(Path(index).read_text("utf-8"))["weight_map"].values())))
 
 def room() -> tuple[int | None, str, int]:
-    "(bytes, or None if unknown; where; bytes a parameter takes) of the largest CUDA device, else of the machine's memory."
+    "(bytes or None, where, bytes per parameter) of the largest GPU, else of the machine."
     import torch
     if torch.cuda.is_available():
         sizes = [torch.cuda.get_device_properties(i).total_memory for i in range(torch.cuda.device_count())]
@@ -60,7 +60,7 @@ def _native_here(known: Known) -> tuple[bool, str]:
 
 # %% ../../nbs/50_models/14_ways.ipynb #7c1827ce
 def can_run(known: Known) -> tuple[bool, str]:
-    "(whether it can be run from this machine as it is, why or why not); asks no network and loads no weights."
+    "(whether it runs here as it is, why or why not); asks no network, loads no weights."
     if known.route == "native": return _native_here(known)
     if known.route == "server":
         there = bool(find_spec("vllm"))
@@ -128,7 +128,7 @@ def _steps(known: Known) -> Iterator[tuple[str, str]]:
 
 # %% ../../nbs/50_models/14_ways.ipynb #0c8a8329
 def card_lines(name: str) -> Iterator[str]:
-    "All that is known of one model: how to start and call it, its traps, the proof, whether it runs here. Raises `ModelError`."
+    "All that is known of one model, and whether it runs here. Raises `ModelError`."
     k = find(name)
     yield f"{k.name}: {k.hub}" + (f", {k.billions:g} billion parameters by its name" if k.billions else "")
     if k.paper: yield f"  {'in the paper':12} {', '.join(k.paper)}"

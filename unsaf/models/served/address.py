@@ -17,7 +17,7 @@ _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206
 SECRET = r"key|token|secret|pass|pwd|auth|sig|credential|code|jwt|sas"      # in the name of what may not be shown
 
 def one_line(text: str, most: int = 300) -> str:
-    "`text` as one line of at most `most` characters, without escapes, controls and marks that turn the writing round."
+    "`text` as one line, without escapes, controls and marks that turn the writing round."
     text = " ".join(_UNSEEN.sub(" ", _ESCAPES.sub("", text[:20_000])).split())
     return text if len(text) <= most else text[:most - 3] + "..."
 
@@ -44,7 +44,7 @@ def _host_is_sound(host: str) -> bool:
     return bool(re.fullmatch(r"(?!-)[\w-]{1,63}(\.[\w-]{1,63})*\.?", host)) and len(host) < 254
 
 def _looked_up(host: str) -> str:
-    "The name that is looked up for `host`: what is shown is where the call goes. Raises `ValueError`."
+    "What is looked up for `host`, so that what is shown is where it goes. Raises `ValueError`."
     if host.isascii(): return host
     if unicodedata.normalize("NFKC", host) != host: raise ValueError("letters that stand for others")
     try: from idna import encode      # the HTTP library brings it
@@ -115,7 +115,7 @@ def _advice(spec: str, tail: str) -> ModelError:
 
 # %% ../../../nbs/50_models/03_served/00_address.ipynb #b169103a
 def split_spec(spec: str) -> tuple[str, str | None]:
-    "(model, address or None) of `api:NAME` or `api:NAME@ADDRESS`. Raises `ModelError` for a slip in an address."
+    "(model, address or None) of `api:NAME` or `api:NAME@ADDRESS`. Raises `ModelError`."
     rest = spec.removeprefix("api:").strip()
     parts = re.fullmatch(r"(.+?)@([a-z][a-z0-9+.-]*:/.*)", rest, re.I | re.S)
     name, url = (parts[1], parts[2]) if parts else (rest, None)
@@ -132,7 +132,7 @@ def split_spec(spec: str) -> tuple[str, str | None]:
 AZURE = (".azure.com", ".azure.us", ".azure.cn", ".azure-api.net")
 
 def azure_of(name: str, url: str, query: str) -> tuple[str, str, str] | None:
-    "(address, deployment, version) of `azure/DEPLOYMENT` at Azure; None for every other model. Raises `ModelError`."
+    "(address, deployment, version) of `azure/DEPLOYMENT`; else None. Raises `ModelError`."
     host, version = urlsplit(url).hostname or "", dict(parse_qsl(query.removeprefix("?"))).get("api-version", "")
     if not name.startswith("azure/") or not (version or host.endswith(AZURE)): return None
     version = version or os.environ.get("OPENAI_API_VERSION", "").strip()
@@ -142,7 +142,7 @@ def azure_of(name: str, url: str, query: str) -> tuple[str, str, str] | None:
 
 # %% ../../../nbs/50_models/03_served/00_address.ipynb #e6371b33
 def shown_variable(name: str) -> str:
-    "`name`, if it can be shown: a variable that is set, or a name in capitals as variables have; else a stand-in."
+    "`name`, if it can be shown: a variable that is set, or looks like one; else a stand-in."
     usual = re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*", name) and len(name) <= 40 and (len(name) <= 12 or "_" in name)
     return name if usual or name in os.environ else "the variable (its name is not shown: it may be a key)"
 
