@@ -123,12 +123,13 @@ API = dict(
     retries=option(int | None, "api models: how often a call that failed is repeated (6)"),
     omit=option(str | None, "api models: what is not sent, with commas between: "
                             "temperature, top_p, seed, logprobs, max_tokens, system"),
-    extra_body=option(str | None, "api models: a JSON object that goes into each call, as {\"reasoning_effort\": \"low\"}"),
+    extra_body=option(str | None, "api models: a JSON object that goes into each call, "
+                                  'as {"reasoning_effort": "low"}'),
     max_side=option(int | None, "api models: pixels of an image's longer side; larger ones are scaled down"),
     max_bytes=option(int | None, "api models: bytes of an image's file; larger ones are scaled down"))
 TOKENS = dict(
-    question_tokens=option(int | None, "cap on a list of questions (bench: on a description or a list of wordings), "
-                                       "in tokens, thoughts included (512)"),
+    question_tokens=option(int | None, "cap on a list of questions (bench: on a description or a "
+                                       "list of wordings), in tokens, thoughts included (512)"),
     answer_tokens=option(int | None, "cap on an answer, in tokens, thoughts included (64)"))
 # also for the other models of a cross-examination
 SHARED = ("concurrency", "timeout", "retries", "max_side", "max_bytes")
@@ -179,7 +180,8 @@ def _of_kind(name: str, api: Iterable[str], local: Iterable[str]) -> Iterable[st
 def models_of(given: Mapping[str, Any]) -> Models:
     "The options as they were typed, read; raises `UnsafError`."
     read = {name: _READ.get(name, lambda x: x)(value) for name, value in given.items() if value is not None}
-    return Models({k: v for k, v in read.items() if k not in TOKENS}, {k: v for k, v in read.items() if k in TOKENS})
+    return Models({k: v for k, v in read.items() if k not in TOKENS},
+                  {k: v for k, v in read.items() if k in TOKENS})
 
 # %% ../../nbs/90_cli/00_common.ipynb #9c8a9e4a
 def with_models(*groups: Mapping[str, Any]) -> Callable[[Callable], Callable]:
@@ -232,7 +234,8 @@ def devices() -> Iterator[str]:
     if torch.cuda.is_available():
         for i in range(torch.cuda.device_count()):
             p = torch.cuda.get_device_properties(i)
-            yield f"ok  cuda:{i}         {p.name}, {p.total_memory / 2**30:.0f} GiB, bfloat16 {'yes' if torch.cuda.is_bf16_supported() else 'no'}"
+            native = "yes" if torch.cuda.is_bf16_supported() else "no"
+            yield f"ok  cuda:{i}         {p.name}, {p.total_memory / 2**30:.0f} GiB, bfloat16 {native}"
     elif torch.backends.mps.is_available(): yield "ok  mps            Apple GPU"
     else:
         yield "--  no GPU         local models run on the CPU in float32: fine for the bundled ones, slow for 7B"
@@ -248,11 +251,13 @@ def bundled() -> Iterator[str]:
 # %% ../../nbs/90_cli/00_common.ipynb #40839f49
 def lines(folder: str | Path = ".") -> Iterator[str]:
     "All lines: ok, -- for what is missing and optional, !! for what is broken."
-    yield f"unsaf {__version__}, Python {platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    yield f"unsaf {__version__}, Python {platform.python_version()} on {machine}"
     yield from parts()
     yield from devices()
     yield from bundled()
     for key in KEYS:
-        yield f"{'ok' if os.environ.get(key) else '--'}  {key:14} {'set' if os.environ.get(key) else 'not set: api:NAME needs it'}"
+        mark, state = ("ok", "set") if os.environ.get(key) else ("--", "not set: api:NAME needs it")
+        yield f"{mark}  {key:14} {state}"
     free = shutil.disk_usage(folder).free / 2**30
     yield f"{'ok' if free > 1 else '!!'}  disk           {free:.1f} GiB free in this folder"

@@ -51,7 +51,8 @@ def _version(asked: bool) -> None:
         raise typer.Exit()
 
 @app.callback()
-def main(version: option(bool, "print the version", "--version", callback=_version, is_eager=True) = False) -> None:
+def main(version: option(bool, "print the version", "--version", callback=_version,
+                         is_eager=True) = False) -> None:
     """Does a multimodal model know what it does not know? Label-free self-assessment of uncertainty awareness (UnSAF)."""
 
 # %% ../../nbs/90_cli/04_main.ipynb #4bd0ce04
@@ -143,7 +144,7 @@ def assess(
     temperature: option(float, "0 is greedy") = 0.0,
     *, how: Models,
     probes: option(str | None, "beside the score: all, or some of cross,blank,swap,leakage,audit,corrected") = None,
-    cross: option(str | None, "probe cross: other models to answer its questions, and it theirs, separated by commas") = None,
+    cross: option(str | None, "probe cross: other models, with commas; each answers the others' questions") = None,
     report: option(bool, "write report.html into the store") = True,
     as_json: Json = False,
 ) -> None:
@@ -256,7 +257,8 @@ def bridge(
 
 # %% ../../nbs/90_cli/04_main.ipynb #2345e349
 @app.command(epilog="Examples:  unsaf models   |   unsaf models internvl2-8b")
-def models(name: argument(str | None, "one of the table: all that is known of it, and how to start it") = None) -> None:
+def models(name: argument(str | None, "one of the table: all that is known of it, "
+                                      "and how to start it") = None) -> None:
     "What can be given as --model, and the checkpoints of the paper and of today with the way to each."
     from unsaf.world import tiny
     from unsaf.models import ways
@@ -277,7 +279,7 @@ def models(name: argument(str | None, "one of the table: all that is known of it
 # %% ../../nbs/90_cli/04_main.ipynb #fbe0d7d9
 @app.command()
 def doctor() -> None:
-    "What this machine can run, and what is missing: parts, devices, environments for old checkpoints, and each model of the table."
+    "What this machine can run, and what is missing: parts, devices, old environments, each model of the table."
     from unsaf.cli.common import lines
     from unsaf.models import bridge as old, ways
     shown = [*lines(), *old.check(), *ways.doctor_lines()]

@@ -86,17 +86,25 @@ def _machine(workers: int, ray: str | None, store: Path, out: Path) -> Any:
 # %% ../../nbs/90_cli/02_paper.ipynb #d3009560
 def reproduce(
     notebooks: argument(list[str], "table04 fig05 ..., all, or ledger", metavar="NOTEBOOKS..."),
-    profile: option(str, "testbed: bundled models, minutes; paper: its checkpoints and data sets, GPUs") = "testbed",
+    profile: option(str, "testbed: bundled models, minutes; paper: its checkpoints and data sets, "
+                         "GPUs") = "testbed",
     out: option(Path | None, "tables, figures and ledger; figures/PROFILE where not given") = None,
-    store: option(Path, "run folder: replies, adapters, units, executed notebooks") = Path("runs/reproduce"),
+    store: option(Path, "run folder: replies, adapters, units, "
+                        "executed notebooks") = Path("runs/reproduce"),
     workers: option(int, "processes of this machine", min=1) = 1,
-    ray: option(str | None, "run on a Ray cluster: auto, HOST:PORT, or local", metavar="ADDRESS") = None,
-    parameter: option(list[str] | None, "of notebooks; repeatable", "-p", "--parameter", metavar="NAME VALUE") = None,
-    dry_run: option(bool, "print checkpoints, data sets, calls, GPUs, hours; run nothing", "--dry-run") = False,
+    ray: option(str | None, "run on a Ray cluster: auto, HOST:PORT, or local",
+                metavar="ADDRESS") = None,
+    parameter: option(list[str] | None, "of notebooks; repeatable", "-p", "--parameter",
+                      metavar="NAME VALUE") = None,
+    dry_run: option(bool, "print checkpoints, data sets, calls, GPUs, hours; run nothing",
+                    "--dry-run") = False,
     force: option(bool, "run finished notebooks again; units are kept", "--force") = False,
-    notebooks_too: option(bool, "put the executed notebooks beside the figures", "--notebooks") = False,
-    utilisation: option(float, "of --dry-run: share of the GPU's peak that is reached, an assumption") = 0.1,
-    price: option(list[str] | None, "of --dry-run: dollars a million tokens", metavar="MODEL=PROMPT,OUTPUT") = None,
+    notebooks_too: option(bool, "put the executed notebooks beside the figures",
+                          "--notebooks") = False,
+    utilisation: option(float, "of --dry-run: share of the GPU's peak that is reached, "
+                               "an assumption") = 0.1,
+    price: option(list[str] | None, "of --dry-run: dollars a million tokens",
+                  metavar="MODEL=PROMPT,OUTPUT") = None,
 ) -> None:
     "Run the paper's tables and figures, each thing they need once; or show the ledger of what came of it."
     target = out or Path("figures")/profile
@@ -185,7 +193,8 @@ def train(
     template: option(str | None, "the student's system message; its own where not given") = None,
     seed: option(int, "of the adapter and of the order") = 0,
     device: option(str, "auto, cpu, cuda") = "auto",
-    pack_to: option(Path | None, "write the records for `accelerate launch -m unsaf.distill.train`, and stop") = None,
+    pack_to: option(Path | None, "write the records for `accelerate launch -m "
+                                 "unsaf.distill.train`, and stop") = None,
 ) -> None:
     "Train a LoRA adapter: UnD-QA, UnD-IQ or UnD-Joint."
     from dataclasses import replace
@@ -230,7 +239,8 @@ def evaluate(
     from unsaf.distill.evaluation import cast, evaluate as run
     wanted = tuple(b for b in benchmarks.split(",") if b)
     if how.options and not teacher:
-        raise UnsafError(f"--{next(iter(how.options)).replace('_', '-')} is for the teacher: name one with --teacher")
+        raise UnsafError(f"--{next(iter(how.options)).replace('_', '-')} is for the teacher: "
+                         "name one with --teacher")
     models = cast(base, tuned, teacher) | ({"teacher": partial(how.load, teacher)} if how.options else {})
     result = run(models, images, setting, k, store, seed, wanted, n_bench=n_bench, n=n, primary=primary,
                 taught=None if taught is None else TeacherData.load(taught), **how.tokens)

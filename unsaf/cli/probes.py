@@ -65,7 +65,7 @@ def compare(
     b: argument(str, "the other one"),
     images: option(str | None, "of models: a folder, a file, scenes, easy-vqa; of runs: where their images are") = None,
     limit: Limit = None,
-    setting: option(str | None, "oe (open-ended) or mc (multiple choice); otherwise oe, or the only one of a run") = None,
+    setting: option(str | None, "oe (open-ended) or mc (multiple choice); else oe, or the only one of a run") = None,
     k: K = 5,
     seed: Seed = 0,
     measure: option(str, "the one that decides, named beforehand: youden_j, unf1, unf1_class, d_prime") = "youden_j",
@@ -84,8 +84,9 @@ def compare(
     probes = put(sides[:1], asked[0], ["cross"], asked[1:], store) if cross else []
     pair = paired(*sides, measure)
     measures = pair.table.astype(object).where(pair.table.notna(), None).to_dict("records")
-    body = json.dumps(dict(a=pair.a.as_dict(), b=pair.b.as_dict(), images=len(pair.images), notes=pair.notes,
-                           measures=measures, primary=measure, cross=probes[0].as_dict() if probes else None), indent=1)
+    body = json.dumps(dict(a=pair.a.as_dict(), b=pair.b.as_dict(), images=len(pair.images),
+                           notes=pair.notes, measures=measures, primary=measure,
+                           cross=probes[0].as_dict() if probes else None), indent=1)
     new, old = ([r for r, m in zip(sides, asked) if bool(m) == given] for given in (True, False))
     if as_json: print(body)
     else: say(*pair.lines(), *(line for p in probes for line in ["", *p.lines()]))
@@ -156,13 +157,13 @@ def audit(
     seed: option(int, "chooses images and sample") = 0,
     max_failures: MaxFailures = .2,
     *, how: Models,
-    by_hand: option(bool, "a sheet to label by hand for drawn scenes, too, which the oracle knows", "--by-hand") = False,
+    by_hand: option(bool, "a sheet to label by hand for drawn scenes, too", "--by-hand") = False,
     n: option(int, "by hand: questions of each class", "--n") = 100,
     labels: option(Path | None, "by hand: the sheet, filled in") = None,
     out: option(Path | None, "folder for sheet and result; the run folder where not given") = None,
     as_json: Json = False,
 ) -> None:
-    "How wrong are the labels, and what would J be without the wrong ones? By the oracle of drawn scenes, or by hand from a sample."
+    "How wrong are the labels, and what would J be without the wrong ones? By the oracle, or by hand from a sample."
     if labels is not None and not labels.is_file():
         raise UnsafError(f"--labels {labels}: no such file; give the sheet that was filled in")
     is_run = bool(_folder_of(what)[0])

@@ -58,7 +58,8 @@ def picture_counts(
     for c in "au": out |= _of_class(table, lists, c, per)
     outcome, status = table["outcome"], table["oracle_status"]
     out |= dict(replies=per(table), abstained=per(table[outcome == Outcome.ABSTAINED]),
-                unreadable=per(table[outcome == Outcome.UNREADABLE]), lost=per(table[outcome.isin(["refused", "failed"])]),
+                unreadable=per(table[outcome == Outcome.UNREADABLE]),
+                lost=per(table[outcome.isin(["refused", "failed"])]),
                 soft=per(table[(outcome == Outcome.ANSWERED) & table["soft_abstain"].astype(bool)]),
                 ambiguous=per(table[status == "ambiguous"]), unread=per(table[status == "unread"]))
     truth = by_truth(table)
@@ -89,7 +90,7 @@ SHARES = {                                     # name: (counted, out of, better)
 # need to know the scene
 ORACLE = ("as_asked", "as_asked_answerable", "as_asked_unanswerable", "ambiguous", "outside_grammar", *TRUTH)
 MEASURES = {**{name: "awareness" for name in AWARENESS}, **{name: "truth" for name in TRUTH},
-            **{name: "replies" if "rate" in name else "questions" for name in SHARES}}                           # by group
+            **{name: "replies" if "rate" in name else "questions" for name in SHARES}}      # by group
 
 # %% ../../nbs/70_distill/05_comparison.ipynb #f0dbc118
 def _total(counts: np.ndarray, columns: Sequence[str]) -> np.ndarray:
@@ -101,8 +102,10 @@ def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 def measures(counts: np.ndarray) -> dict[str, np.ndarray]:
     "Every measure of `MEASURES` from counts (..., len(COLUMNS)); nan where there are none."
     cells, true = (np.asarray(counts, float)[..., [COLUMNS.index(c) for c in some]] for some in (CELLS, _TRUE))
-    shares = {name: _share(_total(counts, part), _total(counts, whole)) for name, (part, whole, _) in SHARES.items()}
-    return scorer(*AWARENESS)(cells) | {name: scorer(score)(true)[score] for name, score in TRUTH.items()} | shares
+    shares = {name: _share(_total(counts, part), _total(counts, whole))
+              for name, (part, whole, _) in SHARES.items()}
+    truth = {name: scorer(score)(true)[score] for name, score in TRUTH.items()}
+    return scorer(*AWARENESS)(cells) | truth | shares
 
 def counted(name: str, total: np.ndarray) -> int:
     "Over how many questions, pieces or replies a measure is."
@@ -126,8 +129,9 @@ def why_not(name: str, total: np.ndarray, drawn: bool = True) -> str:
 ROW = ("model", "group", "metric", "role", "value", "low", "high", "difference", "diff_low",
        "diff_high", "p", "p_holm", "better", "n", "images", "note")
 
-def row(model: str, group: str, metric: str, better: str, value: Interval | None, versus: Comparison | None = None,
-        n: int = 0, images: int = 0, note: str = "") -> dict[str, Any]:
+def row(model: str, group: str, metric: str, better: str, value: Interval | None,
+        versus: Comparison | None = None, n: int = 0, images: int = 0,
+        note: str = "") -> dict[str, Any]:
     "One score of one model, and its difference from the base; what is not there is nan."
     v, d = value or Interval(*[np.nan] * 3, .95, 0, "none"), versus.interval if versus else None
     odd = [f"undefined in {x.undefined:.1%} of the resamples" for x in (v, d)
@@ -269,7 +273,8 @@ def _cells(benchmark: str, part: str, rows: pd.DataFrame, rules: str) -> tuple[p
         parts = POLLINGS if part == "mean" else (part,)
         return _polls(rows, parts, rules), _mean_of(pope_scorer(*REPORTED["pope"], rules=rules), len(parts))
     chair = (lambda r: r[list(CHAIR_COUNTS)].to_numpy(float)), chair_scorer(*REPORTED["chair"])
-    make, score = {"accuracy": (_accuracy, _rates), "calibration": (_calibration, _ece), "chair": chair}[benchmark]
+    make, score = {"accuracy": (_accuracy, _rates), "calibration": (_calibration, _ece),
+                   "chair": chair}[benchmark]
     images, cells = by_image(make(rows), rows["image_id"])
     return pd.DataFrame(cells, index=images), score
 
@@ -325,8 +330,8 @@ def bench_rows(model: str, bench: Bench, base: Bench | None = None, n: int = 10_
             value = Interval(r.value, r.low, r.high, .95, n, "percentile")
             why = "" if np.isfinite(r.value) else "undefined: there is no case to count it over"
             lacks = "the base's is undefined" if r.metric in gaps and not np.isfinite(gaps[r.metric].b) else ""
-            rows.append(row(model, name, _named(name, part, r.metric), r.better, value, gaps.get(r.metric), r.n, r.images,
-                            why or lacks or note))
+            rows.append(row(model, name, _named(name, part, r.metric), r.better, value,
+                            gaps.get(r.metric), r.n, r.images, why or lacks or note))
     for key, why in bench.missing.items():
         name, _, part = key.partition(", ")
         rows += [row(model, name, _named(name, part, metric), "", None, note=why) for metric in REPORTED[name]]

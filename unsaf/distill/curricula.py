@@ -41,11 +41,13 @@ def _student(setting: str, k: int, template: str, options: Mapping[str, Any]) ->
 def _iq_records(data: TeacherData, k: int, plan: Callable[[int], Plan]) -> list[Record]:
     "Lists of at most `k` questions of one call; `plan`: settings for a number of questions."
     records = []
-    for (name, digest, able, key), rows in data.iq.groupby(["image_id", "digest", "answerable", "key"], sort=False):
+    lists = data.iq.groupby(["image_id", "digest", "answerable", "key"], sort=False)
+    for (name, digest, able, key), rows in lists:
         asked = [question_of(row) for row in rows.itertuples()]
         for group in (asked[i:i + k] for i in range(0, len(asked), k)):
             info = dict(questions=[q.text for q in group], options=[list(q.options) for q in group],
-                        numbers=[q.number for q in group], k=len(group), digest=digest, teacher=data.card["teacher"])
+                        numbers=[q.number for q in group], k=len(group), digest=digest,
+                        teacher=data.card["teacher"])
             request = question_request(data.picture(name, digest), bool(able), plan(len(group)))
             records.append(Record(request, written(group), "iq", name, bool(able), key, info))
     return records
@@ -54,8 +56,9 @@ def _qa_records(data: TeacherData, plan: Plan, answers: str) -> list[Record]:
     records = []
     for row in data.qa.itertuples():
         question = question_of(row)
-        info = dict(question=row.question, options=list(question.options), number=question.number, outcome=row.outcome,
-                    answer=row.answer, cell=row.cell, confidence=None if pd.isna(row.confidence) else int(row.confidence),
+        info = dict(question=row.question, options=list(question.options), number=question.number,
+                    outcome=row.outcome, answer=row.answer, cell=row.cell,
+                    confidence=None if pd.isna(row.confidence) else int(row.confidence),
                     question_key=row.question_key, digest=row.digest, teacher=data.card["teacher"])
         request = answer_request(data.picture(row.image_id, row.digest), question, plan)
         target = row.answer if answers == "short" else row.target
@@ -106,7 +109,8 @@ def baseline_records(samples: Sequence[Sample], name: str, labels: str = "oe",
             found.left_out["no answer annotated"] += 1
             continue
         answer, can = sample.answers[0], sample.answers[0] != "unanswerable"
-        info = dict(sample.info, question=sample.question, options=list(sample.options), answer=answer, source=sample.source)
+        info = dict(sample.info, question=sample.question, options=list(sample.options),
+                    answer=answer, source=sample.source)
         reply = answer if labels == "oe" else "answerable" if can else "unanswerable"
         try: request = _asked_as(sample, plan)
         except ImageError: found.left_out["image cannot be read"] += 1

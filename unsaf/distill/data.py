@@ -18,7 +18,8 @@ import pandas as pd
 from PIL import Image
 from .. import __version__
 from ..assessment.run import Assessment, answer_request, assess, question_request
-from ..core import ImageError, Outcome, Picture, Question, Request, Sample, Setting, UnsafError, fingerprint, to_json, write_file
+from ..core import ImageError, Outcome, Picture, Question, Request, Sample, Setting, UnsafError
+from ..core import fingerprint, to_json, write_file
 from ..data.image_set import ImageSet
 from ..data.images import images as image_set
 from ..data.opening import FromFile
@@ -144,14 +145,15 @@ class TeacherData:
                 *(f"left out: {n:,} x {why}" for why, n in c["left_out"].items())]
 
     def __repr__(self) -> str:
-        return f"TeacherData({self.card['teacher']}, {len(self.iq)} IQ, {len(self.qa)} QA, {len(self.left_out)} left out)"
+        sizes = f"{len(self.iq)} IQ, {len(self.qa)} QA, {len(self.left_out)} left out"
+        return f"TeacherData({self.card['teacher']}, {sizes})"
 
 # %% ../../nbs/70_distill/00_data.ipynb #d12cf7de
 def _digests(images: Sequence[Sample]) -> dict[str, str]:
     "The digest of every image that can be read, by image_id."
     digests = {}
     for sample in images:
-        with suppress(ImageError): digests[sample.image_id] = sample.picture.digest     # counted where it is asked about
+        with suppress(ImageError): digests[sample.image_id] = sample.picture.digest     # counted when asked about
     return digests
 
 def _sets(exclude: Any) -> list[Sequence[Sample]]:
@@ -169,8 +171,9 @@ def keep_apart(digests: Mapping[str, str], source: str, exclude: Any) -> list[st
         names.append(getattr(other, "source", f"{len(other)} images"))
         both = next(((mine[d], name) for name, d in _digests(other).items() if d in mine), None)
         if both:
-            raise UnsafError(f"image {both[0]} of {source} is also in the evaluation set {names[-1]}, as {both[1]}: "
-                             "a student must not be examined on what it was taught; take it out of one of the two")
+            raise UnsafError(f"image {both[0]} of {source} is also in the evaluation set "
+                             f"{names[-1]}, as {both[1]}: a student must not be examined on what "
+                             "it was taught; take it out of one of the two")
     return names
 
 # %% ../../nbs/70_distill/00_data.ipynb #64876a8f
@@ -193,7 +196,8 @@ def _qa_row(row: Any, about: dict, cot: bool, key: str, question_key: str) -> di
     confidence = pd.NA if pd.isna(row.confidence) else int(row.confidence)
     return about | dict(reply=row.reply, target=_target(row, cot), outcome=str(row.outcome), cell=row.cell,
                         answer=row.answer, cot=thought[1].strip(" \t\r\n,;\"'") if thought else "",
-                        confidence=confidence, soft_abstain=bool(row.soft_abstain), key=key, question_key=question_key)
+                        confidence=confidence, soft_abstain=bool(row.soft_abstain), key=key,
+                        question_key=question_key)
 
 # %% ../../nbs/70_distill/00_data.ipynb #09a88cf1
 def question_of(row: Any) -> Question:
@@ -228,7 +232,8 @@ def _without(result: Assessment) -> list[dict]:
     left = [empty | dict(stage="picture", image_id=r.image_id, why=r.error) for r in result.failures.itertuples()]
     for r in result.lists[result.lists.kept == 0].itertuples():
         why = f"{r.finish}: {r.error}" if r.finish in ("failed", "refused") else f"no question in it: {r.pieces}"
-        left.append(empty | dict(stage="list", image_id=r.image_id, answerable=r.answerable, reply=r.reply, why=why))
+        left.append(empty | dict(stage="list", image_id=r.image_id, answerable=r.answerable,
+                                 reply=r.reply, why=why))
     return left
 
 def _by_class(frame: pd.DataFrame) -> dict[str, int]:
@@ -295,7 +300,8 @@ def teach(
     teacher = _teacher(teacher, answers, keep)
     template = options.pop("template", "gpt" if answers == "cot" else template_of(teacher))
     if (template == "gpt") != (answers == "cot"):
-        raise UnsafError(f"template {template!r} with answers {answers!r}: the chain of thought is template 'gpt'")
+        raise UnsafError(f"template {template!r} with answers {answers!r}: "
+                         f"the chain of thought is template 'gpt'")
     images = _training_set(images, n, seed)
     digests = _digests(images)
     excluded = keep_apart(digests, images.source, exclude)
@@ -334,7 +340,8 @@ TeacherData.save = _save
 
 # %% ../../nbs/70_distill/00_data.ipynb #7668c050
 def _read_rows(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    try: return _frame([json.loads(line) for line in path.read_text("utf-8").split("\n") if line.strip()], columns)
+    try:
+        return _frame([json.loads(line) for line in path.read_text("utf-8").split("\n") if line.strip()], columns)
     except FileNotFoundError: raise UnsafError(f"{path}: no such file; load another copy of the data") from None
     except (ValueError, KeyError, TypeError) as e:
         raise UnsafError(f"{path}: no table of teacher data ({' '.join(str(e).split())})") from None
@@ -358,7 +365,8 @@ def _load(cls: type, folder: "str | Path", images: Any = None) -> TeacherData:
     folder = Path(folder)
     try: card = json.loads((folder / "card.json").read_text("utf-8"))
     except FileNotFoundError:
-        raise UnsafError(f"{folder}: no teacher data here (no card.json); give the folder that was saved") from None
+        raise UnsafError(f"{folder}: no teacher data here (no card.json); "
+                         "give the folder that was saved") from None
     except ValueError as e: raise UnsafError(f"{folder}/card.json: no JSON ({e}); load another copy") from None
     tables = [_read_rows(folder / f"{name}.jsonl", c)
               for name, c in (("iq", IQ_COLUMNS), ("qa", QA_COLUMNS), ("left_out", LEFT_COLUMNS))]

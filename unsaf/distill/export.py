@@ -99,7 +99,8 @@ def factory_row(turn: Turn, template: str) -> dict:
     return {"messages": _messages(turn), "chosen": chosen, "rejected": rejected, "images": turn.images}
 
 def _parts(role: str, *parts: tuple[str, str]) -> dict:
-    return {"role": role, "content": [{"type": kind, "text": text if kind == "text" else None} for kind, text in parts]}
+    return {"role": role, "content": [{"type": kind, "text": text if kind == "text" else None}
+                                      for kind, text in parts]}
 
 def trl_row(turn: Turn) -> dict:
     "A row for TRL: prompt, images, and completion, or chosen and rejected."
@@ -149,7 +150,8 @@ def students_for(tool: str, students: Sequence[str | Student]) -> list[Student]:
             raise UnsafError(f"student {s.name!r}: its files are called after it: give a name without slashes")
         if not HAS[tool](s):
             has = ", ".join(name for name, s in STUDENTS.items() if HAS[tool](s))
-            raise UnsafError(f"{tool} {VERSIONS[tool]} does not train {s.name}: of the students here it trains {has}")
+            raise UnsafError(f"{tool} {VERSIONS[tool]} does not train {s.name}: "
+                             f"of the students here it trains {has}")
     return chosen
 
 # %% ../../nbs/70_distill/04_export.ipynb #f341324e
@@ -190,7 +192,8 @@ def swift_targets(s: Student, r: Recipe) -> dict[str, Any]:
     if set(r.projections) == set(ATTENTION + MLP): return {"target_modules": "all-linear"}
     if s.native: return {"target_regex": lora_pattern(r.projections)}
     if s.name not in NAMED:
-        raise UnsafError(f"{s.name}: its projections share their names with the vision tower's: use a recipe with all seven")
+        raise UnsafError(f"{s.name}: its projections share their names with the vision tower's: "
+                         "use a recipe with all seven")
     return {"target_modules": sorted({NAMED[s.name][p] for p in r.projections})}
 
 # %% ../../nbs/70_distill/04_export.ipynb #79e3cb43
@@ -218,10 +221,12 @@ def swift_commands(s: Student, r: Recipe) -> dict[str, str]:
     "What to install, how to train, to merge and to serve `s` with ms-swift."
     named = dict(model_type=s.swift, template=s.template or s.swift)
     needs = f"ms-swift=={VERSIONS['ms-swift']} torch torchvision {s.needs}"
-    start = ["swift", "rlhf", "--rlhf_type dpo", f"--beta {value_of(r.beta)}"] if r.objective == "dpo" else ["swift", "sft"]
+    dpo = ["rlhf", "--rlhf_type dpo", f"--beta {value_of(r.beta)}"]
+    start = ["swift", *(dpo if r.objective == "dpo" else ["sft"])]
     data = dict(dataset="data.jsonl", strict=True, split_dataset_ratio=0, max_length=MAX_LENGTH, data_seed=r.seed)
-    tuned = dict(tuner_type="lora", lora_rank=r.rank, lora_alpha=r.alpha, lora_dropout=r.dropout, **swift_targets(s, r),
-                 freeze_vit=True, freeze_aligner=True, torch_dtype=_dtype(r), fp16=False)
+    tuned = dict(tuner_type="lora", lora_rank=r.rank, lora_alpha=r.alpha, lora_dropout=r.dropout,
+                 **swift_targets(s, r), freeze_vit=True, freeze_aligner=True,
+                 torch_dtype=_dtype(r), fp16=False)
     run = dict(warmup_ratio=r.warmup, output_dir=f"runs/{s.name}", add_version=False)
     base = dict(model=s.source, use_hf=True, **named)
     return {"install": f"pip install {needs}".strip(),
@@ -264,9 +269,11 @@ def factory_commands(s: Student) -> dict[str, str]:
 def dataset_info(templates: Sequence[str], preference: bool) -> str:
     "`dataset_info.json`, by which LLaMA-Factory finds files and columns."
     columns = {name: name for name in ("messages", "images", *(("chosen", "rejected") if preference else ()))}
-    tags = dict(role_tag="role", content_tag="content", user_tag="user", assistant_tag="assistant", system_tag="system")
-    entry = {"formatting": "sharegpt", "columns": columns, "tags": tags} | ({"ranking": True} if preference else {})
-    return json.dumps({f"unsaf_{t}": {"file_name": f"data_{t}.jsonl", **entry} for t in templates}, indent=2) + "\n"
+    tags = dict(role_tag="role", content_tag="content", user_tag="user", assistant_tag="assistant",
+                system_tag="system")
+    entry = {"formatting": "sharegpt", "columns": columns, "tags": tags, **({"ranking": True} if preference else {})}
+    return json.dumps({f"unsaf_{t}": {"file_name": f"data_{t}.jsonl", **entry} for t in templates},
+                      indent=2) + "\n"
 
 # %% ../../nbs/70_distill/04_export.ipynb #317af94a
 TURNS = """
@@ -278,7 +285,8 @@ def trl_card(preference: bool) -> str:
     "The head of a data card that gives the columns their types."
     names = ("prompt", "chosen", "rejected") if preference else ("prompt", "completion")
     columns = "".join(f"\n  - name: {name}{TURNS}" for name in names) + "\n  - {name: images, list: image}"
-    return f"---\nconfigs: [{{config_name: default, data_files: data.jsonl}}]\ndataset_info:\n  features:{columns}\n---\n"
+    head = "---\nconfigs: [{config_name: default, data_files: data.jsonl}]\ndataset_info:\n  features:"
+    return f"{head}{columns}\n---\n"
 
 def trl_files(s: Student, r: Recipe) -> dict[str, str]:
     "The YAML file with which `trl sft` or `trl dpo` trains `s`."
@@ -371,8 +379,9 @@ def write_data(tool: str, records: Records, folder: Path,
     for name, row in rows.items(): write_file(folder/f"{name}.jsonl", _lines(map(row, turns)))
     write_file(folder/"lineage.jsonl", _lines(map(_lineage, records)))
     areas = sorted(w * h for w, h in gallery.sizes.values()) or [1024]
-    return Facts(tool, preference, len(turns), Counter(r.kind for r in records), len(gallery.sizes), (areas[0], areas[-1]),
-                 sum(bool(turn.system) for turn in turns), sum(turn.changed for turn in turns))
+    return Facts(tool, preference, len(turns), Counter(r.kind for r in records), len(gallery.sizes),
+                 (areas[0], areas[-1]), sum(bool(turn.system) for turn in turns),
+                 sum(turn.changed for turn in turns))
 
 # %% ../../nbs/70_distill/04_export.ipynb #9a0fcd70
 HEAD = "#!/usr/bin/env bash\n# {install}\nset -e\ncd \"$(dirname \"$0\")\"\n\n{train}\n\n{merge}\n"
@@ -417,7 +426,9 @@ def to_llama_factory(records: Records, folder: str | Path,
     write_file(folder/"dataset_info.json", dataset_info(templates, facts.preference))
     for s, r in plan:
         for name, text in factory_files(s, r, facts).items(): write_file(folder/name, text)
-    return finish(facts, folder, {s.name: factory_commands(s) | {"evaluate": evaluate_command("LLaMA-Factory", s)} for s, _ in plan})
+    return finish(facts, folder,
+                  {s.name: factory_commands(s) | {"evaluate": evaluate_command("LLaMA-Factory", s)}
+                   for s, _ in plan})
 
 # %% ../../nbs/70_distill/04_export.ipynb #71be0739
 def to_trl(records: Records, folder: str | Path,

@@ -29,15 +29,17 @@ def base_facts(base: str, options: Mapping[str, Any] | None = None) -> dict[str,
     path, revision = checkpoint_of(base)
     source, local = locate(path)
     commit = None if local else commit_of(path, revision)
-    name = f"hf:{path}@{commit}" if commit else base if path != base else str(Path(os.path.expanduser(base)).resolve())
-    weights, settings = [f"hub:{commit}"] * 2 if commit else (weights_fingerprint(source), settings_fingerprint(source))
-    return dict(name=name, weights=weights, settings=settings,
-                processor_kwargs=dict((options or {}).get("processor_kwargs") or {}))
+    facts = dict(name=f"hf:{path}@{commit}", weights=f"hub:{commit}", settings=f"hub:{commit}")
+    if not commit:
+        facts = dict(name=base if path != base else str(Path(os.path.expanduser(base)).resolve()),
+                     weights=weights_fingerprint(source), settings=settings_fingerprint(source))
+    return facts | dict(processor_kwargs=dict((options or {}).get("processor_kwargs") or {}))
 
 def plan_of(base: str, records: Records, recipe: str | Recipe,
             options: Mapping[str, Any] | None = None) -> dict[str, Any]:
     "What an adapter is made from, and `key`: the fingerprint of all of it but the base's name."
-    plan = dict(base=base_facts(base, options), data=digest_of(records), recipe=to_json(asdict(recipe_of(recipe))))
+    plan = dict(base=base_facts(base, options), data=digest_of(records),
+                recipe=to_json(asdict(recipe_of(recipe))))
     unnamed = {k: v for k, v in plan["base"].items() if k != "name"}
     return plan | {"key": fingerprint("adapter", unnamed, plan["data"], plan["recipe"])}
 
@@ -81,12 +83,13 @@ def _arguments(kind: type, recipe: Recipe, rows: int, out: Path, device: str, sa
     "The library's settings for `recipe`; `saves` checkpoints are written on the way."
     each, odd = divmod(recipe.batch_size, _world())
     if odd:
-        raise ValueError(f"batch_size {recipe.batch_size} cannot be shared by {_world()} processes: use a multiple")
+        raise ValueError(f"batch_size {recipe.batch_size} cannot be shared by {_world()} "
+                         "processes: use a multiple")
     steps = recipe.epochs * math.ceil(math.ceil(rows / recipe.batch_size) / recipe.accumulation)
     more = dict(beta=recipe.beta, max_length=None) if recipe.objective == "dpo" else {}
     return kind(
-        output_dir=str(out/"checkpoints"), per_device_train_batch_size=each, gradient_accumulation_steps=recipe.accumulation,
-        learning_rate=recipe.learning_rate, num_train_epochs=recipe.epochs, lr_scheduler_type=recipe.scheduler,
+        output_dir=str(out/"checkpoints"), per_device_train_batch_size=each,
+        gradient_accumulation_steps=recipe.accumulation, learning_rate=recipe.learning_rate, num_train_epochs=recipe.epochs, lr_scheduler_type=recipe.scheduler,
         warmup_steps=recipe.warmup, weight_decay=recipe.weight_decay, adam_beta2=recipe.beta2,
         max_grad_norm=recipe.max_grad_norm, optim=recipe.optimiser, seed=recipe.seed, bf16=False, fp16=False,
         gradient_checkpointing=recipe.gradient_checkpointing, gradient_checkpointing_kwargs={"use_reentrant": False},
@@ -169,7 +172,8 @@ def with_adapter(student: Any, recipe: Recipe) -> Any:
     # peft would look for its configuration on the hub at each save
     dressed.active_peft_config.base_model_name_or_path = None
     trained = [n for n, p in dressed.named_parameters() if p.requires_grad]
-    odd = [n for n in trained if ".lora_" not in n or n.split(".lora_")[0].removeprefix("base_model.model.") not in targets]
+    odd = [n for n in trained if ".lora_" not in n
+           or n.split(".lora_")[0].removeprefix("base_model.model.") not in targets]
     if odd or len(trained) != 2 * len(targets):
         raise ModelError(f"{type(model).__name__}: {odd or trained} would be trained, not the adapter alone")
     if recipe.gradient_checkpointing: dressed.enable_input_require_grads()
@@ -189,8 +193,8 @@ def _logits(model: Any, rows: Rows, plain: bool) -> Any:
 def prove(base: str, folder: str | Path, records: Records,
           dtype: str = "float32", device: str = "auto", options: Mapping[str, Any] | None = None,
           probes: int = 8) -> dict[str, float]:
-    """Largest differences of logits on `probes` records: `active`, adapter against base; `merged`, merged against unmerged;
-    `largest`, the largest logit. Raises `ModelError` where the adapter changes nothing, or merging changes it in float32."""
+    """Largest differences of logits on `probes` records: `active`, adapter against base; `merged`, merged against
+    unmerged; `largest` logit. Raises `ModelError` where nothing changes, or merging changes something in float32."""
     student = load(base, dtype=dtype, device=device, **(options or {}))
     rows = Rows(student.chat, records[:probes], student.positions)
     plain = takes_positions(student.model)
@@ -259,13 +263,16 @@ def _device_name(device: str) -> str:
 def _counters(rows: Rows, trainer: Any) -> dict[str, Any]:
     "What went in, and how often it was seen."
     state = trainer.state
-    return dict(records=len(rows), kinds=dict(sorted(Counter(r.kind for r in rows.records).items())),
-                images=len({r.pictures for r in rows.rows}), prompt_tokens=sum(len(r.prompt) for r in rows.rows),
+    return dict(records=len(rows),
+                kinds=dict(sorted(Counter(r.kind for r in rows.records).items())),
+                images=len({r.pictures for r in rows.rows}),
+                prompt_tokens=sum(len(r.prompt) for r in rows.rows),
                 reply_tokens=sum(len(t) for r in rows.rows for t in r.replies),
-                teacher_calls=len({r.key for r in rows.records if r.key}), steps=state.global_step, epochs=state.epoch,
-                starts=sum("start" in h for h in state.log_history), processes=_world(),
-                spread=trainer.accelerator.distributed_type.value,
-                trained_weights=sum(p.numel() for p in trainer.model.parameters() if p.requires_grad))
+                teacher_calls=len({r.key for r in rows.records if r.key}), steps=state.global_step,
+                epochs=state.epoch, starts=sum("start" in h for h in state.log_history),
+                processes=_world(), spread=trainer.accelerator.distributed_type.value,
+                trained_weights=sum(p.numel() for p in trainer.model.parameters()
+                                    if p.requires_grad))
 
 # %% ../../nbs/70_distill/03_train.ipynb #74c225d2
 def _card(plan: dict[str, Any], rows: Rows, trainer: Any, dtype: str, device: str) -> dict[str, Any]:
@@ -275,10 +282,12 @@ def _card(plan: dict[str, Any], rows: Rows, trainer: Any, dtype: str, device: st
     if wrong := [h["step"] for h in history if not math.isfinite(h["loss"])]:
         raise ModelError(f"the loss is no number from step {wrong[0]} on: use a lower learning rate")
     teachers = sorted({str(r.info["teacher"]) for r in rows.records if "teacher" in r.info})
-    packages = ["unsaf", "torch", "transformers", "peft", "accelerate"] + ["trl"] * (plan["recipe"]["objective"] == "dpo")
+    packages = ["unsaf", "torch", "transformers", "peft", "accelerate"]
+    if plan["recipe"]["objective"] == "dpo": packages.append("trl")
     return plan | dict(teachers=teachers, counters=_counters(rows, trainer), curve=history,
-                       loss=[history[0]["loss"], history[-1]["loss"]], seconds=history[-1]["seconds"], dtype=dtype,
-                       device=_device_name(device), versions={p: _version(p) for p in packages})
+                       loss=[history[0]["loss"], history[-1]["loss"]],
+                       seconds=history[-1]["seconds"], dtype=dtype, device=_device_name(device),
+                       versions={p: _version(p) for p in packages})
 
 @contextmanager
 def _quiet() -> Iterator[None]:
@@ -306,7 +315,8 @@ def train(
     if not records: raise ValueError("there are no records to train on: make some with unsaf.distill.data")
     if isinstance(records[0], Preference) != (recipe.objective == "dpo"):
         wanted = "preferences" if recipe.objective == "dpo" else "records"
-        raise ValueError(f"the recipe's objective is {recipe.objective}, which needs {wanted}, not {type(records[0]).__name__}s")
+        raise ValueError(f"the recipe's objective is {recipe.objective}, which needs {wanted}, "
+                         f"not {type(records[0]).__name__}s")
     plan = plan_of(base, records, recipe, options)
     last = _begin(out, plan, resume)
     if last == str(out): return out
@@ -333,7 +343,8 @@ def _as(kind: Any, text: str) -> Any:
 
 def main(argv: "Sequence[str] | None" = None) -> None:
     "`accelerate launch -m unsaf.distill.train --base NAME --records FOLDER --out FOLDER`"
-    p = argparse.ArgumentParser(prog="python -m unsaf.distill.train", description="Train a LoRA adapter from packed records.")
+    p = argparse.ArgumentParser(prog="python -m unsaf.distill.train",
+                                description="Train a LoRA adapter from packed records.")
     p.add_argument("--base", required=True, help="a bundled model, a folder or hf:OWNER/NAME@REVISION")
     p.add_argument("--records", required=True, help="what unsaf.distill.recipes.pack wrote")
     p.add_argument("--out", required=True)
@@ -344,7 +355,8 @@ def main(argv: "Sequence[str] | None" = None) -> None:
     p.add_argument("--workers", type=int, default=0)
     p.add_argument("--anew", action="store_true", help="start from the beginning whatever is there")
     for f in fields(Recipe):
-        p.add_argument("--" + f.name.replace("_", "-"), type=partial(_as, type(f.default)), dest="recipe_" + f.name)
+        p.add_argument("--" + f.name.replace("_", "-"), type=partial(_as, type(f.default)),
+                       dest="recipe_" + f.name)
     a = p.parse_args(argv)
     given = {f.name: v for f in fields(Recipe) if (v := getattr(a, "recipe_" + f.name)) is not None}
     recipe = replace(RECIPES[a.recipe], **given)

@@ -75,7 +75,7 @@ def _package(line: str) -> str: return re.match(r"[\w.-]+", line)[0].lower().rep
 
 # %% ../../nbs/50_models/12_bridge.ipynb #64f2fabd
 def interpreter(versions: Sequence[str]) -> str:
-    """Path of a working Python of one of `versions` ("3.10"), the first that is found: on the path, this one, pyenv's, uv's.
+    """Path of a working Python of one of `versions` ("3.10"): on the path, this one, pyenv's, uv's.
     The environment variable UNSAF_LEGACY_PYTHON names one by hand. Raises `ModelError` where there is none."""
     wanted, by_hand = " or ".join(versions), os.environ.get("UNSAF_LEGACY_PYTHON")
     if by_hand:
@@ -99,7 +99,8 @@ def _candidates(version: str) -> Iterator[str]:
 
 def _version(path: str) -> str:
     "What a Python says of itself, as `3.10`; empty where it cannot make environments."
-    return _output([path, "-I", "-c", "import ensurepip, sys, venv; print('%d.%d' % sys.version_info[:2])"]) if path else ""
+    code = "import ensurepip, sys, venv; print('%d.%d' % sys.version_info[:2])"
+    return _output([path, "-I", "-c", code]) if path else ""
 
 def _output(command: Sequence[str]) -> str:
     try: return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
@@ -155,7 +156,8 @@ def _build(env: Path, python: str, lines: Sequence[str]) -> None:
     with open(log, "w", encoding="utf-8") as f:
         for what, command in steps:
             if subprocess.run(command, stdout=f, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL).returncode:
-                raise ModelError(f"{env.name}: could not {what}: {_last_error(log)} (the whole story is in {log})")
+                raise ModelError(f"{env.name}: could not {what}: "
+                                 f"{_last_error(log)} (the whole story is in {log})")
     ready = {"pins": lines, "python": python, "freeze": _output([*pip, "freeze"]).splitlines(), "made": _now()}
     write_file(part / "ready.json", json.dumps(ready, indent=1).encode())
     part.rename(env)
@@ -188,9 +190,9 @@ def serve(name: str, model: str | Path, revision: str | None = None, *,
           torch: str | None = None, skip: Sequence[str] = (), python: str | None = None,
           device: str = "auto", dtype: str = "auto", wait: float = 3600,
           say: Callable[[str], None] = say) -> Iterator[Running]:
-    """An old checkpoint behind http://127.0.0.1:PORT/v1 while open; port 0 takes a free one. `model` is a folder, or
-    OWNER/NAME with the commit as `revision`; its code is run, so `trust_remote_code` must be given. `wait`: seconds for it
-    to load. Raises `ModelError`."""
+    """An old checkpoint behind http://127.0.0.1:PORT/v1 while open; port 0 takes a free one. `model`: a folder,
+    or OWNER/NAME with the commit as `revision`; its code is run, so `trust_remote_code` must be given.
+    `wait`: seconds for it to load. Raises `ModelError`."""
     legacy(name)
     if (why := refusal(str(model), revision, trust_remote_code)): raise ModelError(why)
     which, port = _identity(str(model), revision), _free(port)
@@ -214,7 +216,8 @@ def _identity(model: str, revision: str | None) -> dict[str, Any]:
     "Which checkpoint, and whose code."
     if revision: return {"model": model, "revision": revision}
     where = str(Path(model).resolve())
-    return dict(model=where, weights=weights_fingerprint(where), settings=settings_fingerprint(where), code=code_files(where))
+    return dict(model=where, weights=weights_fingerprint(where),
+                settings=settings_fingerprint(where), code=code_files(where))
 
 def _record(home: Path, name: str, which: dict[str, Any], say: Callable[[str], None]) -> None:
     "Print and keep whose code is about to run."
@@ -273,7 +276,8 @@ def bridge(name: str, model: str, revision: str | None = None, trust_remote_code
            port: int = 8800, *, say: Callable[[str], None] = say, **options: Any) -> None:
     "Serve an old checkpoint until Ctrl-C; `options`: those of `serve`. Raises `ModelError`."
     try:
-        with serve(name, model, revision, trust_remote_code=trust_remote_code, port=port, say=say, **options) as running:
+        with serve(name, model, revision, trust_remote_code=trust_remote_code, port=port, say=say,
+                   **options) as running:
             if (note := legacy(name).note): say(f"{name}: {note}")
             say("decoding: greedy means do_sample=False, num_beams=1, repetition_penalty=1, "
                 "whatever the checkpoint's own habit is")

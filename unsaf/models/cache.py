@@ -71,7 +71,8 @@ def _put(self: Ways, rows: Sequence[tuple[str, str, Request, Reply]],
     earlier: dict[str, Reply] = {}
     for left_out in dict.fromkeys(row[3].left_out for row in rows):
         model, key_of = self.way(left_out)
-        some = [(key_of(*call(key)) if left_out else key, key, *rest) for key, *rest in rows if rest[-1].left_out == left_out]
+        some = [(key_of(*call(key)) if left_out else key, key, *rest) for key, *rest in rows
+                if rest[-1].left_out == left_out]
         asked = {stands: key for stands, key, *_ in some}
         before = self.store.put(model, [(stands, *rest) for stands, _, *rest in some])
         earlier |= {asked[stands]: reply for stands, reply in before.items()}
@@ -98,7 +99,7 @@ class Cached:
         replay = getattr(model, "remembers", False)      # what it lacks fails, and nobody was asked
         self.watch, self.claims = Watch(None if replay else max_failures), Claims(store)
         self._turn, self._told = threading.Lock(), False      # for the counts: two threads may ask at once
-        self._over, self._opener = threading.Event(), threading.current_thread()      # set where a session ended in an error
+        self._over, self._opener = threading.Event(), threading.current_thread()      # set where a session failed
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -157,7 +158,8 @@ class _Asked:
         firsts = [(key, places[0]) for key, places in self.places.items()]
         plan = batches(model, [self.requests[i] for _, i in firsts])
         if plan is not None:
-            return [group for batch in plan if (group := [firsts[j][0] for j in batch if firsts[j][0] in missing])], True
+            return [group for batch in plan
+                    if (group := [firsts[j][0] for j in batch if firsts[j][0] in missing])], True
         rest = [key for key, _ in firsts if key in missing]
         return ([rest] if alone else [rest[i:i + PIECE] for i in range(0, len(rest), PIECE)]), False
 
@@ -213,7 +215,8 @@ def _keep(self: Cached, asked: _Asked, done: list[tuple[int, Reply]]) -> list[Re
     fresh = [(*asked.keys[i], asked.requests[i], reply) for i, reply in done if not reply.cached]      # not a replay's
     earlier = self.ways.put(fresh, partial(self._call_of, asked)) if fresh else {}
     self.ways.met(reply for _, reply in done)
-    self._count(**Counter("failed" if r.finish == "failed" else "cached" if r.cached else "asked" for _, r in done))
+    self._count(**Counter("failed" if r.finish == "failed" else "cached" if r.cached else "asked"
+                          for _, r in done))
     for _, reply in done: self.watch.see(reply)
     keyed = [(asked.keys[i][0], reply) for i, reply in done]
     return [out for key, reply in keyed for out in asked.everywhere(key, earlier.get(key, reply))]
@@ -235,8 +238,8 @@ def _wait(self: Cached, call: Call, groups: Sequence[Sequence[str]], seconds: fl
     if not held: return
     self._told = True
     place, pid = next(iter(held.values()))
-    print(f"unsaf: waiting for {len(held)} replies that process {pid} on {place.split()[0]} is asking of {self.name}; "
-          "if it ends, they are asked here", file=sys.stderr)
+    print(f"unsaf: waiting for {len(held)} replies that process {pid} on {place.split()[0]} is "
+          f"asking of {self.name}; if it ends, they are asked here", file=sys.stderr)
 
 @contextmanager
 def _joined(self: Cached) -> Iterator[Any]:

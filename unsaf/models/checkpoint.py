@@ -22,7 +22,8 @@ def need_hf() -> None:
     "Raises `ModelError` where torch or transformers cannot be imported."
     try: import torch, transformers  # noqa: F401
     except ImportError as e:
-        raise ModelError(f"torch and transformers are needed to run a checkpoint ({e}): pip install 'unsaf[hf]'") from None
+        raise ModelError(f"torch and transformers are needed to run a checkpoint ({e}): "
+                         f"pip install 'unsaf[hf]'") from None
 
 def one_line(error: BaseException, limit: int = 300) -> str:
     "The first line of an error's message, or its type where it has none."
@@ -40,7 +41,8 @@ def locate(path: str | Path) -> tuple[str, bool]:
         hint = ("it holds a LoRA adapter alone, give it as adapter=... of its base model" if is_adapter(folder)
                 else "give the folder that `save_pretrained` wrote")
         raise ModelError(f"{path}: the folder has no config.json, so it is no checkpoint: {hint}")
-    if folder.exists(): raise ModelError(f"{path}: a checkpoint is a folder, this is a file: give the folder that holds it")
+    if folder.exists():
+        raise ModelError(f"{path}: a checkpoint is a folder, this is a file: give the folder that holds it")
     if not HUB_NAME.fullmatch(str(path)): raise ModelError(f"{path}: there is no such folder: check the path")
     return str(path), False
 
@@ -70,7 +72,8 @@ def weights_fingerprint(folder: str | Path, whole: int = WHOLE) -> str:
     safetensors headers and the first and last MiB of each shard. Raises `ModelError` where there are none."""
     files = weight_files(Path(folder))
     if not files:
-        raise ModelError(f"{folder}: the folder has no weights (*.safetensors or pytorch_model*.bin): copy them there")
+        raise ModelError(f"{folder}: the folder has no weights (*.safetensors or "
+                         "pytorch_model*.bin): copy them there")
     everything = sum(f.stat().st_size for f in files) <= whole
     h = hashlib.sha256()
     for f in files:
@@ -155,12 +158,13 @@ def _config_error(path: str, e: Exception) -> str:
     import transformers
     text = str(e)
     if "trust_remote_code" in text:
-        return (f"{path} needs code that comes with the checkpoint, which is never run here: use a version of it made for "
-                "transformers (often '-hf'), or serve it and give api:NAME@URL")
+        return (f"{path} needs code that comes with the checkpoint, which is never run here: "
+                f"use a version of it made for transformers (often '-hf'), "
+                "or serve it and give api:NAME@URL")
     if "model type" in text:
         return f"{path}: transformers {transformers.__version__} does not know this architecture: update transformers"
-    return (f"{path} cannot be read: {one_line(e).rstrip('.')}; check the name and the network; gated models need HF_TOKEN, "
-            "offline only a local folder or what is cached can be had")
+    return (f"{path} cannot be read: {one_line(e).rstrip('.')}; check the name and the network; "
+            "gated models need HF_TOKEN, offline only a local folder or what is cached can be had")
 
 # %% ../../nbs/50_models/04_checkpoint.ipynb #718c0ed1
 def commit_of(path: str, revision: str | None = None) -> str:
@@ -193,7 +197,8 @@ def load_processor(path: str, revision: str | None = None, **settings: Any) -> A
     except (OSError, ValueError, TypeError, ImportError, KeyError) as e:
         raise ModelError(f"{path}: its processor cannot be loaded: {one_line(e)}") from None
     if not hasattr(processor, "image_processor"):
-        raise ModelError(f"{path} has no image processor: save the processor into the folder too, not the tokenizer alone")
+        raise ModelError(f"{path} has no image processor: save the processor into the folder too, "
+                         "not the tokenizer alone")
     if processor.chat_template: return processor
     raise ModelError(f"{path} has no chat template: give one with processor_kwargs={{'chat_template': ...}}")
 
@@ -207,15 +212,17 @@ def load_weights(path: str, config: Any, dtype: Any, device: str, attn: str, rev
     if not sys.stderr.isatty(): notes.disable_progress_bar()  # a bar in a log file or a notebook is noise
     try:
         model, info = AutoModelForImageTextToText.from_pretrained(
-            locate(path)[0], config=config, revision=revision, dtype=dtype, attn_implementation=attn, device_map=device,
-            trust_remote_code=False, output_loading_info=True)
+            locate(path)[0], config=config, revision=revision, dtype=dtype,
+            attn_implementation=attn, device_map=device, trust_remote_code=False,
+            output_loading_info=True)
     except (torch.OutOfMemoryError, MemoryError):
         raise ModelError(f"{path} does not fit into the memory of {device} in {dtype}: "
                          "use a smaller dtype, another device or an endpoint") from None
     except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as e:
         raise ModelError(f"{path}: its weights cannot be loaded: {one_line(e)}") from None
     if missing := sorted(info["missing_keys"]):
-        raise ModelError(f"{path}: {len(missing)} tensors are missing from its weights, {missing[0]} first: copy it anew")
+        raise ModelError(f"{path}: {len(missing)} tensors are missing from its weights, "
+                         f"{missing[0]} first: copy it anew")
     return model.eval()
 
 # %% ../../nbs/50_models/04_checkpoint.ipynb #941c60df
@@ -223,7 +230,8 @@ ADAPTER = "adapter_config.json"
 
 def _json(file: Path) -> dict[str, Any]:
     try: value = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as e: raise ModelError(f"{file} cannot be read: {one_line(e)}") from None
+    except (OSError, ValueError, RecursionError) as e:
+        raise ModelError(f"{file} cannot be read: {one_line(e)}") from None
     if not isinstance(value, dict): raise ModelError(f"{file} holds no JSON object: was it saved whole?")
     return value
 
@@ -241,7 +249,9 @@ def adapter_base(folder: str | Path) -> tuple[str, dict[str, Any]]:
     config, card = _json(folder/ADAPTER), _base_on_card(folder)
     if card: return card["name"], card.get("processor_kwargs") or {}
     name, revision = config.get("base_model_name_or_path"), config.get("revision")
-    if not name: raise ModelError(f"{folder}: the adapter does not name its base: load the base and give adapter={str(folder)!r}")
+    if not name:
+        raise ModelError(f"{folder}: the adapter does not name its base: "
+                         f"load the base and give adapter={str(folder)!r}")
     if Path(name).is_dir(): return name, {}
     return f"hf:{name}" + (f"@{revision}" if revision else ""), {}
 
@@ -257,7 +267,8 @@ def attach(model: Any, folder: str | Path) -> Any:
     from safetensors import SafetensorError, safe_open
     unfit = f"{folder}: the adapter does not fit this model"
     try: dressed = peft.PeftModel.from_pretrained(model, str(folder))
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as e: raise ModelError(f"{unfit}: {one_line(e)}") from None
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as e:
+        raise ModelError(f"{unfit}: {one_line(e)}") from None
     with safe_open(weight_files(Path(folder))[0], "pt") as file: stored = set(file.keys())
     if odd := stored ^ set(peft.get_peft_model_state_dict(dressed, save_embedding_layers=False)):
         raise ModelError(f"{unfit}: {len(odd)} tensors have no partner, {min(odd)} first")
@@ -267,7 +278,8 @@ def attach(model: Any, folder: str | Path) -> Any:
 def _wear(model: Any, folder: Path, which: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     "(model with the adapter, facts about it) for a base with the identity `which`."
     import torch
-    if not (folder/ADAPTER).is_file(): raise ModelError(f"{folder}: there is no LoRA adapter: {ADAPTER} is missing")
+    if not (folder/ADAPTER).is_file():
+        raise ModelError(f"{folder}: there is no LoRA adapter: {ADAPTER} is missing")
     weights, config, trained = weights_fingerprint(folder), _json(folder/ADAPTER), _base_on_card(folder).get("weights")
     if trained not in (None, which["weights"]):
         raise ModelError(f"{folder}: the adapter was trained on other weights ({trained[:19]}) "
@@ -292,11 +304,13 @@ def _identity(source: str, commit: str | None, model: Any, processor: Any,
     import torch, transformers
     return dict(weights=f"hub:{commit}" if commit else weights_fingerprint(source),
                 settings=f"hub:{commit}" if commit else settings_fingerprint(source),
-                kind="transformers", architecture=type(model).__name__, processor=type(processor).__name__,
+                kind="transformers", architecture=type(model).__name__,
+                processor=type(processor).__name__,
                 image_processor=type(processor.image_processor).__name__,
                 chat_template=fingerprint(processor.chat_template), processor_kwargs=settings,
                 dtype=str(model.dtype).removeprefix("torch."), device=model.device.type,
-                attn=model.config._attn_implementation, transformers=transformers.__version__, torch=torch.__version__)
+                attn=model.config._attn_implementation, transformers=transformers.__version__,
+                torch=torch.__version__)
 
 # %% ../../nbs/50_models/04_checkpoint.ipynb #6f79073e
 CALL_GROUPS = ("images_kwargs", "text_kwargs", "common_kwargs")

@@ -52,10 +52,12 @@ def candidate_layers(layers: str | Sequence[int], depth: int, tied: bool = False
     if layers == "low": return tuple(range(first, min(depth // 2, 20), 2)) or (first,)
     if layers == "high": return tuple(range(max(depth // 2, depth - 20), depth, 2))
     if isinstance(layers, str):
-        raise UnsafError(f"layers {layers!r} is unknown: use 'low', 'high' or a list of numbers from 0 to {depth - 1}")
+        raise UnsafError(f"layers {layers!r} is unknown: use 'low', "
+                         f"'high' or a list of numbers from 0 to {depth - 1}")
     chosen = tuple(sorted(set(layers)))
     if chosen and all(isinstance(i, int) and 0 <= i < depth for i in chosen): return chosen
-    raise UnsafError(f"layers {list(layers)}: the model has {depth}, give at least one whole number from 0 to {depth - 1}")
+    raise UnsafError(f"layers {list(layers)}: the model has {depth}, "
+                     f"give at least one whole number from 0 to {depth - 1}")
 
 # %% ../../nbs/50_models/09_decoding.ipynb #a71c137e
 @dataclass(frozen=True)
@@ -111,8 +113,8 @@ class Contrast:
 
 # %% ../../nbs/50_models/09_decoding.ipynb #7cd344ec
 class Dola(HF):
-    """`model`, a checkpoint of transformers, decoding by DoLa (Chuang et al. 2024). `layers`: low, high or a list; the rest:
-    see `Recipe`. Raises `ModelError` where the layers cannot be had, `UnsafError` for settings without meaning."""
+    """`model`, a checkpoint of transformers, decoding by DoLa (Chuang et al. 2024). `layers`: low, high or a list;
+    the rest: see `Recipe`. Raises `ModelError`, or `UnsafError` for settings without meaning."""
     def __init__(self, model: HF, layers: str | Sequence[int] = "low", **settings: Any):
         if not isinstance(model, HF) or isinstance(model, Dola):
             raise ModelError(f"DoLa looks into the layers of a plain checkpoint, and {model.name} "
@@ -200,7 +202,8 @@ def _measure_flips(self: Dola, rows: Sequence[tuple[int, Request]], pixels: Mapp
     HF._measure_flips(self, rows, pixels)
     self.chosen = before
 
-Dola._run, Dola._count, Dola._score, Dola._measure_flips, Dola.generate = _run, _count, _score, _measure_flips, _generate
+Dola._run, Dola._count, Dola._score, Dola.generate = _run, _count, _score, _generate
+Dola._measure_flips = _measure_flips
 
 # %% ../../nbs/50_models/09_decoding.ipynb #027fe1eb
 @dataclass(frozen=True)

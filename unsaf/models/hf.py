@@ -50,8 +50,8 @@ class Pick:
 
 # %% ../../nbs/50_models/08_hf.ipynb #5d734689
 class HF:
-    """An image-text checkpoint of transformers. `path`: a folder or a hub name; `dtype`, `device`: see `choose_dtype` and
-    `choose_device`; `token_budget`: tokens of one batch; `template`: none, llava, qwen or gpt; `processor_kwargs`,
+    """An image-text checkpoint of transformers. `path`: a folder or a hub name; `dtype`, `device`: see `choose_dtype`
+    and `choose_device`; `token_budget`: tokens of one batch; `template`: none, llava, qwen or gpt; `processor_kwargs`,
     `adapter` (a folder): see `load_checkpoint`; `reuse`: auto, prefix, encoder or none. Raises `ModelError`."""
     def __init__(self, path: str | Path, *, revision: str | None = None, name: str | None = None,
                  dtype: str = "auto", device: str = "auto", attn: str = "sdpa",
@@ -111,7 +111,7 @@ def _batches(self: HF, requests: Sequence[Request]) -> list[list[int]]:
     groups: dict[tuple, list[list[int]]] = {}
     for family in sorted(families.values(), key=lambda f: (max(lengths[i] for i in f), f)):
         done = groups.setdefault(_kind(requests[family[0]]), [[]])
-        width = max(lengths[i] for i in family) + requests[family[0]].max_tokens      # the longest so far: they are sorted
+        width = max(lengths[i] for i in family) + requests[family[0]].max_tokens      # the longest so far
         most = max(1, self.token_budget // width)
         if done[-1] and len(done[-1]) + len(family) > most: done.append([])
         for i in family:
@@ -128,10 +128,11 @@ def _run(self: HF, inputs: Mapping[str, Any], steps: int, pick: Pick, stop: bool
          cache: Any = None) -> tuple[Any, Any]:
     "(new tokens, cache) of at most `steps` steps; a `cache` holds the images already."
     from transformers import GenerationConfig, LogitsProcessorList
-    config = GenerationConfig(
-        do_sample=False, num_beams=1, num_return_sequences=1, temperature=1.0, top_p=1.0, top_k=50, repetition_penalty=1.0,
-        max_new_tokens=steps, eos_token_id=sorted(self.chat.stops) if stop else None, pad_token_id=self.chat.pad,
-        use_cache=True, return_dict_in_generate=True)
+    config = GenerationConfig(do_sample=False, num_beams=1, num_return_sequences=1, temperature=1.0,
+                              top_p=1.0, top_k=50, repetition_penalty=1.0, max_new_tokens=steps,
+                              eos_token_id=sorted(self.chat.stops) if stop else None,
+                              pad_token_id=self.chat.pad, use_cache=True,
+                              return_dict_in_generate=True)
     done = 0 if cache is None else cache.get_seq_length()
     if cache is not None: given = {k: inputs[k] for k in TEXT_INPUTS if k in inputs} | {"past_key_values": cache}
     else: given = dict(inputs) | ({"past_key_values": fresh_cache()} if self.plain_cache else {})
@@ -208,7 +209,8 @@ def _written(self: HF, requests: Sequence[Request], inputs: Mapping[str, Any], l
              cache: Any = None) -> list[Reply]:
     "Generate, and score candidates if there are any; `cache`: of the prompts, if there."
     import torch
-    draws = [(r.temperature, torch.Generator(self.model.device).manual_seed(r.seed)) for r in requests if r.temperature > 0]
+    draws = [(r.temperature, torch.Generator(self.model.device).manual_seed(r.seed))
+             for r in requests if r.temperature > 0]
     pick, steps = Pick(self.chat.banned, draws), min(requests[0].max_tokens, self.positions - min(lengths))
     tokens, cache = self._run(inputs, steps, pick, cache=cache)
     scores: Sequence = [None] * len(requests)
@@ -218,7 +220,8 @@ def _written(self: HF, requests: Sequence[Request], inputs: Mapping[str, Any], l
     replies = []
     for row, logp, length, score in zip(tokens.tolist(), pick.logprobs(), lengths, scores):
         text, n, finish = self.chat.read(row[:self.positions - length])
-        replies.append(Reply(text, finish, prompt_tokens=length, output_tokens=n, logprobs=tuple(logp[:n]), candidates=score))
+        replies.append(Reply(text, finish, prompt_tokens=length, output_tokens=n,
+                             logprobs=tuple(logp[:n]), candidates=score))
     self.counters.update(output_tokens=sum(r.output_tokens for r in replies), row_steps=tokens.numel(),
                          truncated=sum(r.finish == "length" for r in replies))
     return replies
@@ -228,7 +231,8 @@ def _decided(self: HF, requests: Sequence[Request], inputs: Mapping[str, Any], l
              cache: Any = None) -> list[Reply]:
     "The most probable candidate of each request; the first of equals."
     scores = self._score(inputs, [r.candidates for r in requests], cache)
-    return [Reply(max(s, key=s.get), prompt_tokens=n, output_tokens=0, candidates=s) for s, n in zip(scores, lengths)]
+    return [Reply(max(s, key=s.get), prompt_tokens=n, output_tokens=0, candidates=s)
+            for s, n in zip(scores, lengths)]
 
 def _plain(self: HF, requests: Sequence[Request], pictures: Mapping[int, Image.Image]) -> tuple[Any, list[int]]:
     "(the processor's own tensors of a batch, prompt tokens of each row): nothing is shared."
@@ -345,7 +349,8 @@ def _measure_flips(self: HF, rows: Sequence[tuple[int, Request]], pixels: Mappin
     import torch
     sample = rows[:FLIP_SAMPLE]
     requests = [r for _, r in sample]
-    if self.model.dtype == torch.float32 or not any(r.pictures for r in requests) or not self.sharing.suits(requests): return
+    if self.model.dtype == torch.float32 or not any(r.pictures for r in requests): return
+    if not self.sharing.suits(requests): return
     before, short = Counter(self.counters), False
     try:
         texts = [{r.index: r.text for r in self._one_batch(sample, pixels, share)} for share in (True, False)]

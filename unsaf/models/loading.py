@@ -96,7 +96,8 @@ def _hf(path: str, options: dict) -> Model:
 def _tiny(name: str, options: dict) -> Model:
     from unsaf.world import tiny
     model = _hf(str(tiny.path(name)), {"name": name, **options})
-    model.note = f"{name} is a model of the testbed: tiny, trained on drawn scenes. Its scores say nothing about any real model."
+    model.note = (f"{name} is a model of the testbed: tiny, trained on drawn scenes. "
+                  "Its scores say nothing about any real model.")
     return model
 
 def _fitting(backend: type, options: dict, name: str) -> dict:

@@ -33,7 +33,8 @@ def room() -> tuple[int | None, str, int]:
         sizes = [torch.cuda.get_device_properties(i).total_memory for i in range(torch.cuda.device_count())]
         return max(sizes), f"cuda:{sizes.index(max(sizes))} in 16 bits", 2
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
-    return (memory, "the Apple GPU in 16 bits", 2) if torch.backends.mps.is_available() else (memory, "the CPU in float32", 4)
+    if torch.backends.mps.is_available(): return memory, "the Apple GPU in 16 bits", 2
+    return memory, "the CPU in float32", 4
 
 # %% ../../nbs/50_models/14_ways.ipynb #bf41cc4e
 def _memory(known: Known) -> tuple[bool, str]:
@@ -49,7 +50,8 @@ def _native_here(known: Known) -> tuple[bool, str]:
     for package in ("torch", "transformers"):
         if not find_spec(package): return False, f"{package} is not installed: pip install 'unsaf[hf]'"
     for package in known.needs:
-        if not find_spec(package): return False, f"{package} is not installed, and its processor needs it: pip install {package}"
+        if not find_spec(package):
+            return False, f"{package} is not installed, and its processor needs it: pip install {package}"
     import transformers
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES as architectures
     if known.model_type not in architectures:
@@ -66,7 +68,9 @@ def can_run(known: Known) -> tuple[bool, str]:
         there = bool(find_spec("vllm"))
         return there, "vllm is installed" if there else "vllm is not installed here; an endpoint elsewhere is enough"
     if known.route == "legacy":
-        try: return True, f"{interpreter(legacy(known.bridge).pythons)} starts; the pins go into an environment of their own"
+        try:
+            python = interpreter(legacy(known.bridge).pythons)
+            return True, f"{python} starts; the pins go into an environment of their own"
         except ModelError as e: return False, str(e)
     if not find_spec("openai"): return False, "openai is not installed: pip install 'unsaf[api]'"
     there = bool(os.environ.get(known.key_env or ""))
