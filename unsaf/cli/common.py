@@ -105,7 +105,7 @@ def argument(kind: Any, text: str, **more: Any) -> Any:
 
 MaxFailures = option(float, "the share of failed calls, after 50, that stops the run; 1: never")
 Json = option(bool, "print as JSON", "--json")
-Store = option(Path | None, "run folder; what it holds is not asked again")
+Store = option(Path | None, "run folder; what it holds is not asked again, so a run that was killed goes on")
 Limit = option(int | None, "how many images; all where not given (100 drawn scenes)")
 K = option(int, "questions per class and image")
 Seed = option(int, "chooses the images")
@@ -222,9 +222,9 @@ def parts() -> Iterator[str]:
     for what, (extra, packages) in PARTS.items():
         have = {p: installed(p) for p in packages}
         missing = [p for p, v in have.items() if v is None]
-        found = ", ".join(f"{p} {v}" for p, v in have.items() if v)
+        there = ", ".join(f"{p} {v}" for p, v in have.items() if v)
         todo = f"   missing {', '.join(missing)}: pip install 'unsaf[{extra}]'" if missing else ""
-        yield f"{'--' if missing else 'ok'}  {what:14} {found}{todo}"
+        yield f"{'--' if missing else 'ok'}  {what:14} {there}{todo}"
 
 # %% ../../nbs/90_cli/00_common.ipynb #f7f385ce
 def devices() -> Iterator[str]:

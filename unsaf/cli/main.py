@@ -159,9 +159,9 @@ def assess(
     results = [run(loaded, samples, s, k, store, seed=seed, layout=layout, suffix=suffix, paraphrase=paraphrase,
                    template=template, answer_mode=modes.get(s, answer_mode), temperature=temperature,
                    max_failures=max_failures, **how.tokens) for s in settings]
-    found = cli_probes.put(results, loaded, names, others, store)
-    _tell(results, found, _finish(results, store, report, found), as_json)
-    raise typer.Exit(_exit_code(results, store, found))
+    probed = cli_probes.put(results, loaded, names, others, store)
+    _tell(results, probed, _finish(results, store, report, probed), as_json)
+    raise typer.Exit(_exit_code(results, store, probed))
 
 # %% ../../nbs/90_cli/04_main.ipynb #18484007
 def _tell(results: list, probes: list, paths: list[Path], as_json: bool) -> None:

@@ -33,26 +33,26 @@ class Pairs(typer.core.TyperCommand):
 # %% ../../nbs/90_cli/02_paper.ipynb #6427fcab
 def read_parameters(pairs: list[str] | None) -> dict[str, Any]:
     "NAME=VALUE texts as a dict; raises `UnsafError` for one without a name or a value."
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for pair in pairs or ():
         name, equals, value = pair.partition("=")
         if not equals or not name.isidentifier():
             raise UnsafError(f"-p {pair}: give a name and a value, as in -p n 4")
-        try: found[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError): found[name] = value
-    return found
+        try: values[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError): values[name] = value
+    return values
 
 def read_prices(pairs: list[str] | None) -> dict[str, tuple[float, float]]:
     "MODEL=PROMPT,OUTPUT texts, dollars a million tokens; raises `UnsafError`."
-    found = {}
+    prices = {}
     for pair in pairs or ():
         name, _, two = pair.rpartition("=")
-        try: found[name] = tuple(float(x) for x in two.split(","))
-        except ValueError: found[name] = ()
-        if not name or len(found[name]) != 2:
+        try: prices[name] = tuple(float(x) for x in two.split(","))
+        except ValueError: prices[name] = ()
+        if not name or len(prices[name]) != 2:
             raise UnsafError(f"--price {pair}: give MODEL=PROMPT,OUTPUT in dollars a million "
                              "tokens, as in gpt-4o=1,2")
-    return found
+    return prices
 
 # %% ../../nbs/90_cli/02_paper.ipynb #bcac97e6
 def _stop(*_: Any) -> None: raise KeyboardInterrupt
@@ -94,9 +94,9 @@ def reproduce(
     workers: option(int, "processes of this machine", min=1) = 1,
     ray: option(str | None, "run on a Ray cluster: auto, HOST:PORT, or local",
                 metavar="ADDRESS") = None,
-    parameter: option(list[str] | None, "of notebooks; repeatable", "-p", "--parameter",
+    parameter: option(list[str] | None, "of the notebooks; repeatable", "-p", "--parameter",
                       metavar="NAME VALUE") = None,
-    dry_run: option(bool, "print checkpoints, data sets, calls, GPUs, hours; run nothing",
+    dry_run: option(bool, "print checkpoints, data sets, calls, GPUs, hours; run and fetch nothing",
                     "--dry-run") = False,
     force: option(bool, "run finished notebooks again; units are kept", "--force") = False,
     notebooks_too: option(bool, "put the executed notebooks beside the figures",

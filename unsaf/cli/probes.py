@@ -45,10 +45,10 @@ def _run_of(name: str, setting: str | None) -> Any:
     from unsaf.assessment.saved import saved_runs
     folder, model = _folder_of(name)
     there = saved_runs(folder)
-    found = [r for r in there if setting in (None, r.card["plan"]["setting"])
+    runs = [r for r in there if setting in (None, r.card["plan"]["setting"])
              and model in ("", r.card["model"])]
-    if len(found) == 1: return found[0]
-    which = f"{len(found)} such runs" if found else "no such run"
+    if len(runs) == 1: return runs[0]
+    which = f"{len(runs)} such runs" if runs else "no such run"
     raise UnsafError(f"{folder} holds {which}: {'; '.join(r.title for r in there)}. "
                      f"Name one with --setting oe or mc, or as {folder}@MODEL")
 
@@ -195,10 +195,10 @@ def _sides_of_one(name: str, setting: str | None, k: int, seed: int, images: str
     if folder: result.save(folder)
     return result
 
-def _print_audit(found: Any, rows: Any, folder: Path | None, stem: str, as_json: bool) -> None:
-    body = json.dumps(found.as_dict(), indent=1)
+def _print_audit(result: Any, rows: Any, folder: Path | None, stem: str, as_json: bool) -> None:
+    body = json.dumps(result.as_dict(), indent=1)
     if as_json: print(body)
-    else: say(*found.lines())
+    else: say(*result.lines())
     if folder:
         paths = [write_table(rows, folder / f"audit-{stem}.csv"), write_file(folder / f"audit-{stem}.json", body)]
         if not as_json: say_written(paths)

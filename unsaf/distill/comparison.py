@@ -158,7 +158,7 @@ def own_rows(
     drawn: bool = True,                   # the scenes are known
 ) -> list[dict]:
     "A row for each measure of the self-assessment."
-    found, total, first = spans(measures, counts, names, n), counts.sum(0), None if base is None else base.sum(0)
+    spread, total, first = spans(measures, counts, names, n), counts.sum(0), None if base is None else base.sum(0)
     versus = {} if base is None else contrast(measures, counts, base, n)
     better = AWARENESS | dict.fromkeys(TRUTH, "high") | {name: b for name, (_, _, b) in SHARES.items()}
     rows = []
@@ -166,7 +166,7 @@ def own_rows(
         why, lacks = why_not(name, total, drawn), "" if base is None else why_not(name, first, drawn)
         note = why or (f"the base: {lacks}" if lacks else _ALONE if len(names) == 1 else "")
         gap = None if why or lacks else versus.get(name)
-        value = None if why else found[name]
+        value = None if why else spread[name]
         rows.append(row(model, group, name, better[name], value, gap, counted(name, total), len(names), note))
     return rows
 
@@ -180,19 +180,19 @@ GAIN_ROW = ("model", "metric", "part", "value", "low", "high", "p", "images", "n
 
 def cross_scores(counts: np.ndarray) -> dict[str, np.ndarray]:
     "The measures `CROSSED` from counts (..., len(COLUMNS))."
-    found = measures(counts)
-    return {name: found[name] for name in CROSSED}
+    values = measures(counts)
+    return {name: values[name] for name in CROSSED}
 
 def cross_rows(cells: Mapping[tuple[str, str], np.ndarray], names: Sequence[str], base: str,
                n: int = 10_000, drawn: bool = True) -> list[dict]:
     "A row per (questions of, answered by) and score, compared with the base on its own."
     rows, first = [], cells[base, base]
     for (asker, answerer), counts in cells.items():
-        found, total = spans(cross_scores, counts, names, n), counts.sum(0)
+        spread, total = spans(cross_scores, counts, names, n), counts.sum(0)
         gaps = {} if asker == answerer == base else contrast(cross_scores, counts, first, n)
         for name in CROSSED:
             why = why_not(name, total, drawn)
-            value, gap = (None, None) if why else (found[name], gaps.get(name))
+            value, gap = (None, None) if why else (spread[name], gaps.get(name))
             full = row(answerer, "cross", name, "high", value, gap, counted(name, total), len(names), why)
             rows.append(dict(questions_of=asker, answered_by=answerer) | {k: full[k] for k in CROSS_ROW[2:]})
     return rows
@@ -201,12 +201,12 @@ def cross_rows(cells: Mapping[tuple[str, str], np.ndarray], names: Sequence[str]
 def _parts(counts: np.ndarray) -> dict[str, np.ndarray]:
     "Every gain from four counts side by side: the base's questions, then the student's."
     bb, bm, mb, mm = (cross_scores(c) for c in np.split(np.asarray(counts, float), 4, axis=-1))
-    found = {}
+    gains = {}
     for name in GAINED:
         total, answering, questions = mm[name] - bb[name], bm[name] - bb[name], mb[name] - bb[name]
         parts = total, answering, questions, total - answering - questions
-        found |= {f"{name} {part}": x for part, x in zip(GAINS, parts)}
-    return found
+        gains |= {f"{name} {part}": x for part, x in zip(GAINS, parts)}
+    return gains
 
 # %% ../../nbs/70_distill/05_comparison.ipynb #5c585377
 def gain_rows(model: str, cells: Mapping[tuple[str, str], np.ndarray], names: Sequence[str],
@@ -214,16 +214,16 @@ def gain_rows(model: str, cells: Mapping[tuple[str, str], np.ndarray], names: Se
     "What a student gained, in the `GAINS` parts, or why that cannot be said."
     corners = [(base, base), (base, model), (model, base), (model, model)]
     missing = next((f"the questions of {q} were not put to {a}" for q, a in corners if (q, a) not in cells), "")
-    found, tests = {}, {}
+    spread, tests = {}, {}
     if not missing:
-        found = spans(_parts, np.hstack([cells[c] for c in corners]), names, n)
+        spread = spans(_parts, np.hstack([cells[c] for c in corners]), names, n)
         tests = {part: contrast(cross_scores, cells[c], cells[corners[0]], n)
                  for part, c in zip(GAINS, (corners[3], *corners[1:3]))}
     rows = []
     for name in GAINED:
         why = missing or next(filter(None, (why_not(name, cells[c].sum(0), drawn) for c in corners)), "")
         for part in GAINS:
-            i, test = None if why else found[f"{name} {part}"], None if why else tests.get(part, {}).get(name)
+            i, test = None if why else spread[f"{name} {part}"], None if why else tests.get(part, {}).get(name)
             value = (i.value, i.low, i.high) if i else (np.nan,) * 3
             untested = _ALONE if len(names) == 1 else "no exchange tests it" if part == "interaction" else ""
             p = test.p if test else np.nan

@@ -103,19 +103,19 @@ def baseline_records(samples: Sequence[Sample], name: str, labels: str = "oe",
     "Records by the samples' first answers; `labels` oe, or by (class). Raises `UnsafError`."
     if labels not in ("oe", "by"):
         raise UnsafError(f"labels = {labels!r}: use 'oe' (the answer) or 'by' (answerable or unanswerable)")
-    plan, found = _student("oe", 1, template, options), Selection()
+    plan, records = _student("oe", 1, template, options), Selection()
     for sample in samples:
         if not sample.answers:
-            found.left_out["no answer annotated"] += 1
+            records.left_out["no answer annotated"] += 1
             continue
         answer, can = sample.answers[0], sample.answers[0] != "unanswerable"
         info = dict(sample.info, question=sample.question, options=list(sample.options),
                     answer=answer, source=sample.source)
         reply = answer if labels == "oe" else "answerable" if can else "unanswerable"
         try: request = _asked_as(sample, plan)
-        except ImageError: found.left_out["image cannot be read"] += 1
-        else: found.append(Record(request, reply, f"baseline:{name}", sample.image_id, can, "", info))
-    return found
+        except ImageError: records.left_out["image cannot be read"] += 1
+        else: records.append(Record(request, reply, f"baseline:{name}", sample.image_id, can, "", info))
+    return records
 
 def _apart(records: Sequence[Record], source: str, exclude: Any) -> None:
     "Raises `UnsafError` where an image of `records` is also in an evaluation set."
@@ -125,10 +125,10 @@ def _apart(records: Sequence[Record], source: str, exclude: Any) -> None:
 def unk_vqa(folder: "str | Path", labels: str = "oe", split: str = "train", n: "int | None" = None,
             seed: int = 0, exclude: Any = (), template: str = "none", **options: Any) -> Selection:
     "Records of UNK-VQA in a folder as its README has it. Raises `UnsafError`."
-    found = baseline_records(unk_vqa_samples(split, folder=folder, n=n, seed=seed),
+    records = baseline_records(unk_vqa_samples(split, folder=folder, n=n, seed=seed),
                              f"unk-vqa-{labels}", labels, template, **options)
-    _apart(found, f"UNK-VQA in {folder}", exclude)
-    return found
+    _apart(records, f"UNK-VQA in {folder}", exclude)
+    return records
 
 # %% ../../nbs/70_distill/01_curricula.ipynb #f7b93981
 UPD_REFUSALS = re.compile(
@@ -170,14 +170,14 @@ def mm_upd(folder: "str | Path", abstain: "str | None" = "unanswerable", n: "int
     if not isinstance(entries, list):
         raise UnsafError(f"{files[-1]}: a {type(entries).__name__} where a list of conversations was expected")
     made = [_upd_record(e, folder, abstain, answer_tokens) for e in entries]
-    found = Selection([r for r in made if isinstance(r, Record)],
+    records = Selection([r for r in made if isinstance(r, Record)],
                       Counter(r for r in made if isinstance(r, str)))
-    if not found:
-        raise UnsafError(f"{files[-1]}: none of {len(entries)} entries became a record: {dict(found.left_out)}")
-    _apart(found, str(files[-1]), exclude)
-    if n is not None and n < len(found):
-        found = Selection(random.Random(f"unsaf mm-upd {seed}").sample(found, n), found.left_out)
-    return found
+    if not records:
+        raise UnsafError(f"{files[-1]}: none of {len(entries)} entries became a record: {dict(records.left_out)}")
+    _apart(records, str(files[-1]), exclude)
+    if n is not None and n < len(records):
+        records = Selection(random.Random(f"unsaf mm-upd {seed}").sample(records, n), records.left_out)
+    return records
 
 # %% ../../nbs/70_distill/01_curricula.ipynb #4082f723
 def _reworded(text: str, domain: str, rng: random.Random) -> str:
@@ -225,12 +225,12 @@ def _tries(seed: int, i: int, domain: str) -> Iterator[Sample]:
 # %% ../../nbs/70_distill/01_curricula.ipynb #981aa8c7
 def _unk_scenes(n: int, seed: int, domain: str) -> list[Sample]:
     "`n` altered questions, answerable and unanswerable in turn, one per image."
-    found: list[Sample] = []
+    samples: list[Sample] = []
     for i in range(20 * n):
-        want = len(found) % 2 == 0
-        found += [s for s in _tries(seed, i, domain) if s.info["answerable"] == want][:1]
-        if len(found) == n: return found
-    raise UnsafError(f"unk-vqa: only {len(found)} of {n} questions in the domain {domain!r}; ask for fewer")
+        want = len(samples) % 2 == 0
+        samples += [s for s in _tries(seed, i, domain) if s.info["answerable"] == want][:1]
+        if len(samples) == n: return samples
+    raise UnsafError(f"unk-vqa: only {len(samples)} of {n} questions in the domain {domain!r}; ask for fewer")
 
 # %% ../../nbs/70_distill/01_curricula.ipynb #5ddeb1f9
 def baseline_scenes(name: str = "unk-vqa", n: int = 100, seed: int = 0, labels: str = "oe",
@@ -246,10 +246,10 @@ def baseline_scenes(name: str = "unk-vqa", n: int = 100, seed: int = 0, labels: 
     else:
         each = [twins(-(-n // 2), seed, domain, sort) for sort in ("aad", "iasd", "ivqd")]
         samples = [s for i in range(0, 2 * -(-n // 2), 2) for s in each[i // 2 % 3][i:i + 2]][:n]
-    found = baseline_records(samples, name if name == "mm-upd" else f"unk-vqa-{labels}", labels,
+    records = baseline_records(samples, name if name == "mm-upd" else f"unk-vqa-{labels}", labels,
                              template, **options)
-    _apart(found, f"scenes:{seed}", exclude)
-    return found
+    _apart(records, f"scenes:{seed}", exclude)
+    return records
 
 # %% ../../nbs/70_distill/01_curricula.ipynb #aed45a34
 _WRONG = {"FA": Outcome.ABSTAINED, "FU": Outcome.ANSWERED}      # what the teacher must say instead
@@ -303,22 +303,22 @@ def preferences(
         from unsaf.models.loading import load
         teacher = load(teacher)
     shown = {s.image_id: s for s in (student_result.samples if images is None else image_set(images))}
-    plan, found = replace(student_result.plan, answer_mode="generate"), Selection()
+    plan, pairs = replace(student_result.plan, answer_mode="generate"), Selection()
     cot = plan.template == "gpt"
-    rows = _mistakes(student_result, found.left_out)
+    rows = _mistakes(student_result, pairs.left_out)
     rows = rows[rows["cell"].isin(kinds)]
     _check_pictures(rows, shown, exclude)
     asks = (rows["cell"] == "FU") | confirm | cot
-    teacher_plan, said = _teacher_says(teacher, student_result, rows[asks], shown, store, cot)
+    teacher_plan, replies = _teacher_says(teacher, student_result, rows[asks], shown, store, cot)
     for row, asked in zip(rows.itertuples(), asks):
-        reply = said.get((row.image_id, row.answerable, row.number))
+        reply = replies.get((row.image_id, row.answerable, row.number))
         chosen, why = _lesson(row, reply, asked, cot)
         if why:
-            found.left_out[f"{row.cell}: {why}"] += 1
+            pairs.left_out[f"{row.cell}: {why}"] += 1
             continue
         by = (teacher, teacher_plan) if asked else None
-        found.append(_pair(row, chosen, shown[row.image_id].picture, plan, by, student_result))
-    return _mixed(found, balanced, seed)
+        pairs.append(_pair(row, chosen, shown[row.image_id].picture, plan, by, student_result))
+    return _mixed(pairs, balanced, seed)
 
 # %% ../../nbs/70_distill/01_curricula.ipynb #b8d65df1
 def _check_pictures(rows: pd.DataFrame, shown: Mapping[str, Sample], exclude: Any) -> None:
@@ -339,12 +339,12 @@ def _pair(row: Any, chosen: str, picture: Picture, plan: Plan, asked: Any, resul
     return Preference(request, chosen, row.reply.strip(), row.cell, row.image_id, key, info)
 
 # %% ../../nbs/70_distill/01_curricula.ipynb #3b9e16ca
-def _mixed(found: Selection, balanced: bool, seed: int) -> Selection:
+def _mixed(selection: Selection, balanced: bool, seed: int) -> Selection:
     "In an order of their own; with `balanced` as many of either kind."
-    dice, left = random.Random(f"unsaf preferences {seed}"), found.left_out
-    kinds = {kind: [p for p in found if p.kind == kind] for kind in _WRONG}
+    dice, left = random.Random(f"unsaf preferences {seed}"), selection.left_out
+    kinds = {kind: [p for p in selection if p.kind == kind] for kind in _WRONG}
     for pairs in kinds.values(): dice.shuffle(pairs)
-    most = min(map(len, kinds.values())) if balanced else len(found)
+    most = min(map(len, kinds.values())) if balanced else len(selection)
     left.update({f"{kind}: more than of the other kind": len(pairs) - most
                  for kind, pairs in kinds.items() if len(pairs) > most})
     mixed = [p for pairs in kinds.values() for p in pairs[:most]]

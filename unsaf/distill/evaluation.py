@@ -115,14 +115,14 @@ def _own(s: _Study) -> tuple[dict[tuple[str, str], Assessment], dict[str, Bench]
 
 def _crossed(s: _Study, own: Mapping[tuple[str, str], Assessment]) -> dict[tuple[str, str], Assessment]:
     "Every model on the others' questions."
-    found = {}
+    results = {}
     for label in s.models:
         others = [asker for asker in s.askers if asker != label]
         if not others: continue
         model, plan = s.model(label), own[label, label].plan
         how = {f.name: getattr(plan, f.name) for f in fields(Plan) if f.name not in _ASKER}
-        for asker in others: found[asker, label] = reask(model, own[asker, asker], s.samples, s.store, **how)
-    return found
+        for asker in others: results[asker, label] = reask(model, own[asker, asker], s.samples, s.store, **how)
+    return results
 
 # %% ../../nbs/70_distill/07_evaluation.ipynb #0edc92e9
 def _counts(result: Assessment) -> dict[str, Any]:
@@ -240,15 +240,15 @@ def _run(s: _Study, taught: Any) -> Evaluation:
 def cast(base: str, tuned: Sequence[str] = (), teacher: str = "",
          **options: Any) -> dict[str, Callable[[], Model]]:
     "The models by label, loaded in turn; `tuned`: FOLDER or LABEL=FOLDER. Raises `UnsafError`."
-    found = {"base": partial(load, base, **options)}
+    models = {"base": partial(load, base, **options)}
     if teacher:
-        found["teacher"] = partial(load, teacher, **({} if teacher.startswith(("api:", "replay:")) else options))
+        models["teacher"] = partial(load, teacher, **({} if teacher.startswith(("api:", "replay:")) else options))
     for each in tuned:
         label, _, folder = each.rpartition("=")
         label = label or Path(folder).name
         if not Path(folder).is_dir():
             raise UnsafError(f"{folder}: no such folder; give an adapter's, or LABEL=FOLDER")
-        if label in found:
+        if label in models:
             raise UnsafError(f"two models are called {label!r}: name one of them, as in OTHER={folder}")
-        found[label] = partial(load, base, adapter=folder, **options)
-    return found
+        models[label] = partial(load, base, adapter=folder, **options)
+    return models

@@ -235,12 +235,12 @@ _FIXED = ("base", "teacher", "primary", "setting", "k")
 
 def _summary(some: pd.DataFrame, seeds: int) -> dict[str, Any]:
     "Mean and standard deviation over the seeds that have a value."
-    found = dict(seed="mean", seeds=int(some["value"].notna().sum()))
+    summary = dict(seed="mean", seeds=int(some["value"].notna().sum()))
     for name, spread in (("value", "sd"), ("difference", "diff_sd")):
         x = some[name].dropna().astype(float) if name in some else pd.Series([], dtype=float)
-        found |= {name: x.mean() if len(x) else np.nan, spread: x.std(ddof=1) if len(x) > 1 else np.nan}
-    without = seeds - found["seeds"]
-    return found | dict(note=f"{without} of {seeds} seeds have no value" if without else "")
+        summary |= {name: x.mean() if len(x) else np.nan, spread: x.std(ddof=1) if len(x) > 1 else np.nan}
+    without = seeds - summary["seeds"]
+    return summary | dict(note=f"{without} of {seeds} seeds have no value" if without else "")
 
 # %% ../../nbs/70_distill/06_results.ipynb #6afdd043
 def combine(evaluations: Mapping[Any, Evaluation], what: str = "table") -> pd.DataFrame:
@@ -274,7 +274,7 @@ def combined_lines(combined: pd.DataFrame, metrics: Sequence[str] = HEADLINES) -
         if m.seeds:
             gap = f", difference {_num(m.difference, '+')} ± {_num(m.diff_sd)}" if np.isfinite(m.difference) else ""
             each = "; ".join(map(of_seed, some[some["seed"] != "mean"].itertuples()))
-            found = f"{_num(m.value)} ± {_num(m.sd)} over {int(m.seeds)} seeds{gap}   ({each})"
-        else: found = f"not measured: {some['note'].iloc[0]}"
-        lines.append(f"{metric:16} {model:16} {found}")
+            text = f"{_num(m.value)} ± {_num(m.sd)} over {int(m.seeds)} seeds{gap}   ({each})"
+        else: text = f"not measured: {some['note'].iloc[0]}"
+        lines.append(f"{metric:16} {model:16} {text}")
     return lines

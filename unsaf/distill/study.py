@@ -160,7 +160,7 @@ def lesson(d: Design, seed: int, store: Store) -> Lesson:
 def tuned(s: Lesson, shelf: str | Path,
           say: Callable[[str], Any] = say) -> tuple[dict[str, Path], dict[str, str]]:
     "(adapter of each arm, reason of each arm that has none)."
-    found, without = {}, {}
+    adapters, without = {}, {}
     for arm in s.design.arms:
         try: records = ARMS[arm](s)
         except UnsafError as e: records, without[arm] = [], str(e)
@@ -171,10 +171,10 @@ def tuned(s: Lesson, shelf: str | Path,
         pairs = isinstance(records[0], Preference)
         recipe = (recipe_of(s.design.dpo_recipe) if pairs
                   else replace(recipe_of(s.design.recipe), epochs=s.design.epochs))
-        found[arm] = adapter(s.design.student, records, replace(recipe, seed=s.seed), shelf)
-        annotate(found[arm], arm=arm, teacher=s.data.card["teacher"], study=s.design.key, records=len(records))
-        say(f"seed {s.seed}: {arm}, {len(records):,} {'pairs' if pairs else 'records'}, {found[arm].name}")
-    return found, without
+        adapters[arm] = adapter(s.design.student, records, replace(recipe, seed=s.seed), shelf)
+        annotate(adapters[arm], arm=arm, teacher=s.data.card["teacher"], study=s.design.key, records=len(records))
+        say(f"seed {s.seed}: {arm}, {len(records):,} {'pairs' if pairs else 'records'}, {adapters[arm].name}")
+    return adapters, without
 
 def _models(d: Design, adapters: Mapping[str, Path]) -> dict[str, Any]:
     return {"base": partial(load, d.student), "teacher": partial(load, d.teacher),

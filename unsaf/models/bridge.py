@@ -259,8 +259,8 @@ def _await(running: Running, seconds: float) -> None:
 
 def _died(running: Running) -> str:
     lines = running.log.read_text("utf-8", "replace").splitlines()
-    said = [line.removeprefix("bridge: ") for line in lines if line.startswith("bridge: ")]
-    why = said[-1] if said else f"the server of {running.name} ended with code {running.process.returncode}"
+    messages = [line.removeprefix("bridge: ") for line in lines if line.startswith("bridge: ")]
+    why = messages[-1] if messages else f"the server of {running.name} ended with code {running.process.returncode}"
     return f"{why} (log: {running.log})"
 
 def _stop(process: subprocess.Popen) -> None:

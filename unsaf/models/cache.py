@@ -58,12 +58,12 @@ class Ways:
 # %% ../../nbs/50_models/02_cache.ipynb #549d1828
 def _get(self: Ways, keys: Sequence[str], call: Callable[[str], tuple[str, str]]) -> dict[str, Reply]:
     "The stored replies among `keys`; `call`: from a key to its rendered prompt and its ask."
-    found = self.store.get(list(keys))
-    for left_out in self.learned() if len(found) < len(keys) else ():
-        there = {self.way(left_out)[1](*call(key)): key for key in keys if key not in found}
-        found |= {there[stands]: reply for stands, reply in self.store.get(list(there)).items()}
-    self.met(found.values())
-    return found
+    replies = self.store.get(list(keys))
+    for left_out in self.learned() if len(replies) < len(keys) else ():
+        there = {self.way(left_out)[1](*call(key)): key for key in keys if key not in replies}
+        replies |= {there[stands]: reply for stands, reply in self.store.get(list(there)).items()}
+    self.met(replies.values())
+    return replies
 
 def _put(self: Ways, rows: Sequence[tuple[str, str, Request, Reply]],
          call: Callable[[str], tuple[str, str]]) -> dict[str, Reply]:
@@ -112,11 +112,11 @@ class Cached:
         keys, failed = self._keys(requests)
         yield from failed
         asked = _Asked(requests, keys)
-        found = self._get(asked, asked.places)
-        self._count(cached=len(found), failed=len(failed))
-        for key, reply in found.items(): yield from asked.everywhere(key, reply)
-        if len(found) == len(asked.places): return
-        with self.claims.call() as call, closing(self._ask(asked, call, found)) as replies:
+        stored = self._get(asked, asked.places)
+        self._count(cached=len(stored), failed=len(failed))
+        for key, reply in stored.items(): yield from asked.everywhere(key, reply)
+        if len(stored) == len(asked.places): return
+        with self.claims.call() as call, closing(self._ask(asked, call, stored)) as replies:
             for reply in replies:
                 yield reply
                 self.watch.check()
@@ -171,9 +171,9 @@ class _Asked:
                     for place in others)
 
 # %% ../../nbs/50_models/02_cache.ipynb #b1a2a23d
-def _ask(self: Cached, asked: _Asked, call: Call, found: Mapping[str, Reply]) -> Iterator[Reply]:
+def _ask(self: Cached, asked: _Asked, call: Call, stored: Mapping[str, Reply]) -> Iterator[Reply]:
     "Run and store what is missing, for every place that asked for it; wait for what others ask."
-    groups, batch = asked.groups(self.model, asked.places.keys() - found.keys(), call.alone())
+    groups, batch = asked.groups(self.model, asked.places.keys() - stored.keys(), call.alone())
     since = time.monotonic()
     while groups:
         later = []
@@ -296,9 +296,9 @@ def _taken(came: SimpleQueue) -> list:
         except Empty: break
     return some
 
-def _or_raise(found: "list[Reply] | BaseException") -> list[Reply]:
-    if isinstance(found, BaseException): raise found
-    return found
+def _or_raise(result: "list[Reply] | BaseException") -> list[Reply]:
+    if isinstance(result, BaseException): raise result
+    return result
 
 # %% ../../nbs/50_models/02_cache.ipynb #4dee31f6
 class Replay:

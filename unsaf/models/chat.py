@@ -58,8 +58,8 @@ def reply_frame(processor: Any) -> tuple[str, str, str]:
     prompt = processor.apply_chat_template(ask, add_generation_prompt=True)
     try: whole = processor.apply_chat_template(answered)
     except TemplateError: return prompt, "", ""      # a template for one turn only
-    before, found, after = whole[len(prompt):].partition(PROBE) if whole.startswith(prompt) else ("", "", "")
-    return (prompt, before, after) if found and not before.strip() else (prompt, "", "")
+    before, probe, after = whole[len(prompt):].partition(PROBE) if whole.startswith(prompt) else ("", "", "")
+    return (prompt, before, after) if probe and not before.strip() else (prompt, "", "")
 
 def next_turn(processor: Any) -> str:
     "What the chat template writes between a reply and a further question; may be empty."

@@ -127,12 +127,12 @@ def _end(self: Claims, call: "Call") -> None:
 
 def _living(self: Claims) -> dict[str, tuple[str, int]]:
     "The owners that are alive, this one left out: by name their place and process."
-    now, found = time.time(), {}
+    now, alive = time.time(), {}
     for owner, place, pid, began, beat in self.store.db.execute(
         "select owner, place, pid, born, beat from owners where owner != ?", (self.owner,)):
         here = born(pid) if place == self.place else began
-        if here == began and abs(now - beat) <= EXPIRY: found[owner] = (place, pid)
-    return found
+        if here == began and abs(now - beat) <= EXPIRY: alive[owner] = (place, pid)
+    return alive
 
 Claims._begin, Claims._say, Claims._beats, Claims._end, Claims._living = _begin, _say, _beats, _end, _living
 

@@ -168,7 +168,7 @@ def _score_at_once(self: HF, inputs: Mapping[str, Any], wanted: Sequence[Sequenc
     pairs = [(row, text, self.chat.reply_tokens(text)) for row, w in enumerate(wanted) for text in w]
     longest, deltas = max(len(t) for *_, t in pairs), deltas_of(self.model)
     chunk = max(1, self.token_budget // (inputs["input_ids"].shape[1] + longest))
-    found: list[dict[str, float]] = [{} for _ in wanted]
+    scores: list[dict[str, float]] = [{} for _ in wanted]
     for start in range(0, len(pairs), chunk):
         part = pairs[start:start + chunk]
         rows = [row for row, *_ in part]
@@ -179,16 +179,16 @@ def _score_at_once(self: HF, inputs: Mapping[str, Any], wanted: Sequence[Sequenc
         copy = cache if rows == list(range(len(wanted))) and len(pairs) == len(part) else picked(cache, rows)
         logits, _ = step(self.model, new, mask, copy, None if deltas is None else deltas[rows], keep=longest)
         logps = logits.float().log_softmax(-1).gather(-1, forced[..., None])[..., 0].double().cpu().tolist()
-        for (row, text, tokens), logp in zip(part, logps): found[row][text] = sum(logp[:len(tokens)])
+        for (row, text, tokens), logp in zip(part, logps): scores[row][text] = sum(logp[:len(tokens)])
         self.counters.update(scored_tokens=sum(len(t) for *_, t in part), forwards=1)
-    return found
+    return scores
 
 # %% ../../nbs/50_models/08_hf.ipynb #cba8c468
 def _score_by_steps(self: HF, inputs: Mapping[str, Any], wanted: Sequence[Sequence[str]],
                     cache: Any = None) -> list[dict[str, float]]:
     "As `_score`, one candidate after the other, its tokens forced one by one."
     import torch
-    found: list[dict[str, float]] = [{} for _ in wanted]
+    scores: list[dict[str, float]] = [{} for _ in wanted]
     before = inputs["input_ids"].shape[1] - 1
     for turn in range(max(map(len, wanted))):
         tokens = [self.chat.reply_tokens(w[turn]) if turn < len(w) else [] for w in wanted]
@@ -198,9 +198,9 @@ def _score_by_steps(self: HF, inputs: Mapping[str, Any], wanted: Sequence[Sequen
         pick = Pick(forced=forced)
         _, cache = self._run(inputs, steps, pick, stop=False, cache=cache)
         cache = cut_back(cache, before)
-        for row, logp, t, w in zip(found, pick.logprobs(), tokens, wanted):
+        for row, logp, t, w in zip(scores, pick.logprobs(), tokens, wanted):
             if t: row[w[turn]] = sum(logp[:len(t)])
-    return found
+    return scores
 
 HF._score, HF._score_at_once, HF._score_by_steps = _score, _score_at_once, _score_by_steps
 

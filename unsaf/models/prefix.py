@@ -33,9 +33,9 @@ def look(chat: Chat, image: Image.Image) -> Look:
     tell what it wrote."""
     alone = Picture("", lambda: image)
     out = chat.encode([Request((alone, "?"))], {id(alone): image}, return_text_replacement_offsets=True)
-    told = (out.get("text_replacement_offsets") or [[]])[0]
-    if len(told) != 1: raise Unfit("the processor does not tell what it writes for an image")
-    return Look(told[0]["text"], told[0]["replacement"], {k: v for k, v in out.items() if k not in TEXTS})
+    offsets = (out.get("text_replacement_offsets") or [[]])[0]
+    if len(offsets) != 1: raise Unfit("the processor does not tell what it writes for an image")
+    return Look(offsets[0]["text"], offsets[0]["replacement"], {k: v for k, v in out.items() if k not in TEXTS})
 
 def prompt_ids(chat: Chat, request: Request, looks: Sequence[Look]) -> list[int]:
     """The tokens of a request with `looks` in the places of its images; raises `Unfit` where
@@ -63,27 +63,27 @@ def _on(model: Any, x: Any) -> Any:
     if not hasattr(x, "to"): return x
     return x.to(model.device, model.dtype) if x.is_floating_point() else x.to(model.device)
 
-def joined(found: Sequence[Any]) -> Any:
+def joined(outputs: Sequence[Any]) -> Any:
     "The outputs of `encode` for several images as the model has them for a batch."
     import torch
-    if len(found) == 1: return found[0]
+    if len(outputs) == 1: return outputs[0]
     def join(values: Sequence[Any]) -> Any:
         if isinstance(values[0], torch.Tensor): return torch.cat(list(values))
         return [v for one in values for v in one]
-    parts = {"pooler_output": join([f.pooler_output for f in found])}
-    if getattr(found[0], FIELDS[1], None) is not None:
-        parts[FIELDS[1]] = [join(layer) for layer in zip(*(f.deepstack_features for f in found))]
-    return type(found[0])(**parts)
+    parts = {"pooler_output": join([f.pooler_output for f in outputs])}
+    if getattr(outputs[0], FIELDS[1], None) is not None:
+        parts[FIELDS[1]] = [join(layer) for layer in zip(*(f.deepstack_features for f in outputs))]
+    return type(outputs[0])(**parts)
 
 # %% ../../nbs/50_models/06_prefix.ipynb #75af0c5d
 def layout(seen: Look) -> dict[str, Any]:
     "What a processor says of an image besides its pixels."
     return {k: v for k, v in seen.inputs.items() if not k.startswith("pixel_")}
 
-def joined_layouts(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def joined_layouts(layouts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     "The layouts of several images as those of a batch."
     import torch
-    return {k: torch.cat([f[k] for f in found]) for k in (found[0] if found else {})}
+    return {k: torch.cat([f[k] for f in layouts]) for k in (layouts[0] if layouts else {})}
 
 # %% ../../nbs/50_models/06_prefix.ipynb #91910756
 def size_of(x: Any) -> int:
