@@ -141,7 +141,7 @@ def report(
         by_model.setdefault(result.model, []).append(result)
     for i, some in enumerate(by_model.values()):
         path = out or store / "report.html"
-        if i: path = path.with_stem(f"{path.stem}-{some[0].run_id}")      # a page speaks of one model
+        if i: path = path.with_stem(f"{path.stem}-{some[0].run_id}")  # a page speaks of one model
         say(f"written: {page(some, path, limit, put(some, None, names, [], None))}")
     exit_code((r for some in by_model.values() for r in some),
               f"run the assessment again with --store {quote(str(store))} to repeat only them")

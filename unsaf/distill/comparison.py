@@ -45,7 +45,7 @@ def _of_class(table: pd.DataFrame, lists: pd.DataFrame, c: str, per: Callable) -
 def picture_counts(
     result: Assessment,
     names: Sequence[str],                              # the images, in this order
-    known: Mapping[str, Scene] | None = None,        # their scenes; None: the oracle's columns are 0
+    known: Mapping[str, Scene] | None = None,  # their scenes; None: the oracle's columns are 0
 ) -> np.ndarray:                                       # images x `COLUMNS`
     "What an assessment counts for each image; raises `UnsafError` for one without a scene."
     place = {name: i for i, name in enumerate(names)}
@@ -90,7 +90,7 @@ SHARES = {                                     # name: (counted, out of, better)
 # need to know the scene
 ORACLE = ("as_asked", "as_asked_answerable", "as_asked_unanswerable", "ambiguous", "outside_grammar", *TRUTH)
 MEASURES = {**{name: "awareness" for name in AWARENESS}, **{name: "truth" for name in TRUTH},
-            **{name: "replies" if "rate" in name else "questions" for name in SHARES}}      # by group
+            **{name: "replies" if "rate" in name else "questions" for name in SHARES}}  # by group
 
 # %% ../../nbs/70_distill/05_comparison.ipynb #f0dbc118
 def _total(counts: np.ndarray, columns: Sequence[str]) -> np.ndarray:
@@ -153,7 +153,7 @@ def own_rows(
     model: str,
     counts: np.ndarray,                   # of `picture_counts`
     names: Sequence[str],                 # the images
-    base: np.ndarray | None = None,     # the base's counts of the same images; None: this is the base
+    base: np.ndarray | None = None,  # the base's counts of the same images; None: this is the base
     n: int = 10_000,                      # resamples and exchanges
     drawn: bool = True,                   # the scenes are known
 ) -> list[dict]:

@@ -68,13 +68,13 @@ def _qa_records(data: TeacherData, plan: Plan, answers: str) -> list[Record]:
 # %% ../../nbs/70_distill/01_curricula.ipynb #0f2f051c
 def curriculum(
     data: TeacherData,
-    strategy: str = "qa",              # qa, iq or joint
-    k: int = 1,                        # questions in an IQ record; the evaluation asks for 5
-    seed: int = 0,                     # of the order
-    *, template: str = "none",         # the student's system message: none, llava, qwen or gpt
-    answers: str = "taught",           # taught: the target of the data; short: the answer alone
-    **options: Any,                    # further fields of the student's `Plan`: layout, paraphrase, answer_tokens, ...
-) -> list[Record]:                     # in an order of their own, the same for the same seed
+    strategy: str = "qa",       # qa, iq or joint
+    k: int = 1,                 # questions in an IQ record; the evaluation asks for 5
+    seed: int = 0,              # of the order
+    *, template: str = "none",  # the student's system message: none, llava, qwen or gpt
+    answers: str = "taught",    # taught: the target of the data; short: the answer alone
+    **options: Any,             # further fields of the student's `Plan`: layout, paraphrase, answer_tokens, ...
+) -> list[Record]:              # in an order of their own, the same for the same seed
     "UnD-QA, UnD-IQ or UnD-Joint (paper, Section 5.1) as records. Raises `UnsafError`."
     if strategy not in ("qa", "iq", "joint"):
         raise UnsafError(f"strategy {strategy!r} is unknown: use qa, iq or joint")
@@ -289,7 +289,7 @@ def _lesson(row: Any, reply: Any, asked: bool, cot: bool) -> tuple[str, str]:
 # %% ../../nbs/70_distill/01_curricula.ipynb #e517807a
 def preferences(
     student_result: Assessment,        # the student's own assessment on training images
-    teacher: "Model | str | None" = None,   # who answers what the student would not; a name goes through `unsaf.load`
+    teacher: "Model | str | None" = None,  # who answers what the student would not; a name goes through `unsaf.load`
     store: Any = None,                 # as for `unsaf.assess`
     *, images: Any = None,             # the images by the same names; None: those of the assessment
     kinds: Sequence[str] = ("FA", "FU"),

@@ -30,13 +30,13 @@ from ..store import ask_of
 @dataclass(frozen=True)
 class Record:
     "One training example: a request as evaluation sends it, and the reply to learn."
-    request: Request               # made by `question_request` or `answer_request` of unsaf.assessment.run
-    reply: str                     # the target text, as the student should write it
-    kind: str                      # iq, qa, or baseline:NAME
+    request: Request  # made by `question_request` or `answer_request` of unsaf.assessment.run
+    reply: str        # the target text, as the student should write it
+    kind: str         # iq, qa, or baseline:NAME
     image_id: str
     answerable: bool
-    key: str = ""                  # store key of the teacher's call; "": none was asked, see info["source"]
-    info: Mapping[str, Any] = field(default_factory=dict)       # JSON-able: question, options, outcome, teacher, ...
+    key: str = ""  # store key of the teacher's call; "": none was asked, see info["source"]
+    info: Mapping[str, Any] = field(default_factory=dict)  # JSON-able: question, options, outcome, teacher, ...
 
 @dataclass(frozen=True)
 class Preference:
@@ -44,7 +44,7 @@ class Preference:
     request: Request
     chosen: str
     rejected: str
-    kind: str                      # FA: it answered where it should abstain; FU: the other way round
+    kind: str  # FA: it answered where it should abstain; FU: the other way round
     image_id: str
     key: str = ""                  # store key of the teacher's call; "" where no teacher was asked
     info: Mapping[str, Any] = field(default_factory=dict)
@@ -120,9 +120,9 @@ class TeacherData:
     "What a teacher wrote about training images."
     iq: pd.DataFrame               # one row per question that the teacher wrote
     qa: pd.DataFrame               # one row per question that it also answered legibly
-    left_out: pd.DataFrame         # images, lists, questions and answers without a record, with the reason
+    left_out: pd.DataFrame  # images, lists, questions and answers without a record, with the reason
     card: dict                     # teacher, settings, counts, hash
-    pictures: Mapping[str, Picture] = field(default_factory=dict)      # by image_id, as far as they are at hand
+    pictures: Mapping[str, Picture] = field(default_factory=dict)  # by image_id, as far as they are at hand
 
     def picture(self, image_id: str, digest: str) -> Picture:
         "The image of a row: known by its digest, and compared with it when it is opened."
@@ -153,13 +153,13 @@ def _digests(images: Sequence[Sample]) -> dict[str, str]:
     "The digest of every image that can be read, by image_id."
     digests = {}
     for sample in images:
-        with suppress(ImageError): digests[sample.image_id] = sample.picture.digest     # counted when asked about
+        with suppress(ImageError): digests[sample.image_id] = sample.picture.digest  # counted when asked about
     return digests
 
 def _sets(exclude: Any) -> list[Sequence[Sample]]:
     "`exclude` as a list of image sets."
     several = isinstance(exclude, (list, tuple)) and not (exclude and isinstance(exclude[0], Sample))
-    sets = [getattr(x, "samples", x) for x in (exclude if several else [exclude])]      # an Assessment has its images
+    sets = [getattr(x, "samples", x) for x in (exclude if several else [exclude])]  # an Assessment has its images
     return [x if isinstance(x, Sequence) and not isinstance(x, str) else image_set(x) for x in sets]
 
 # %% ../../nbs/70_distill/00_data.ipynb #cb68ea58
@@ -284,17 +284,17 @@ def _training_set(images: Any, n: "int | None", seed: int) -> ImageSet:
 
 # %% ../../nbs/70_distill/00_data.ipynb #874e3a8a
 def teach(
-    teacher: "Model | str",            # a model, or a name that `unsaf.load` knows
-    images: Any = "scenes",            # training images: an image set, or anything that `unsaf.images` takes
-    n: "int | None" = None,            # how many; None: all of a set or folder, the paper's 1,000 of a named source
-    k: int = 5,                        # questions per class and image
-    setting: str = "oe",               # the paper's tables of Section 5 are open-ended
-    answers: str = "short",            # short, or cot
-    store: Any = None,                 # a run folder or a Store; a record's key is found there
-    seed: int = 0,                     # chooses the images
-    exclude: Any = (),                 # evaluation images: an image set, an Assessment, or a list of them
-    keep: str = "all",                 # all, or agreeing
-    **options: Any,                    # as for `unsaf.assess`: temperature, block, progress, layout, ...
+    teacher: "Model | str",  # a model, or a name that `unsaf.load` knows
+    images: Any = "scenes",  # training images: an image set, or anything that `unsaf.images` takes
+    n: "int | None" = None,  # how many; None: all of a set or folder, the paper's 1,000 of a named source
+    k: int = 5,              # questions per class and image
+    setting: str = "oe",     # the paper's tables of Section 5 are open-ended
+    answers: str = "short",  # short, or cot
+    store: Any = None,       # a run folder or a Store; a record's key is found there
+    seed: int = 0,           # chooses the images
+    exclude: Any = (),       # evaluation images: an image set, an Assessment, or a list of them
+    keep: str = "all",       # all, or agreeing
+    **options: Any,          # as for `unsaf.assess`: temperature, block, progress, layout, ...
 ) -> TeacherData:
     "A teacher's questions and answers about images (paper, 5.1). Raises `UnsafError`."
     teacher = _teacher(teacher, answers, keep)

@@ -99,7 +99,7 @@ def _apart(s: _Study, taught: Any) -> None:
     keep_apart(digests, source, [s.samples, asked])
 
 # %% ../../nbs/70_distill/07_evaluation.ipynb #d1a67ba0
-_ASKER = ("setting", "k", "question_tokens")          # of a plan: what belongs to whoever wrote the questions
+_ASKER = ("setting", "k", "question_tokens")  # of a plan: what belongs to whoever wrote the questions
 
 def _own(s: _Study) -> tuple[dict[tuple[str, str], Assessment], dict[str, Bench]]:
     "Every model on its own questions, and on the benchmarks."
@@ -188,7 +188,7 @@ def _settings(s: _Study, own: Mapping[tuple[str, str], Assessment], names: Seque
 
 # %% ../../nbs/70_distill/07_evaluation.ipynb #412d7bd0
 def evaluate(
-    models: Mapping[str, Any],                # label: a model, a name for `unsaf.load`, or a function that loads one
+    models: Mapping[str, Any],  # label: a model, a name for `unsaf.load`, or a function that loads one
     images: Any = "scenes",                   # an image set, or anything that `unsaf.images` takes
     setting: str = "oe",                      # oe or mc
     k: int = 5,                               # questions per class and image
@@ -196,14 +196,14 @@ def evaluate(
     seed: int = 0,                            # chooses images and benchmark samples
     benchmarks: Sequence[str] = ("accuracy", "calibration", "pope", "chair"),    # () for none
     domain: str = "plain",                    # of drawn scenes, here and in the benchmarks
-    n_bench: int | None = None,             # benchmark samples of each part; None: 100 of a name, all of given ones
+    n_bench: int | None = None,  # benchmark samples of each part; None: 100 of a name, all of given ones
     cross: bool | Sequence[str] = True,     # whose questions everybody answers; True: everybody's
     *, n: int | None = None,                # images, where `images` is a name
     base: str = "base", teacher: str = "teacher",    # labels; every other model is a strategy
     primary: str = "unf1_class",              # the one metric that decides, named beforehand
-    source: Any = "scenes", bench_setting: str = "both",    # of the benchmarks, see `unsaf.benchmarking.run`
-    taught: Any = None,                       # teacher data or training images: refused where they overlap
-    plans: Mapping[str, Mapping[str, Any]] | None = None,    # by label: what one model is asked differently
+    source: Any = "scenes", bench_setting: str = "both",  # of the benchmarks, see `unsaf.benchmarking.run`
+    taught: Any = None,  # teacher data or training images: refused where they overlap
+    plans: Mapping[str, Mapping[str, Any]] | None = None,  # by label: what one model is asked differently
     resamples: int = 10_000, progress: bool | None = None,
     **options: Any,                           # further options of `unsaf.assess`
 ) -> Evaluation:

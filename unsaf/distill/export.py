@@ -117,12 +117,12 @@ OLD = "transformers==4.46.3"
 class Student:
     "A checkpoint and what the tools call it."
     name: str
-    source: str                                # hub name or local folder
-    swift: str | None = None                   # model_type in ms-swift; None: not there
-    template: str | None = None                # template in ms-swift, where it is not called as the model_type
-    factory: str | None = None                 # template in LLaMA-Factory; None: not there
-    native: bool = False                       # transformers loads it without code of its own, so TRL can train it
-    needs: str = ""                            # packages beside the tool, as for pip
+    source: str                  # hub name or local folder
+    swift: str | None = None     # model_type in ms-swift; None: not there
+    template: str | None = None  # template in ms-swift, where it is not called as the model_type
+    factory: str | None = None   # template in LLaMA-Factory; None: not there
+    native: bool = False         # transformers loads it without code of its own, so TRL can train it
+    needs: str = ""              # packages beside the tool, as for pip
 
 STUDENTS = {s.name: s for s in (
     Student("InternVL2-8B", "OpenGVLab/InternVL2-8B", "internvl_chat", "internvl2", needs=f"{OLD} timm"),
@@ -326,9 +326,9 @@ class Facts:
     rows: int
     kinds: dict[str, int]
     pictures: int
-    areas: tuple[int, ...]      # pixels of the smallest and the largest image; 1024 twice where there is none
-    systems: int                # rows with a system message
-    changed: int                # texts in which markup was split
+    areas: tuple[int, ...]  # pixels of the smallest and the largest image; 1024 twice where there is none
+    systems: int            # rows with a system message
+    changed: int            # texts in which markup was split
 
 # %% ../../nbs/70_distill/04_export.ipynb #4434f1f3
 @dataclass(frozen=True)

@@ -37,13 +37,13 @@ class Recipe:
     weight_decay: float = 0.
     beta2: float = .999              # of AdamW
     max_grad_norm: float = 1.
-    seed: int = 0                    # of the adapter's start, of dropout and of the order of the records
-    dtype: str = "auto"              # of the base: bfloat16 on a GPU that has it, else float32; the adapter is float32
+    seed: int = 0        # of the adapter's start, of dropout and of the order of the records
+    dtype: str = "auto"  # of the base: bfloat16 on a GPU that has it, else float32; the adapter is float32
     gradient_checkpointing: bool = False
     scheduler: str = "cosine"
     optimiser: str = "adamw_torch"
-    objective: str = "sft"           # sft: imitate the reply; dpo: prefer the chosen to the rejected one
-    beta: float = .1                 # dpo: how dearly a distance from the base is paid for
+    objective: str = "sft"  # sft: imitate the reply; dpo: prefer the chosen to the rejected one
+    beta: float = .1        # dpo: how dearly a distance from the base is paid for
 
     def __post_init__(self):
         for n in ("rank", "alpha", "learning_rate", "epochs", "batch_size", "accumulation"):
@@ -122,7 +122,7 @@ class Row:
     "One example in tokens."
     prompt: tuple[int, ...]
     replies: tuple[tuple[int, ...], ...]        # each ends in the stop token
-    kinds: tuple[tuple[str, tuple[int, ...]], ...] = ()     # (name, value of each prompt token), if any
+    kinds: tuple[tuple[str, tuple[int, ...]], ...] = ()  # (name, value of each prompt token), if any
     pictures: tuple[str, ...] = ()              # digests of the images
 
     @property

@@ -39,15 +39,15 @@ _TABLES = ("table", "matrix", "gains", "counts")
 @dataclass(repr=False)
 class Evaluation:
     "What several models did on the same images, each compared with the base."
-    table: pd.DataFrame                       # columns `comparison.ROW`
-    matrix: pd.DataFrame                      # columns `comparison.CROSS_ROW`
-    gains: pd.DataFrame                       # columns `comparison.GAIN_ROW`
-    counts: pd.DataFrame                      # one row per model: the cells, and what became of lists and replies
-    settings: dict                            # models, base, teacher, primary, images, plans
-    calls: dict                               # asked, cached, failed
+    table: pd.DataFrame   # columns `comparison.ROW`
+    matrix: pd.DataFrame  # columns `comparison.CROSS_ROW`
+    gains: pd.DataFrame   # columns `comparison.GAIN_ROW`
+    counts: pd.DataFrame  # one row per model: the cells, and what became of lists and replies
+    settings: dict        # models, base, teacher, primary, images, plans
+    calls: dict           # asked, cached, failed
     notes: list[str] = field(default_factory=list)
-    crossed: dict[tuple[str, str], Assessment] = field(default_factory=dict)      # by (questions of, answered by)
-    benches: dict[str, Bench] = field(default_factory=dict)                       # by model
+    crossed: dict[tuple[str, str], Assessment] = field(default_factory=dict)  # by (questions of, answered by)
+    benches: dict[str, Bench] = field(default_factory=dict)                   # by model
 
     def value(self, model: str, metric: str, column: str = "value") -> float:
         "A number of the table; raises `KeyError` where there is no such row."

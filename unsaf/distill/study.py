@@ -86,8 +86,8 @@ class Design:
     dpo_recipe: str = "tiny-dpo"
     epochs: int = 5                        # the paper's; of imitation
     benchmarks: tuple[str, ...] = ("accuracy", "calibration", "pope", "chair")
-    primary: str = "unf1_class"            # on class rates: the counts' differ with how many questions were readable
-    contrast: tuple[str, str] = ("UnD-IQ", "UnD-QA")    # the paper's claim: the first above the second
+    primary: str = "unf1_class"  # on class rates: the counts' differ with how many questions were readable
+    contrast: tuple[str, str] = ("UnD-IQ", "UnD-QA")  # the paper's claim: the first above the second
     eval_series: int = 9100                # series of scenes; those of training are 1000 + seed
 
     def __post_init__(self):

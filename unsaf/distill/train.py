@@ -300,14 +300,14 @@ def _quiet() -> Iterator[None]:
 
 # %% ../../nbs/70_distill/03_train.ipynb #272f53f3
 def train(
-    base: str,                                        # a bundled model, a folder or hf:OWNER/NAME@REVISION
+    base: str,  # a bundled model, a folder or hf:OWNER/NAME@REVISION
     records: Records,
     recipe: str | Recipe = "common",
     out: str | Path = "runs/adapter",
     resume: bool = True,                              # False: start anew, whatever `out` holds
     device: str = "auto",
     options: Mapping[str, Any] | None = None,       # for `unsaf.load`, e.g. processor_kwargs
-    saves: int = 10,                                  # checkpoints on the way, of which the last two are kept
+    saves: int = 10,  # checkpoints on the way, of which the last two are kept
     workers: int = 0,                                 # processes that prepare batches
 ) -> Path:
     "The folder of the adapter; goes on where it was stopped. Raises `UnsafError`, `ValueError`."

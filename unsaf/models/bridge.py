@@ -147,7 +147,7 @@ def _python(env: Path) -> Path: return env / ("Scripts/python.exe" if os.name ==
 # %% ../../nbs/50_models/12_bridge.ipynb #098e5fb6
 def _build(env: Path, python: str, lines: Sequence[str]) -> None:
     part, log = env.with_name(env.name + ".part"), env.with_name(env.name + ".log")
-    for old in (part, env): shutil.rmtree(old, ignore_errors=True)     # what an earlier, killed run left
+    for old in (part, env): shutil.rmtree(old, ignore_errors=True)  # what an earlier, killed run left
     inner = [str(_python(part)), "-I"]
     pip = [*inner, "-m", "pip", "--disable-pip-version-check", "--no-input", "--no-color"]
     steps = [("make an environment", [python, "-I", "-m", "venv", str(part)]),
@@ -234,7 +234,7 @@ def _start(env: Path, family: str, which: dict[str, Any], port: int, device: str
     name = f"{family}-{fingerprint([content, env.name, device, dtype])[:8]}"
     log, run = env / f"server-{port}.log", env / "run" / name
     run.mkdir(parents=True, exist_ok=True)
-    for font in Path(which["model"]).glob("*.ttf") if "code" in which else ():            # see SimSun.ttf above
+    for font in Path(which["model"]).glob("*.ttf") if "code" in which else ():  # see SimSun.ttf above
         if not (run / font.name).exists(): shutil.copy(font, run)
     command = [str(_python(env)), "-I", str(Path(__file__).with_name("bridge_server.py")),
                "--family", family, "--name", name, "--port", str(port), "--model", which["model"],

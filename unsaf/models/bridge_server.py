@@ -186,7 +186,7 @@ def qwen_vl(engine: Any, ask: Ask, flags: dict) -> str:
 def qwen_vl_chat(engine: Any, ask: Ask, flags: dict) -> str:
     "Qwen-VL-Chat: `model.chat`."
     with tempfile.TemporaryDirectory(prefix="u") as folder:
-        system = {"system": ask.system} if ask.system else {}     # else its own: "You are a helpful assistant."
+        system = {"system": ask.system} if ask.system else {}  # else its own: "You are a helpful assistant."
         return engine.model.chat(engine.tokenizer, query=qwen_query(engine, ask, folder),
                                  history=None, **system, **flags)[0]
 
@@ -387,7 +387,7 @@ class Handler(_Sender):
         except Exception as e: self._fail(_trouble(e))
 
     def _body(self) -> Any:
-        self.close_connection, length = True, self.headers.get("content-length", "")     # until the body is read
+        self.close_connection, length = True, self.headers.get("content-length", "")  # until the body is read
         if self.path != "/v1/chat/completions": raise Fault(404, f"there is no {self.path} here")
         if not length.isdigit(): raise Fault(411, "a content-length is missing")
         if int(length) > LARGEST: raise Fault(413, f"the request is larger than {LARGEST // 2**20} MiB")
@@ -487,7 +487,7 @@ def _say(line: str) -> int:
     return 1
 
 def _follow() -> None:
-    while os.read(0, 4096): pass      # not by sys.stdin: its lock, held here, would break an exit elsewhere
+    while os.read(0, 4096): pass  # not by sys.stdin: its lock, held here, would break an exit elsewhere
     os._exit(0)
 
 # %% ../../nbs/50_models/11_bridge_server.ipynb #90d62933

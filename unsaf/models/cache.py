@@ -98,8 +98,8 @@ class Cached:
         self.counts = Counter(asked=0, cached=0, failed=0)
         replay = getattr(model, "remembers", False)      # what it lacks fails, and nobody was asked
         self.watch, self.claims = Watch(None if replay else max_failures), Claims(store)
-        self._turn, self._told = threading.Lock(), False      # for the counts: two threads may ask at once
-        self._over, self._opener = threading.Event(), threading.current_thread()      # set where a session failed
+        self._turn, self._told = threading.Lock(), False  # for the counts: two threads may ask at once
+        self._over, self._opener = threading.Event(), threading.current_thread()  # set where a session failed
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -212,7 +212,7 @@ def _run(self: Cached, asked: _Asked, todo: Sequence[str], batch: bool) -> Itera
 
 def _keep(self: Cached, asked: _Asked, done: list[tuple[int, Reply]]) -> list[Reply]:
     "Store finished replies in one transaction; returns them, or what was stored before."
-    fresh = [(*asked.keys[i], asked.requests[i], reply) for i, reply in done if not reply.cached]      # not a replay's
+    fresh = [(*asked.keys[i], asked.requests[i], reply) for i, reply in done if not reply.cached]  # not a replay's
     earlier = self.ways.put(fresh, partial(self._call_of, asked)) if fresh else {}
     self.ways.met(reply for _, reply in done)
     self._count(**Counter("failed" if r.finish == "failed" else "cached" if r.cached else "asked"

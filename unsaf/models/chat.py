@@ -14,7 +14,7 @@ from ..core import ModelError, Picture, Request, UnsafError
 from .checkpoint import one_line
 
 # %% ../../nbs/50_models/05_chat.ipynb #df72b980
-PLACES = ("image_token", "video_token", "boi_token", "eoi_token")      # processors keep their placeholders under these
+PLACES = ("image_token", "video_token", "boi_token", "eoi_token")  # processors keep their placeholders under these
 
 def special_tokens(processor: Any) -> tuple[str, ...]:
     "All strings that tokenizer or processor take for markup, longest first; no runs of blanks."

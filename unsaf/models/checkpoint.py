@@ -114,7 +114,7 @@ def _stand_in() -> Any:
     "A video processor that holds the place of one, and says so when a video comes."
     from transformers.video_processing_utils import BaseVideoProcessor
     class NoVideo(BaseVideoProcessor):
-        merge_size = temporal_patch_size = 2   # read by Qwen's processors even where there is no video,
+        merge_size = temporal_patch_size = 2  # read by Qwen's processors even where there is no video,
         slice_mode, downsample_mode = False, "16x"   # and these by MiniCPM-V's
         model_input_names = ["pixel_values_videos", "video_grid_thw"]
         def __init__(self, **kwargs): pass     # the parent's asks for torchvision
@@ -142,7 +142,7 @@ def _videos_unseen() -> Iterator[Any]:
     stub, library = _stand_in(), processing_utils.transformers_module
     kept, dummy = auto.__dict__["from_pretrained"], library.BaseVideoProcessor
     auto.from_pretrained = classmethod(lambda cls, *a, **k: stub)
-    library.BaseVideoProcessor = type(stub).__mro__[1]   # the class that a processor checks its parts against
+    library.BaseVideoProcessor = type(stub).__mro__[1]  # the class that a processor checks its parts against
     try: yield stub
     finally: auto.from_pretrained, library.BaseVideoProcessor = kept, dummy
 

@@ -16,7 +16,7 @@ from uuid import uuid4
 from ..core import StoreError
 from ..store import Store
 
-BEAT, EXPIRY = 5.0, 30.0      # seconds: how often an owner says that it lives, and how long it is believed
+BEAT, EXPIRY = 5.0, 30.0  # seconds: how often an owner says that it lives, and how long it is believed
 TABLES = """
 create table if not exists owners (owner text primary key, place text not null, pid integer not null,
                                    born text not null, beat real not null);
@@ -48,7 +48,7 @@ def _process(pid: int) -> tuple[str, int, str, str]:
     return f"{pid}-{uuid4().hex[:12]}", pid, _place(), born(pid) or ""
 
 # %% ../../nbs/50_models/01_claims.ipynb #8c2e82a0
-_CALLS: dict[int, threading.Thread] = {}      # the calls of this process that are under way, and whose they are
+_CALLS: dict[int, threading.Thread] = {}  # the calls of this process that are under way, and whose they are
 _NUMBERS = count(1)
 
 class Claims:

@@ -19,12 +19,12 @@ from .decoding import Dola
 # %% ../../nbs/50_models/10_cove.ipynb #5e562def
 class Ending(StrEnum):
     "How a chain of verification ended."
-    REVISED = "revised"                        # all steps done; the reply is the revision, whatever its words
-    NO_DRAFT = "no draft"                      # the first call failed, was refused or came back empty
-    NO_PLAN = "no plan"                        # the second did
-    UNREADABLE_PLAN = "unreadable plan"        # it came, without a question in it
-    FAILED_CHECK = "failed check"              # at least one of the checks has no answer
-    NO_REVISION = "no revision"                # the last call failed, was refused or came back empty
+    REVISED = "revised"                  # all steps done; the reply is the revision, whatever its words
+    NO_DRAFT = "no draft"                # the first call failed, was refused or came back empty
+    NO_PLAN = "no plan"                  # the second did
+    UNREADABLE_PLAN = "unreadable plan"  # it came, without a question in it
+    FAILED_CHECK = "failed check"        # at least one of the checks has no answer
+    NO_REVISION = "no revision"          # the last call failed, was refused or came back empty
 
 def _said(reply: Reply) -> str: return split_reasoning(reply.text).content
 def _came(reply: Reply) -> bool: return reply.finish not in ("failed", "refused") and bool(_said(reply))
@@ -95,7 +95,7 @@ class Cove:
         settings = dict(checks=checks, plan_tokens=plan_tokens, check_tokens=check_tokens,
                         prompts={s: version(s) for s in STEPS})
         self.identity = {**identity_of(model), "cove": settings}
-        self.counts: Counter[str] = Counter()    # chains by ending, and revisions that changed the words
+        self.counts: Counter[str] = Counter()  # chains by ending, and revisions that changed the words
 
     def learn(self, refused: Sequence[str]) -> None:
         "Tell the model what it is known to refuse."

@@ -130,9 +130,9 @@ class Dola(HF):
         self.identity = {**self.identity, "dola": asdict(self.recipe)}
         # an implausible candidate has probability 0, and so may all of them
         self.decides = False
-        self.chosen: Counter[int] = Counter()    # tokens of replies by the layer that they were contrasted with
-        self.flips = None                        # of its own
-        self.last: tuple = ()                    # of the newest batch of replies: its Contrast and its tokens
+        self.chosen: Counter[int] = Counter()  # tokens of replies by the layer that they were contrasted with
+        self.flips = None                      # of its own
+        self.last: tuple = ()                  # of the newest batch of replies: its Contrast and its tokens
         self._check_exit()
 
 # %% ../../nbs/50_models/09_decoding.ipynb #c36933e7

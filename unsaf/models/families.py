@@ -24,21 +24,21 @@ SERVE = ("--generation-config", "vllm", "--limit-mm-per-prompt", '{"image": 1}',
 @dataclass(frozen=True)
 class Known:
     "A checkpoint or a provider's model: the way to it, its traps, and the proof behind the row."
-    name: str                          # ours, in lower case
-    hub: str                           # repository (the -hf one where there are two), or the provider's name
-    route: str                         # one of ROUTES
-    proof: str                         # which test, on what; or that it was not run
-    sources: tuple[str, ...]           # where the facts were read
-    paper: tuple[str, ...] = ()        # the names that the paper prints
-    also: tuple[str, ...] = ()         # other repositories of the same weights, other names of the same model
-    model_type: str | None = None      # as transformers has it
-    template: str = "llava"            # system message of J.3: none, llava, qwen or gpt
-    billions: float | None = None      # parameters, as the name has it
+    name: str                      # ours, in lower case
+    hub: str                       # repository (the -hf one where there are two), or the provider's name
+    route: str                     # one of ROUTES
+    proof: str                     # which test, on what; or that it was not run
+    sources: tuple[str, ...]       # where the facts were read
+    paper: tuple[str, ...] = ()    # the names that the paper prints
+    also: tuple[str, ...] = ()     # other repositories of the same weights, other names of the same model
+    model_type: str | None = None  # as transformers has it
+    template: str = "llava"        # system message of J.3: none, llava, qwen or gpt
+    billions: float | None = None  # parameters, as the name has it
     traps: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()        # further packages, in this environment
     vllm: bool = True                  # whether vLLM lists its architecture
     flags: tuple[str, ...] = ()        # for `vllm serve`, before SERVE
-    bridge: str = ""                   # the environment of `unsaf bridge` that runs it; its pins stand there
+    bridge: str = ""  # the environment of `unsaf bridge` that runs it; its pins stand there
     base_url: str | None = None        # of a provider
     key_env: str | None = None         # the environment variable with its key
     options: Mapping[str, Any] = field(default_factory=dict)   # further ones for `unsaf.load`

@@ -39,7 +39,7 @@ class Pick:
         wanted = scores.clone()
         wanted[:, self.banned] = -torch.inf
         for row, (temperature, generator) in enumerate(self.draws):
-            noise = torch.empty_like(wanted[row]).exponential_(generator=generator).log_().neg_()   # Gumbel
+            noise = torch.empty_like(wanted[row]).exponential_(generator=generator).log_().neg_()  # Gumbel
             wanted[row] = wanted[row] / temperature + noise
         return wanted.argmax(-1)
 
@@ -79,7 +79,7 @@ class HF:
         self.counters: Counter[str] = self.sharing.counts
         self.identity["reuse"] = self.sharing.mode
         self.plain_cache = keeps_all(DynamicCache(config=config))
-        self.flips: tuple[int, int] | None = None      # (replies that reuse changed, compared), where it was measured
+        self.flips: tuple[int, int] | None = None  # (replies that reuse changed, compared), where it was measured
         usual = 0 if self.model.device.type == "cpu" else min(4, os.cpu_count() or 1)
         self.workers = usual if workers is None else workers
 
@@ -111,7 +111,7 @@ def _batches(self: HF, requests: Sequence[Request]) -> list[list[int]]:
     groups: dict[tuple, list[list[int]]] = {}
     for family in sorted(families.values(), key=lambda f: (max(lengths[i] for i in f), f)):
         done = groups.setdefault(_kind(requests[family[0]]), [[]])
-        width = max(lengths[i] for i in family) + requests[family[0]].max_tokens      # the longest so far
+        width = max(lengths[i] for i in family) + requests[family[0]].max_tokens  # the longest so far
         most = max(1, self.token_budget // width)
         if done[-1] and len(done[-1]) + len(family) > most: done.append([])
         for i in family:
@@ -355,7 +355,7 @@ def _measure_flips(self: HF, rows: Sequence[tuple[int, Request]], pixels: Mappin
     try:
         texts = [{r.index: r.text for r in self._one_batch(sample, pixels, share)} for share in (True, False)]
         self.flips = sum(texts[0][i] != texts[1][i] for i in texts[0]), len(texts[0])
-    except Unfit: pass       # the run itself finds the request that is refused; the next batch is measured
+    except Unfit: pass  # the run itself finds the request that is refused; the next batch is measured
     except (RuntimeError, MemoryError) as e:
         if not out_of_memory(e): raise
         short = True         # so is the request that needs too much

@@ -48,7 +48,7 @@ def prompt_ids(chat: Chat, request: Request, looks: Sequence[Look]) -> list[int]
     return chat.prompt_ids(first + "".join(seen.text + piece for seen, piece in zip(looks, rest)))
 
 # %% ../../nbs/50_models/06_prefix.ipynb #ceffeebe
-FIELDS = ("pooler_output", "deepstack_features")      # what the language model takes; the second: Qwen3-VL's
+FIELDS = ("pooler_output", "deepstack_features")  # what the language model takes; the second: Qwen3-VL's
 
 def encode(model: Any, seen: Look) -> Any:
     "The encoder's output for one image: one feature per image token."
@@ -190,7 +190,7 @@ def _roomy() -> type:
             whole = old + key_states.shape[2]
             if not self._fits(whole):
                 before = self.keys, self.values
-                if not old: self.keys, self.values = key_states, value_states      # for their shapes
+                if not old: self.keys, self.values = key_states, value_states  # for their shapes
                 buffers = self._with_room(len(key_states), whole)
                 if old: [b[:, :, :old].copy_(t) for b, t in zip(buffers, before)]
                 self._buffers = tuple(buffers)
@@ -297,7 +297,7 @@ def prefill(model: Any, chat: Chat, ids: Sequence[int], encoded: Sequence[Encode
                     mm_encoder_outputs={"image": joined([s.features for s in encoded])}, **more)
     counts["prefill_tokens"] += len(ids)
     counts["forwards"] += 1
-    for layer in cache.layers:     # it is copied before it is continued, so it needs no room of its own
+    for layer in cache.layers:  # it is copied before it is continued, so it needs no room of its own
         layer.keys, layer.values = (t.contiguous().clone() for t in (layer.keys, layer.values))
         layer._buffers = ()
     return Prefix(tuple(ids), cache, None if (d := deltas_of(model)) is None else d.clone())

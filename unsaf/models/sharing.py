@@ -60,7 +60,7 @@ def _confirm_network(model: Any, chat: Chat, ask: Request) -> None:
         raise Unfit("its network does not say of features what it says of pixels")
 
 # %% ../../nbs/50_models/07_sharing.ipynb #ee30b9c3
-REASONS = (Unfit, AttributeError, KeyError, TypeError, ValueError, RuntimeError)      # it is built otherwise
+REASONS = (Unfit, AttributeError, KeyError, TypeError, ValueError, RuntimeError)  # it is built otherwise
 
 @dataclass(frozen=True)
 class Allowed:
@@ -82,7 +82,7 @@ def allowed(model: Any, chat: Chat) -> Allowed:
     except REASONS as e: return Allowed("none", one_line(e))
     several = True
     try: _confirm(chat, [Request((a, b, "Which is it?"))])
-    except REASONS: several = False     # LLaVA-OneVision cuts an image into tiles only where it is the only one
+    except REASONS: several = False  # LLaVA-OneVision cuts an image into tiles only where it is the only one
     if keeps_all(DynamicCache(config=model.config)): return Allowed("prefix", "", several)
     return Allowed("encoder", "some of its layers do not keep every position (sliding window or "
                               "linear attention)", several)

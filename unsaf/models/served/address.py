@@ -14,7 +14,7 @@ from ...core import ModelError
 # %% ../../../nbs/50_models/03_served/00_address.ipynb #21439614
 _ESCAPES = re.compile(r"\x1b\][^\x07\x1b]*(\x07|\x1b\\\\)?|\x1b[\[(#][0-?]*[ -/]*[@-~]?|\x9b[0-?]*[ -/]*[@-~]?")
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
-SECRET = r"key|token|secret|pass|pwd|auth|sig|credential|code|jwt|sas"      # in the name of what may not be shown
+SECRET = r"key|token|secret|pass|pwd|auth|sig|credential|code|jwt|sas"  # in the name of what may not be shown
 
 def one_line(text: str, most: int = 300) -> str:
     "`text` as one line, without escapes, controls and marks that turn the writing round."
@@ -27,8 +27,8 @@ def say(message: str) -> None:
 
 def hidden(text: str) -> str:
     "`text` without the passwords of the addresses in it, in one line."
-    text = re.sub(r"//[^\s'\"]*@", "//", one_line(text, 20_000))      # to the last @: a password may hold / and @
-    text = re.sub(r"(?<=@)[^\s@:'\"/]+:[^\s'\"]*@", "", text)         # NAME@user:password@host, without a scheme
+    text = re.sub(r"//[^\s'\"]*@", "//", one_line(text, 20_000))  # to the last @: a password may hold / and @
+    text = re.sub(r"(?<=@)[^\s@:'\"/]+:[^\s'\"]*@", "", text)     # NAME@user:password@host, without a scheme
     return re.sub(rf"([?&][\w.-]*(?:{SECRET})[\w.-]*=)[^&\s'\"#]+", r"\1[hidden]", text, flags=re.I)
 
 # %% ../../../nbs/50_models/03_served/00_address.ipynb #e0fd51a4
@@ -61,7 +61,7 @@ def checked_url(url: str, name: str = "") -> tuple[str, str]:
         good = at.scheme in ("http", "https") and at.hostname and at.port != 0 and _host_is_sound(at.hostname)
         good, place = good and not at.netloc.endswith(":"), at.netloc.rpartition("@")[2].lower()
         if good: place = place.replace(at.hostname, _looked_up(at.hostname))
-    except ValueError: good = False     # a port that is no number, a bracket left open, a name that nobody can have
+    except ValueError: good = False  # a port that is no number, a bracket left open, a name that nobody can have
     # an @ behind the host: a password that holds a / looks like this
     if not good or "@" in at.path or re.search(r"[\s\\]", url) or not url.isprintable(): raise _fails(url, name)
     given = parse_qsl(at.query, keep_blank_values=True)
@@ -121,7 +121,7 @@ def split_spec(spec: str) -> tuple[str, str | None]:
     name, url = (parts[1], parts[2]) if parts else (rest, None)
     if url is not None and not re.match(r"https?://[^/]", url, re.I): raise _advice(spec, url)
     for tail in [name[m.end():] for m in re.finditer("@", name) if m.start()]:
-        password = ":" in name[:-len(tail) - 1] and re.fullmatch(r"[a-z][a-z-]*", tail, re.I)   # USER:PASSWORD@HOST
+        password = ":" in name[:-len(tail) - 1] and re.fullmatch(r"[a-z][a-z-]*", tail, re.I)  # USER:PASSWORD@HOST
         if password or _like_an_address(tail): raise _advice(spec, tail)
     begins = re.match(r"(https?:|//|localhost\b|[\w.-]+:\d+/|(\d+\.){3}\d+\b)", name, re.I)
     if begins or "://" in name or not re.search(r"\w", name) or re.search(r"[\s\x00-\x1f\x7f＠]", name):

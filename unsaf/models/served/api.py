@@ -31,7 +31,7 @@ class Options:
     name: str
     base_url: InitVar[str | None] = None        # else `OPENAI_BASE_URL`, or OpenAI itself
     _: KW_ONLY
-    key_env: str | None = None                  # the environment variable that holds the key; "": no key
+    key_env: str | None = None  # the environment variable that holds the key; "": no key
     template: str = "llava"
     concurrency: int = 8                        # calls at once to start with
     max_concurrency: int = 64
@@ -49,7 +49,7 @@ class Options:
 
     def __post_init__(self, base_url: str | None) -> None:
         _place(self, base_url)
-        if isinstance(self.omit, str): self.omit = (self.omit,)        # one name is a name, not letters
+        if isinstance(self.omit, str): self.omit = (self.omit,)  # one name is a name, not letters
         self.limits = {k: v for k in ("max_side", "max_bytes") if (v := getattr(self, k)) is not None}
         _check(self)
         self.extra_body, self.omit = dict(self.extra_body or {}), tuple(self.omit)
@@ -149,7 +149,7 @@ class Api(Endpoint):
         self._connection, self._users = None, 0 # while somebody uses it
 
     def __repr__(self) -> str: return f"Api({self.name!r}, {self.url!r})"
-    def __getstate__(self) -> dict: return vars(self) | {"_connection": None, "_users": 0}   # a copy opens its own
+    def __getstate__(self) -> dict: return vars(self) | {"_connection": None, "_users": 0}  # a copy opens its own
 
     def session(self) -> Any:
         """Keep the connection open from one `generate` to the next; several threads may ask at once while this lasts.
@@ -211,7 +211,7 @@ class _Run:
         self.workers = min(api.pace.most, self.n)
         self.done: queue.SimpleQueue[Reply | BaseException] = queue.SimpleQueue()
         self.unread, self.ended = asyncio.Semaphore(UNREAD * api.pace.most), threading.Event()
-        self.several = len({r.pictures[0].image_id for r in requests if r.pictures}) > 1      # images
+        self.several = len({r.pictures[0].image_id for r in requests if r.pictures}) > 1  # images
 
     def clean(self, text: str, least: int = 4) -> str:
         "`text` without the key."
@@ -346,7 +346,7 @@ def _wait(api: Api, fault: Fault, tries: int, key: str) -> float:
 # %% ../../../nbs/50_models/03_served/05_api.ipynb #4c4f284d
 def _replies(run: _Run) -> Iterator[Reply]:
     "The replies of a run, which begins with the first that is wanted."
-    share = max(1, run.api.pace.most // 8)      # replies taken are told to the run in parts: each word wakes its thread
+    share = max(1, run.api.pace.most // 8)  # replies taken are told to the run in parts: each word wakes its thread
     with _joined(run.api) as connection:
         if connection.called_off: raise _called_off(run.api)
         connection.begin(run, run.drive(connection))

@@ -21,8 +21,8 @@ from .faults import Fault
 from .messages import data_uri, understood
 from .pace import Gate, Pace, Stats
 
-ANSWER_BYTES = 32 << 20    # of an answer, unpacked; a reply of 100,000 tokens with log-probabilities has a fifth
-HOPS = 3                   # redirects that are followed, within one origin
+ANSWER_BYTES = 32 << 20  # of an answer, unpacked; a reply of 100,000 tokens with log-probabilities has a fifth
+HOPS = 3                 # redirects that are followed, within one origin
 
 # %% ../../../nbs/50_models/03_served/04_connection.ipynb #b183d9ea
 class _Unfit(Exception):
@@ -128,7 +128,7 @@ async def post(client: Any, query: str, body: bytes, timeout: float, prices: tup
     openai, http, _ = sdk()
     try:
         async with asyncio.timeout(timeout):
-            url = f"{str(client.base_url).rstrip('/')}/chat/completions{query}"      # whole: parsed once less
+            url = f"{str(client.base_url).rstrip('/')}/chat/completions{query}"  # whole: parsed once less
             answer = await client.post(url, cast_to=http.Response, content=body)
     except openai.APIConnectionError as e: return _network(e.__cause__ or e, timeout)
     except TimeoutError: return Fault("timeout", f"no answer within {timeout:g} s")
@@ -154,7 +154,7 @@ def _elsewhere(status: int, url: str, headers: Mapping[str, str]) -> Fault:
     return Fault("address", f"it redirects to {message}", status)
 
 # %% ../../../nbs/50_models/03_served/04_connection.ipynb #1504a47e
-CACHED, CACHED_BYTES = 256, 64 << 20     # encoded images that are held for the next questions about them
+CACHED, CACHED_BYTES = 256, 64 << 20  # encoded images that are held for the next questions about them
 
 def _size(task: asyncio.Task) -> int:
     return len(task.result()) if task.done() and not task.cancelled() and not task.exception() else 0
