@@ -38,7 +38,8 @@ def locate(path: str | Path) -> tuple[str, bool]:
     folder = Path(os.path.expanduser(path))
     if folder.is_dir():
         if (folder/"config.json").is_file(): return str(folder), True
-        hint = ("it holds a LoRA adapter alone, give it as adapter=... of its base model" if is_adapter(folder)
+        hint = ("it holds a LoRA adapter alone, give it as adapter=... of its base model"
+                if (folder/"adapter_config.json").is_file()
                 else "give the folder that `save_pretrained` wrote")
         raise ModelError(f"{path}: the folder has no config.json, so it is no checkpoint: {hint}")
     if folder.exists():
