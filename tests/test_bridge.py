@@ -237,7 +237,7 @@ def test_what_may_be_sent_without_effect():
                                  "data:image/png;base64," + base64.b64encode(b"no picture").decode()])
 def test_a_picture_that_cannot_be_decoded(url):
     e = fault(read_ask, body("Q", url), "m")
-    assert e.status == 400 and e.code == "invalid_image" and "picture" in str(e)
+    assert e.status == 400 and e.code == "invalid_image" and "image" in str(e)
 
 
 def test_a_bomb_is_refused(monkeypatch):
@@ -399,7 +399,7 @@ def test_marks_in_a_question_are_text():
 
 def test_what_a_family_cannot_take():
     e = engine("minicpm-v-2")
-    assert "takes one picture, this request has 0" in str(fault(e.answer, body()))
+    assert "takes one image, this request has 0" in str(fault(e.answer, body()))
     assert fault(e.answer, body("Q", uri("red"), uri("red"))).status == 400
     e.model.length = 2048
     assert fault(e.answer, body("Q", uri("red"))).code == "context_length_exceeded"

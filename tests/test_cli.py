@@ -80,7 +80,7 @@ def test_a_corrupt_picture_is_one_counted_failure(tmp_path, photos, inside):
     (folder / "broken.png").write_bytes((photos / "p0.png").read_bytes()[:50])
     run = inside("assess", "--model", "tiny-m", "--images", folder, "--store", tmp_path / "run", "--k", "1")
     assert run.returncode == 0, run.stderr
-    assert run.stdout.count("picture left out") == 1 and "broken.png" in run.stdout
+    assert run.stdout.count("image left out") == 1 and "broken.png" in run.stdout
 
 
 def test_bad_names_are_one_line(tmp_path, photos, inside):

@@ -236,7 +236,7 @@ def test_no_scenes_no_oracle_and_no_probabilities_no_ece():
     models = {"base": mind("base"), "answers": mind("answers", careful=True)}
     e = evaluate(models, grey, k=2, benchmarks=("calibration",), n_bench=4, bench_setting="oe", resamples=200)
     t = e.table[e.table.model == "answers"].set_index("metric")
-    assert t.note["as_asked"] == t.note["youden_j_true"] == "the pictures are no drawn scenes: no oracle knows what is true of them"
+    assert t.note["as_asked"] == t.note["youden_j_true"] == "the images are no drawn scenes: no oracle knows what is true of them"
     assert "probabilities" in t.note["ece_oe"] and np.isnan(t.value["ece_oe"]) and e.value("answers", "youden_j") == 1
 
 
@@ -245,13 +245,13 @@ def test_a_broken_picture_is_left_out_for_all_and_said():
     def broken(): raise ImageError("gone.png: truncated")
     scenes[1] = Sample(Picture(scenes[1].image_id, broken), info=scenes[1].info)
     e = evaluate({"base": mind("base"), "answers": mind("answers", careful=True)}, scenes, k=2, benchmarks=(), resamples=200)
-    assert e.settings["pictures"] == 3 and e.notes[0].startswith("1 pictures were left out") and (e.matrix.images == 3).all()
+    assert e.settings["pictures"] == 3 and e.notes[0].startswith("1 images were left out") and (e.matrix.images == 3).all()
 
 
 def test_one_picture_has_values_and_no_intervals():
     e = evaluate({"base": mind("base"), "answers": mind("answers", careful=True)}, n=1, k=2, n_bench=1, bench_setting="oe", resamples=200)
     t = e.table[e.table.model == "answers"].set_index("metric")
-    assert t.value["youden_j"] == 1 and np.isnan(t.low["youden_j"]) and np.isnan(t.p["youden_j"]) and t.note["youden_j"] == "one picture: nothing to resample"
+    assert t.value["youden_j"] == 1 and np.isnan(t.low["youden_j"]) and np.isnan(t.p["youden_j"]) and t.note["youden_j"] == "one image: nothing to resample"
 
 
 def test_the_same_model_twice_is_told():
@@ -382,7 +382,7 @@ def test_a_seed_without_a_value_is_counted():
 
 def test_lines_page_and_figure(by_hand):
     text = str(by_hand)
-    assert "4 models on 8 pictures of scenes:3" in text and "Holm" in text and "answering" in text and "asked for" in text
+    assert "4 models on 8 images of scenes:3" in text and "Holm" in text and "answering" in text and "asked for" in text
     assert len(by_hand.lines(full=True)) > len(by_hand.lines()) and all("\n" not in line for line in by_hand.notes)
     assert by_hand._repr_html_().count("<table") == 3 and by_hand.figure()._repr_png_()[:4] == b"\x89PNG"
     assert set(by_hand.scores("both")) <= set(HEADLINES) and by_hand.scores("both")["youden_j"] == 1

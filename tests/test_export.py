@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from unsaf.core import ImageError, Picture, Request, UnsafError
 from unsaf.distill.data import Preference, Record
-from unsaf.distill.export import (GAPS, MARKUP, NEWER, PAPER, STUDENTS, Student, students_for, to_llama_factory, to_ms_swift, to_trl,
-                                  unmarked)
+from unsaf.distill.dialects import GAPS, MARKUP, unmarked
+from unsaf.distill.export import NEWER, PAPER, STUDENTS, Student, students_for, to_llama_factory, to_ms_swift, to_trl
 from unsaf.distill.recipes import Recipe
 
 LOADERS = Path(__file__).parent/"loaders"

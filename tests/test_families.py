@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 tf = pytest.importorskip("transformers")
 from parity import ASKS, CLOSE, TALL, WIDE, forced, greedy, picture, same  # noqa: E402
 from tiny_checkpoints import build  # noqa: E402
-from unsaf.models import families  # noqa: E402
+from unsaf.models import families, ways  # noqa: E402
 from unsaf.models.base import collect  # noqa: E402
 from unsaf.models.bridge import legacy  # noqa: E402
 from unsaf.models.hf import HF  # noqa: E402
@@ -184,14 +184,14 @@ def test_template_is_the_one_that_loading_takes(load, family):
 
 
 def test_cards_tell_what_to_do():
-    cards = {row.name: "\n".join(families.card_lines(row.name)) for row in families.KNOWN}
+    cards = {row.name: "\n".join(ways.card_lines(row.name)) for row in families.KNOWN}
     assert 'unsaf.load("hf:OpenGVLab/InternVL3-8B-hf")' in cards["internvl3-8b"]
     assert "vllm serve OpenGVLab/InternVL2-8B --trust-remote-code" in cards["internvl2-8b"]
     assert "unsaf assess --model api:OpenGVLab/InternVL2-8B@http://127.0.0.1:8000/v1" in cards["internvl2-8b"]
     assert "unsaf bridge qwen-vl-chat" in cards["qwen-vl-chat"]
     assert "MOONSHOT_API_KEY" in cards["moonshot-v1"] and "https://api.moonshot.ai/v1" in cards["moonshot-v1"]
     for row in families.KNOWN: assert row.proof in cards[row.name] and all(t in cards[row.name] for t in row.traps)
-    assert len(list(families.lines())) >= len(families.KNOWN)
+    assert len(list(ways.lines())) >= len(families.KNOWN)
 
 
 def test_load_names_load(monkeypatch):
@@ -213,21 +213,21 @@ def row(**changes):
 
 
 def test_native_needs_the_libraries_and_the_architecture(monkeypatch):
-    monkeypatch.setattr(families, "room", lambda: (10**12, "a large card", 2))
-    assert families.can_run(row())[0]
-    ok, why = families.can_run(row(model_type="of_tomorrow"))
+    monkeypatch.setattr(ways, "room", lambda: (10**12, "a large card", 2))
+    assert ways.can_run(row())[0]
+    ok, why = ways.can_run(row(model_type="of_tomorrow"))
     assert not ok and "of_tomorrow" in why and "update transformers" in why
-    monkeypatch.setattr(families, "find_spec", lambda name: None)
-    ok, why = families.can_run(row())
+    monkeypatch.setattr(ways, "find_spec", lambda name: None)
+    ok, why = ways.can_run(row())
     assert not ok and "pip install 'unsaf[hf]'" in why
 
 
 def test_native_needs_memory(monkeypatch):
-    monkeypatch.setattr(families, "room", lambda: (8 * 2**30, "the CPU", 4))
-    ok, why = families.can_run(row(billions=7.0))
+    monkeypatch.setattr(ways, "room", lambda: (8 * 2**30, "the CPU", 4))
+    ok, why = ways.can_run(row(billions=7.0))
     assert not ok and "7 billion parameters" in why and "8 GiB" in why
-    assert families.can_run(row(billions=0.5))[0]
-    ok, why = families.can_run(row(billions=None))
+    assert ways.can_run(row(billions=0.5))[0]
+    ok, why = ways.can_run(row(billions=None))
     assert ok and "size unknown" in why
 
 
@@ -235,43 +235,43 @@ def test_weights_are_looked_for_without_the_network(monkeypatch, tmp_path):
     from huggingface_hub import constants
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     known = row()
-    assert families.cached(known) is False and "weights not here" in families.can_run(row(billions=0.001))[1]
+    assert ways.cached(known) is False and "weights not here" in ways.can_run(row(billions=0.001))[1]
     repo = tmp_path/"models--llava-hf--llava-1.5-7b-hf"
     (repo/"refs").mkdir(parents=True)
     (repo/"refs"/"main").write_text("a" * 40)
     snapshot = repo/"snapshots"/("a" * 40)
     snapshot.mkdir(parents=True)
     (snapshot/"config.json").write_text("{}")
-    assert families.cached(known) is False, "a configuration alone is no model"
+    assert ways.cached(known) is False, "a configuration alone is no model"
     (snapshot/"model.safetensors.index.json").write_text('{"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}')
     (snapshot/"model-1.safetensors").write_bytes(b"x")
-    assert families.cached(known) is False, "one shard of two"
+    assert ways.cached(known) is False, "one shard of two"
     (snapshot/"model-2.safetensors").write_bytes(b"x")
-    assert families.cached(known) is True and "weights are here" in families.can_run(row(billions=0.001))[1]
+    assert ways.cached(known) is True and "weights are here" in ways.can_run(row(billions=0.001))[1]
 
 
 def test_api_needs_a_key(monkeypatch):
     gpt = families.find("gpt-4o")
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    ok, why = families.can_run(gpt)
+    ok, why = ways.can_run(gpt)
     assert not ok and "OPENAI_API_KEY" in why
     monkeypatch.setenv("OPENAI_API_KEY", "k")
-    assert families.can_run(gpt)[0]
+    assert ways.can_run(gpt)[0]
 
 
 def test_legacy_needs_an_interpreter(monkeypatch):
     from unsaf.models import bridge
     old = families.find("qwen-vl-chat")
     monkeypatch.setattr(bridge, "_version", lambda path: "")   # dead shims
-    ok, why = families.can_run(old)
+    ok, why = ways.can_run(old)
     assert not ok and "Python" in why and "\n" not in why
     monkeypatch.setattr(bridge, "_version", lambda path: legacy("qwen-vl-chat").pythons[0])
     monkeypatch.setattr(bridge, "_candidates", lambda version: iter(["/old/python"]))
-    assert families.can_run(old) == (True, "/old/python starts; the pins go into an environment of their own")
+    assert ways.can_run(old) == (True, "/old/python starts; the pins go into an environment of their own")
 
 
 def test_doctor_lines():
-    marks = [line[:2] for line in families.doctor_lines()]
+    marks = [line[:2] for line in ways.doctor_lines()]
     assert set(marks) <= {"ok", "--"} and len(marks) == len(families.KNOWN), "what cannot run here is optional, not broken"
 
 

@@ -45,7 +45,7 @@ def added(tmp_path):
 
 
 def test_a_family_is_one_row(added):
-    books, said = added("A model", "from unsaf.models.families import card_lines\nprint(*card_lines('mine-1b'), sep='\\n')")
+    books, said = added("A model", "from unsaf.models.ways import card_lines\nprint(*card_lines('mine-1b'), sep='\\n')")
     assert len(books) == 1 and "hf:me/Mine-1B-hf" in said and "a trap that cost me an hour" in said
 
 

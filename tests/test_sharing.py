@@ -232,5 +232,5 @@ def test_threads_do_not_share_a_tokenizer(load):
 def test_places_and_pictures_must_match(load):
     chat = load("llava").chat
     seen = look(chat, PICTURES[0].pixels())
-    with pytest.raises(Unfit, match="1 places for 2 pictures"): prompt_ids(chat, Request((PICTURES[0], "?")), [seen, seen])
+    with pytest.raises(Unfit, match="1 places for 2 images"): prompt_ids(chat, Request((PICTURES[0], "?")), [seen, seen])
     assert joined([seen]) is seen

@@ -157,7 +157,7 @@ def test_template_and_answers_go_together():
                                    lambda: unsaf.assess(Knowing(), SCENES[3:4]), lambda: [SCENES[3].picture.pixels()]])
 def test_an_evaluation_picture_is_refused_before_anything_is_asked(other):
     teacher = Knowing()
-    with pytest.raises(UnsafError, match="picture scene-77-3 of scenes:77 is also in the evaluation set") as e: teach(teacher, SCENES, exclude=other())
+    with pytest.raises(UnsafError, match="image scene-77-3 of scenes:77 is also in the evaluation set") as e: teach(teacher, SCENES, exclude=other())
     assert teacher.calls == 0 and "\n" not in str(e.value)
 
 
@@ -197,11 +197,11 @@ def test_pictures_come_from_elsewhere_and_must_be_the_same(tmp_path, taught):
     r = curriculum(TeacherData.load(tmp_path, SCENES), "qa")[0]
     assert r.request.pictures[0].pixels().size == (48, 48)
     r = curriculum(TeacherData.load(tmp_path), "qa")[0]
-    with pytest.raises(ImageError, match="loaded without this picture"): r.request.pictures[0].pixels()
-    with pytest.raises(UnsafError, match="picture scene-77-0 is not among the 2 images"): TeacherData.load(tmp_path, unsaf.images("scenes", n=2, seed=1))
+    with pytest.raises(ImageError, match="loaded without this image"): r.request.pictures[0].pixels()
+    with pytest.raises(UnsafError, match="image scene-77-0 is not among the 2 images"): TeacherData.load(tmp_path, unsaf.images("scenes", n=2, seed=1))
     wrong = unsaf.images([Sample(Picture(s.image_id, lambda: Image.new("RGB", (48, 48)))) for s in SCENES])
     r = curriculum(TeacherData.load(tmp_path, wrong), "qa")[0]
-    with pytest.raises(ImageError, match="not the picture that the teacher saw"): r.request.pictures[0].pixels()
+    with pytest.raises(ImageError, match="not the image that the teacher saw"): r.request.pictures[0].pixels()
 
 
 def test_files_that_are_not_what_the_card_says(tmp_path, taught):
@@ -325,7 +325,7 @@ def test_baselines_ask_as_an_evaluation_does():
     assert found[0].request.text.startswith("What is it?\nA. a\nB. b\nC. c\n") and "reply with unanswerable" in found[0].request.text
     assert not found[0].answerable and found.left_out == {"no answer annotated": 1}
     def broken(): raise ImageError("x.png: cut")
-    assert baseline_records([Sample(Picture("x", broken), question="What?", answers=("a",))], "toy").left_out == {"picture cannot be read": 1}
+    assert baseline_records([Sample(Picture("x", broken), question="What?", answers=("a",))], "toy").left_out == {"image cannot be read": 1}
 
 
 def test_unk_vqa_in_its_published_layout(tmp_path):
@@ -354,7 +354,7 @@ def test_mm_upd_in_llava_s_format(tmp_path):
     (tmp_path / "upd_tuning_data_20240303.json").write_text(json.dumps(entries))
     records = mm_upd(tmp_path)
     assert [(r.reply, r.answerable) for r in records] == [("B", True), ("unanswerable", False), ("unanswerable", False), ("a cat", True)]
-    assert records.left_out == {"picture not in the folder": 1, "no picture": 1, "no question and reply": 1}
+    assert records.left_out == {"image not in the folder": 1, "no image": 1, "no question and reply": 1}
     assert records[0].request.text == options.removeprefix("<image>\n") and records[3].request.text == "What?"
     assert [r.reply for r in mm_upd(tmp_path, abstain=None)] == ["B", "C", "F. None of the above", "a cat"] and len(mm_upd(tmp_path, n=2)) == 2
     (tmp_path / "upd_tuning_data_20240303.json").write_text("{}")

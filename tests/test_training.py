@@ -384,7 +384,7 @@ def test_what_cannot_be_trained_on_is_named(folders, tmp_path):
     lost = Record(Request((Picture("holiday", torn), "What?")), "a box", "qa", "holiday", True)
     with pytest.raises((ImageError, OSError), match="holiday|truncated"): run([*RECORDS, lost])
     hf = unsaf.load(base, **CPU)
-    with pytest.raises(ImageError, match="record 7 .qa, image holiday.: its picture cannot be read"): Rows(hf.chat, [*RECORDS, lost])
+    with pytest.raises(ImageError, match="record 7 .qa, image holiday.: its image cannot be read"): Rows(hf.chat, [*RECORDS, lost])
     long = replace(RECORDS[0], request=Request((PICTURES[0], "why " * 1100)))
     with pytest.raises(UnsafError, match=r"record 1 \(qa, image red.*\) has \d+ \+ 7 tokens, the model has 4096 positions"): run([RECORDS[1], long])
     with pytest.raises(UnsafError, match="record 0 .* empty reply"): run([replace(RECORDS[0], reply=" ")])

@@ -6,16 +6,16 @@
 __all__ = ['app', 'main', 'demo', 'assess', 'bench', 'data', 'bridge', 'models', 'doctor']
 
 # %% ../../nbs/90_cli/04_main.ipynb #1c89f463
-import json, sys
+import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Any
 import typer
 from .. import __version__
-from . import probes as cli_probes, paper as cli_reproduce
-from .distill import app as distill
-from .common import Models, with_models, losses, refusals, repeat, say, say_written
-from ..core import UnsafError, write_file, patient
+from . import paper, probes as cli_probes
+from .common import Json, K, Limit, MaxFailures, Models, Seed, Store, argument, option, with_models
+from .common import exit_code, refusals, repeat, say, say_written, warn
+from ..core import UnsafError, patient, write_file
 from ..runs import stoppable
 
 class _Lines(typer.core.TyperGroup):
@@ -26,30 +26,24 @@ class _Lines(typer.core.TyperGroup):
     def invoke(self, ctx):
         try: return super().invoke(ctx)
         except UnsafError as e:
-            _say(e)
+            warn(e)
             raise typer.Exit(e.exit_code) from None
         except OSError as e:
-            _say(f"{f'{e.filename}: ' if e.filename else ''}{e.strerror or e}; give another path, "
+            warn(f"{f'{e.filename}: ' if e.filename else ''}{e.strerror or e}; give another path, "
                  "or mend this one")
             raise typer.Exit(2) from None
         except MemoryError:
-            _say("there is not enough memory for this: give fewer or smaller pictures, or a smaller model")
+            warn("there is not enough memory for this: give fewer or smaller images, or a smaller model")
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
-            _say("stopped; with --store the same command goes on from here")
+            warn("stopped; with --store the same command goes on from here")
             raise typer.Exit(130) from None
 
 # %% ../../nbs/90_cli/04_main.ipynb #c7ecab63
-def _say(message: object) -> None:
-    "One line on standard error; of a word as long as a screen the two ends."
-    words = (w if len(w) <= 400 else f"{w[:200]}...{w[-200:]}" for w in str(message).split())
-    say(f"unsaf: {' '.join(words)}", file=sys.stderr)
-
 app = typer.Typer(cls=_Lines, no_args_is_help=True, add_completion=False, rich_markup_mode=None,
-                  pretty_exceptions_enable=False,
-                  epilog="Start with:  unsaf demo")
-app.add_typer(distill, name="distill")
-cli_reproduce.add_to(app)
+                  pretty_exceptions_enable=False, epilog="Start with:  unsaf demo")
+app.add_typer(paper.distill, name="distill")
+paper.add_to(app)
 
 def _version(asked: bool) -> None:
     if asked:
@@ -57,21 +51,21 @@ def _version(asked: bool) -> None:
         raise typer.Exit()
 
 @app.callback()
-def main(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True,
-                                               help="print the version")] = False) -> None:
+def main(version: option(bool, "print the version", "--version", callback=_version,
+                         is_eager=True) = False) -> None:
     """Does a multimodal model know what it does not know? Label-free self-assessment of uncertainty awareness (UnSAF)."""
 
 # %% ../../nbs/90_cli/04_main.ipynb #4bd0ce04
 def _show(result: Any) -> None:
     "One assessment as text."
-    say(f"\n{result.model} on {len(result.images)} pictures of {result.source or 'a list'}, "
+    say(f"\n{result.model} on {len(result.images)} images of {result.source or 'a list'}, "
         f"{'multiple choice' if result.plan.setting == 'mc' else 'open-ended'}, k = {result.plan.k}")
     if result.note: say(result.note)
     try: say(result.scores)
     except UnsafError as e: say(f"  {e}")
     if line := refusals([result]): say(f"  {line}")
     if line := _effort_line(result.effort, len(result.images)): say(line)
-    for row in result.failures.itertuples(): say(f"  picture left out: {row.error}")
+    for row in result.failures.itertuples(): say(f"  image left out: {row.error}")
     for kind, n in result.skipped.items(): say(f"  skipped: {n} {kind}")
 
 # %% ../../nbs/90_cli/04_main.ipynb #5bea5a5c
@@ -81,7 +75,7 @@ def _effort_line(effort: dict, n: int) -> str:
     if thought := effort.get("reasoning_tokens"): return f"reasoning in this run: {thought:,} tokens"
     if not computed or not n: return ""
     padding = effort.get("padding_tokens", 0)
-    line = (f"computed: {effort.get('vision_encodes', 0) / n:.1f} encodings a picture, "
+    line = (f"computed: {effort.get('vision_encodes', 0) / n:.1f} encodings per image, "
             f"{computed:,} of {effort['prompt_tokens']:,} prompt tokens, "
             f"{padding / (computed + padding):.1%} padding, {effort.get('forwards', 0):,} passes, "
             f"{effort.get('truncated', 0)} replies cut at their cap")
@@ -90,12 +84,11 @@ def _effort_line(effort: dict, n: int) -> str:
     return line
 
 # %% ../../nbs/90_cli/04_main.ipynb #f3343c72
-def _finish(results: list, store: Optional[Path], report: bool, probes: Any = ()) -> list[Path]:
+def _finish(results: list, store: Path | None, report: bool, probes: Any = ()) -> list[Path]:
     "Save tables, page and figure where there is a folder; returns what was written."
     if not store: return []
     stems = [result.stem(store) for result in results]
-    paths = ([path for result in results for path in result.save(store)] + cli_probes.keep(
-        results, probes, store))
+    paths = [path for result in results for path in result.save(store)] + cli_probes.keep(results, probes, store)
     if not report: return paths
     from unsaf.assessment.report import scores_figure, page
     ending = "" if stems == [str(r.plan.setting) for r in results] else "-" + results[0].run_id
@@ -104,22 +97,19 @@ def _finish(results: list, store: Optional[Path], report: bool, probes: Any = ()
     except UnsafError: return paths  # nothing to draw: the page says why
     return [*paths, write_file(store / f"scores{ending}.png", figure._repr_png_())]
 
-def _exit_code(results: list, store: Optional[Path], probes: Any = ()) -> int:
-    "0, or 3 where calls failed, or 4 where nothing could be scored; with one line that says so."
-    if lost := losses((*results, *probes), repeat(store)): _say(lost)
+def _exit_code(results: list, store: Path | None, probes: Any = ()) -> int:
     unscored = [why for r in results if (why := r.as_dict()["unscored"])]
-    if unscored:
-        _say(f"nothing could be scored in {len(unscored)} of {len(results)} settings: "
-             f"{unscored[0].partition(': ')[2]}")
-    return 3 if lost else 4 if unscored else 0
+    message = unscored and (f"nothing could be scored in {len(unscored)} of {len(results)} settings: "
+                            f"{unscored[0].partition(': ')[2]}")
+    return exit_code((*results, *probes), repeat(store), message)
 
 # %% ../../nbs/90_cli/04_main.ipynb #35a8ae59
 @app.command(epilog="Example:  unsaf demo --limit 40")
 def demo(
-    limit: Annotated[int, typer.Option(help="how many drawn scenes")] = 24,
-    store: Annotated[Path, typer.Option(help="run folder")] = Path("runs/demo"),
-    model: Annotated[str, typer.Option(help="a bundled model, see `unsaf models`")] = "tiny-m",
-    seed: Annotated[int, typer.Option(help="chooses the scenes")] = 0,
+    limit: option(int, "how many drawn scenes") = 24,
+    store: option(Path, "run folder") = Path("runs/demo"),
+    model: option(str, "a bundled model, see `unsaf models`") = "tiny-m",
+    seed: option(int, "chooses the scenes") = 0,
 ) -> None:
     "Assess the bundled model on drawn scenes, open-ended and multiple choice, and write a page."
     from unsaf.assessment.run import assess as run
@@ -138,51 +128,40 @@ def demo(
                     "--store runs/gpt-4o")
 @with_models()
 def assess(
-    model: Annotated[str, typer.Option(help="tiny-m, a checkpoint folder, hf:OWNER/NAME, api:NAME, "
-                                            "api:NAME@URL, replay:FOLDER")],
-    images: Annotated[str, typer.Option(help="a folder, a file, scenes, easy-vqa")] = "scenes",
-    setting: Annotated[str,
-                       typer.Option(help="oe (open-ended), mc (multiple choice) or both")] = "oe",
-    k: Annotated[int, typer.Option(help="questions per class and picture")] = 5,
-    limit: Annotated[Optional[int], typer.Option(help="how many pictures; all where not given (100 "
-                                                      "drawn scenes)")] = None,
-    store: Annotated[Optional[Path], typer.Option(help="run folder; a run that was killed is "
-                                                       "continued from it")] = None,
-    max_failures: Annotated[float, typer.Option(help="the share of failed calls, after 50, "
-                                                     "that stops the run; 1: never")] = .2,
-    seed: Annotated[int, typer.Option(help="chooses the pictures")] = 0,
-    layout: Annotated[str, typer.Option(help="image_first or paper")] = "image_first",
-    suffix: Annotated[Optional[str], typer.Option(help="prompt engineering of the paper: "
-                                                       "audacity or timidity")] = None,
-    paraphrase: Annotated[int, typer.Option(help="0: the paper's wording; 1 to 3: ours")] = 0,
-    template: Annotated[str,
-                        typer.Option(help="system message: auto, none, llava, qwen, gpt")] = "auto",
-    answer_mode: Annotated[str, typer.Option(help="generate, or logit (mc only)")] = "generate",
-    temperature: Annotated[float, typer.Option(help="0 is greedy")] = 0.0,
+    model: option(str, "tiny-m, a checkpoint folder, hf:OWNER/NAME, api:NAME, api:NAME@URL, replay:FOLDER"),
+    images: option(str, "a folder, a file, scenes, easy-vqa") = "scenes",
+    setting: option(str, "oe (open-ended), mc (multiple choice) or both") = "oe",
+    k: K = 5,
+    limit: Limit = None,
+    store: Store = None,
+    max_failures: MaxFailures = .2,
+    seed: Seed = 0,
+    layout: option(str, "image_first or paper") = "image_first",
+    suffix: option(str | None, "prompt engineering of the paper: audacity or timidity") = None,
+    paraphrase: option(int, "0: the paper's wording; 1 to 3: ours") = 0,
+    template: option(str, "system message: auto, none, llava, qwen, gpt") = "auto",
+    answer_mode: option(str, "generate, or logit (mc only)") = "generate",
+    temperature: option(float, "0 is greedy") = 0.0,
     *, how: Models,
-    probes: Annotated[Optional[str], typer.Option(help="beside the score: all, or some of "
-                                                       "cross,blank,swap,leakage,audit,corrected")] = None,
-    cross: Annotated[Optional[str], typer.Option(help="probe cross: other models to answer its "
-                                                      "questions, and it theirs, with commas "
-                                                      "between")] = None,
-    report: Annotated[bool, typer.Option(help="write report.html into the store")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="print scores as JSON")] = False,
+    probes: option(str | None, "beside the score: all, or some of cross,blank,swap,leakage,audit,corrected") = None,
+    cross: option(str | None, "probe cross: other models, with commas; each answers the others' questions") = None,
+    report: option(bool, "write report.html into the store") = True,
+    as_json: Json = False,
 ) -> None:
-    "Let a model assess itself on your pictures."
+    "Let a model assess itself on your images."
     from unsaf.assessment.run import assess as run
     from unsaf.data.images import images as open_images
-    pictures = open_images(images, n=limit, seed=seed)
+    samples = open_images(images, n=limit, seed=seed)
     names, others = cli_probes.wanted(probes, cross, how)
     loaded = how.load(model)
     settings = ("oe", "mc") if setting == "both" else (setting,)
-    results = [run(loaded, pictures, s, k, store, seed=seed, layout=layout, suffix=suffix,
-                   paraphrase=paraphrase, template=template,
-                   answer_mode="generate" if setting == "both" and s == "oe" and answer_mode == "logit" else answer_mode,
-                   temperature=temperature, max_failures=max_failures, **how.tokens)
-               for s in settings]
-    found = cli_probes.put(results, loaded, names, others, store)
-    _tell(results, found, _finish(results, store, report, found), as_json)
-    raise typer.Exit(_exit_code(results, store, found))
+    modes = {"oe": "generate"} if setting == "both" and answer_mode == "logit" else {}
+    results = [run(loaded, samples, s, k, store, seed=seed, layout=layout, suffix=suffix, paraphrase=paraphrase,
+                   template=template, answer_mode=modes.get(s, answer_mode), temperature=temperature,
+                   max_failures=max_failures, **how.tokens) for s in settings]
+    probed = cli_probes.put(results, loaded, names, others, store)
+    _tell(results, probed, _finish(results, store, report, probed), as_json)
+    raise typer.Exit(_exit_code(results, store, probed))
 
 # %% ../../nbs/90_cli/04_main.ipynb #18484007
 def _tell(results: list, probes: list, paths: list[Path], as_json: bool) -> None:
@@ -199,46 +178,30 @@ def _tell(results: list, probes: list, paths: list[Path], as_json: bool) -> None
 app.command(epilog="Examples:  unsaf compare tiny-s tiny-m --limit 50 --cross --store runs/both   "
                    "|   unsaf compare runs/s runs/m")(cli_probes.compare)
 app.command(epilog="Example:  unsaf report runs/m --probes leakage,audit")(cli_probes.report)
-app.command(epilog="Examples:  unsaf audit runs/m   |   unsaf audit runs/photos --n 100, "
-                   "then  unsaf audit runs/photos --labels runs/photos/label-oe.csv")(
-    cli_probes.audit)
+app.command(epilog="Examples:  unsaf audit runs/m   |   unsaf audit runs/photos --n 100, then  "
+                   "unsaf audit runs/photos --labels runs/photos/label-oe.csv")(cli_probes.audit)
 
 # %% ../../nbs/90_cli/04_main.ipynb #15a92dfc
-@app.command(epilog="Examples:  unsaf bench --model tiny-m   |   "
-                    "unsaf bench --model tiny-m --images easy-vqa --benchmarks "
-                    "accuracy,calibration,pope --store runs/bench")
+@app.command(epilog="Examples:  unsaf bench --model tiny-m   |   unsaf bench --model tiny-m "
+                    "--images easy-vqa --benchmarks accuracy,calibration,pope --store runs/bench")
 @with_models()
 def bench(
-    model: Annotated[str, typer.Option(help="as for assess, see `unsaf models`")],
-    benchmarks: Annotated[str,
-                          typer.Option(
-                              help="which ones, with commas between")] = "accuracy,calibration,mr,cu,pope,chair",
-    images: Annotated[str,
-                      typer.Option(
-                          help="scenes, scenes:DOMAIN, or a data set of `unsaf data`")] = "scenes",
-    domain: Annotated[str, typer.Option(help="of drawn scenes: plain, textured, cluttered, sketch, "
-                                             "easy")] = "plain",
-    n: Annotated[int, typer.Option("--n", help="samples of each part")] = 100,
-    seed: Annotated[int, typer.Option(help="chooses the samples")] = 0,
-    store: Annotated[Optional[Path],
-                     typer.Option(help="run folder; what it holds is not asked again")] = None,
-    max_failures: Annotated[float, typer.Option(help="the share of failed calls, after 50, "
-                                                     "that stops the run; 1: never")] = .2,
-    setting: Annotated[str,
-                       typer.Option(help="oe (open-ended), mc (multiple choice) or both")] = "both",
-    k: Annotated[int, typer.Option(help="CU: other wordings of each question")] = 5,
-    rephraser: Annotated[str,
-                         typer.Option(
-                             help="CU: who writes them, model or world (drawn scenes)")] = "model",
-    rules: Annotated[str, typer.Option(help="POPE: how yes and no are read, strict, pope, "
-                                            "lmms-eval, vlmevalkit")] = "strict",
-    intervention: Annotated[str,
-                            typer.Option(help="around the model: none, dola or cove")] = "none",
+    model: option(str, "as for assess, see `unsaf models`"),
+    benchmarks: option(str, "which ones, with commas between") = "accuracy,calibration,mr,cu,pope,chair",
+    images: option(str, "scenes, scenes:DOMAIN, or a data set of `unsaf data`") = "scenes",
+    domain: option(str, "of drawn scenes: plain, textured, cluttered, sketch, easy") = "plain",
+    n: option(int, "samples of each part", "--n") = 100,
+    seed: option(int, "chooses the samples") = 0,
+    store: Store = None,
+    max_failures: MaxFailures = .2,
+    setting: option(str, "oe (open-ended), mc (multiple choice) or both") = "both",
+    k: option(int, "CU: other wordings of each question") = 5,
+    rephraser: option(str, "CU: who writes them, model or world (drawn scenes)") = "model",
+    rules: option(str, "POPE: how yes and no are read, strict, pope, lmms-eval, vlmevalkit") = "strict",
+    intervention: option(str, "around the model: none, dola or cove") = "none",
     *, how: Models,
-    logprobs: Annotated[bool, typer.Option("--logprobs", help="api models: ask for token "
-                                                              "probabilities, which calibration "
-                                                              "needs")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print the table as JSON")] = False,
+    logprobs: option(bool, "api models: ask for token probabilities, which calibration needs", "--logprobs") = False,
+    as_json: Json = False,
 ) -> None:
     "Accuracy, calibration, MR, CU, POPE and CHAIR, in one table with intervals."
     from unsaf.benchmarking.run import bench as run
@@ -253,19 +216,13 @@ def bench(
     else:
         say(result)
         say_written(paths, "replies and tables")
-    raise typer.Exit(_bench_code(result, store))
-
-# %% ../../nbs/90_cli/04_main.ipynb #153aaf5a
-def _bench_code(result: Any, store: Optional[Path]) -> int:
-    "0, or 3 where calls failed, or 4 where nothing could be scored; with one line that says so."
-    if lost := losses([result], repeat(store)): _say(lost)
-    elif result.table.empty:
-        _say("nothing could be scored: " + next(iter(result.missing.values()), "no benchmark was run"))
-    return 3 if lost else 4 if result.table.empty else 0
+    unscored = result.table.empty and not result.calls.get("failed")
+    why = next(iter(result.missing.values()), "no benchmark was run")
+    raise typer.Exit(exit_code([result], repeat(store), f"nothing could be scored: {why}" if unscored else ""))
 
 # %% ../../nbs/90_cli/04_main.ipynb #2d5338c4
 @app.command()
-def data(as_json: Annotated[bool, typer.Option("--json", help="print as JSON")] = False) -> None:
+def data(as_json: Json = False) -> None:
     "What can be given as --images of bench, and what of it is on this machine."
     from unsaf.data.benchmarks import available
     rows = available()
@@ -283,20 +240,15 @@ def data(as_json: Annotated[bool, typer.Option("--json", help="print as JSON")] 
 @app.command(epilog="Example:  unsaf bridge qwen-vl-chat --model Qwen/Qwen-VL-Chat --revision "
                     "COMMIT --trust-remote-code")
 def bridge(
-    name: Annotated[str, typer.Argument(help="qwen-vl, qwen-vl-chat, mplug-owl3, "
-                                             "minicpm-v-2 or internvl2")],
-    model: Annotated[str, typer.Option(help="a folder or a hub name")],
-    revision: Annotated[Optional[str],
-                        typer.Option(help="hub names: the commit whose code may run")] = None,
-    trust_remote_code: Annotated[bool, typer.Option("--trust-remote-code",
-                                                    help="run the code that comes with the checkpoint")] = False,
-    port: Annotated[int, typer.Option(help="of the server on this machine")] = 8800,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda")] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16")] = "auto",
-    torch: Annotated[Optional[str],
-                     typer.Option(help="another version of torch than the pinned one")] = None,
-    skip: Annotated[Optional[list[str]], typer.Option(help="a pinned package to leave out; "
-                                                           "may be given several times")] = None,
+    name: argument(str, "qwen-vl, qwen-vl-chat, mplug-owl3, minicpm-v-2 or internvl2"),
+    model: option(str, "a folder or a hub name"),
+    revision: option(str | None, "hub names: the commit whose code may run") = None,
+    trust_remote_code: option(bool, "run the code that comes with the checkpoint", "--trust-remote-code") = False,
+    port: option(int, "of the server on this machine") = 8800,
+    device: option(str, "auto, cpu, cuda") = "auto",
+    dtype: option(str, "auto, float32, bfloat16, float16") = "auto",
+    torch: option(str | None, "another version of torch than the pinned one") = None,
+    skip: option(list[str] | None, "a pinned package to leave out; may be given several times") = None,
 ) -> None:
     "Serve an old checkpoint from an environment of its own; stops with Ctrl-C."
     from unsaf.models.bridge import bridge as run
@@ -305,12 +257,12 @@ def bridge(
 
 # %% ../../nbs/90_cli/04_main.ipynb #2345e349
 @app.command(epilog="Examples:  unsaf models   |   unsaf models internvl2-8b")
-def models(name: Annotated[Optional[str], typer.Argument(help="one of the table: all that is known "
-                                                              "of it, and how to start it")] = None) -> None:
+def models(name: argument(str | None, "one of the table: all that is known of it, "
+                                      "and how to start it") = None) -> None:
     "What can be given as --model, and the checkpoints of the paper and of today with the way to each."
     from unsaf.world import tiny
-    from unsaf.models import families
-    if name and name not in tiny.names(): return print(*families.card_lines(name), sep="\n")
+    from unsaf.models import ways
+    if name and name not in tiny.names(): return print(*ways.card_lines(name), sep="\n")
     print("bundled (testbed: tiny models of a drawn world)")
     for name in tiny.names():
         card = tiny.card(name)
@@ -322,14 +274,14 @@ def models(name: Annotated[Optional[str], typer.Argument(help="one of the table:
   api:NAME@URL          any OpenAI-compatible server, e.g. api:my-model@http://127.0.0.1:8000/v1
   replay:FOLDER         the model that filled a store, without the model; replay:FOLDER@NAME where it holds several
 """)
-    print(*families.lines(), "\nunsaf models NAME tells all that is known of one", sep="\n")
+    print(*ways.lines(), "\nunsaf models NAME tells all that is known of one", sep="\n")
 
 # %% ../../nbs/90_cli/04_main.ipynb #fbe0d7d9
 @app.command()
 def doctor() -> None:
-    "What this machine can run, and what is missing: parts, devices, environments for old checkpoints, and each model of the table."
+    "What this machine can run, and what is missing: parts, devices, old environments, each model of the table."
     from unsaf.cli.common import lines
-    from unsaf.models import bridge as old, families
-    found = [*lines(), *old.check(), *families.doctor_lines()]
-    print(*found, sep="\n")
-    raise typer.Exit(any(line.startswith("!!") for line in found))
+    from unsaf.models import bridge as old, ways
+    shown = [*lines(), *old.check(), *ways.doctor_lines()]
+    print(*shown, sep="\n")
+    raise typer.Exit(any(line.startswith("!!") for line in shown))

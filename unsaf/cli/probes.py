@@ -9,26 +9,27 @@ __all__ = ['wanted', 'put', 'keep', 'compare', 'report', 'audit']
 import json, sys
 from pathlib import Path
 from shlex import quote
-from typing import Annotated, Any, Optional
+from typing import Any
 import typer
-from .common import Models, models_of, with_models, losses, repeat, say, say_written
+from .common import Json, K, Limit, MaxFailures, Models, Seed, Store, argument, option, with_models
+from .common import exit_code, models_of, repeat, say, say_written
 from ..core import UnsafError, write_file
 from ..runs import csv_of, write_table
 
 # %% ../../nbs/90_cli/03_probes.ipynb #a67a7b21
-def wanted(probes: Optional[str], cross: Optional[str], how: Optional[Models] = None) -> tuple[list[str], list]:
-    "(probes, other models) that the two options ask for, checked and loaded before anything is paid for; --cross alone asks for the cross-examination."
+def wanted(probes: str | None, cross: str | None, how: Models | None = None) -> tuple[list[str], list]:
+    "(probes, other models) of the two options, checked and loaded; --cross alone is a probe."
     from unsaf.assessment.probe_runs import probes_of
     names = probes_of(probes) if probes else []
     if cross and "cross" not in names: names = ["cross", *names]
     return names, [(how or models_of({})).other(x) for x in map(str.strip, (cross or "").split(",")) if x]
 
-def put(results: list, model: Any, names: list[str], others: list, store: Optional[Path]) -> list:
+def put(results: list, model: Any, names: list[str], others: list, store: Path | None) -> list:
     "The probes of each assessment, in order; [] where none is asked for."
     from unsaf.assessment.probe_runs import probe
     return [probe(result, model, names, store, others=others) for result in results] if names else []
 
-def keep(results: list, probes: list, store: Optional[Path]) -> list[Path]:
+def keep(results: list, probes: list, store: Path | None) -> list[Path]:
     "Write the probes' tables beside those of their run; returns their paths."
     return [path for r, p in zip(results, probes) for path in p.save(store, r.stem(store))] if store else []
 
@@ -39,19 +40,19 @@ def _folder_of(name: str) -> tuple[str, str]:
     folder, at, model = name.rpartition("@")
     return (name, "") if is_run(name) else (folder, model) if at and is_run(folder) else ("", "")
 
-def _run_of(name: str, setting: Optional[str]) -> Any:
+def _run_of(name: str, setting: str | None) -> Any:
     "The one run that is meant; raises `UnsafError` where there is none or it is not clear which."
     from unsaf.assessment.saved import saved_runs
     folder, model = _folder_of(name)
     there = saved_runs(folder)
-    found = [r for r in there if setting in (None, r.card["plan"]["setting"])
+    runs = [r for r in there if setting in (None, r.card["plan"]["setting"])
              and model in ("", r.card["model"])]
-    if len(found) == 1: return found[0]
-    which = f"{len(found)} such runs" if found else "no such run"
+    if len(runs) == 1: return runs[0]
+    which = f"{len(runs)} such runs" if runs else "no such run"
     raise UnsafError(f"{folder} holds {which}: {'; '.join(r.title for r in there)}. "
                      f"Name one with --setting oe or mc, or as {folder}@MODEL")
 
-def _opened(name: str, setting: Optional[str], images: Optional[str]) -> Any:
+def _opened(name: str, setting: str | None, images: str | None) -> Any:
     from unsaf.assessment.saved import opened
     result, how = opened(_run_of(name, setting), images)
     say(f"{name}: {how}", file=sys.stderr)
@@ -60,64 +61,54 @@ def _opened(name: str, setting: Optional[str], images: Optional[str]) -> Any:
 # %% ../../nbs/90_cli/03_probes.ipynb #c2e604c7
 @with_models()
 def compare(
-    a: Annotated[str, typer.Argument(help="a model, as for assess, or a run folder (FOLDER@MODEL "
-                                          "where it holds several)")],
-    b: Annotated[str, typer.Argument(help="the other one")],
-    images: Annotated[Optional[str], typer.Option(help="of models: a folder, a file, scenes, "
-                                                       "easy-vqa; of runs: where their pictures "
-                                                       "are now")] = None,
-    limit: Annotated[Optional[int], typer.Option(help="how many pictures; all where not given (100 "
-                                                      "drawn scenes)")] = None,
-    setting: Annotated[Optional[str], typer.Option(help="oe (open-ended) or mc (multiple choice); "
-                                                        "not given: oe, or the only one of a run")] = None,
-    k: Annotated[int, typer.Option(help="questions per class and picture")] = 5,
-    seed: Annotated[int, typer.Option(help="chooses the pictures")] = 0,
-    measure: Annotated[str, typer.Option(help="the one that decides, named beforehand: youden_j, "
-                                              "unf1, unf1_class, d_prime")] = "youden_j",
-    cross: Annotated[bool, typer.Option("--cross",
-                                        help="models: each answers the other's questions, too")] = False,
+    a: argument(str, "a model, as for assess, or a run folder (FOLDER@MODEL where it holds several)"),
+    b: argument(str, "the other one"),
+    images: option(str | None, "of models: a folder, a file, scenes, easy-vqa; of runs: where their images are") = None,
+    limit: Limit = None,
+    setting: option(str | None, "oe (open-ended) or mc (multiple choice); else oe, or the only one of a run") = None,
+    k: K = 5,
+    seed: Seed = 0,
+    measure: option(str, "the one that decides, named beforehand: youden_j, unf1, unf1_class, d_prime") = "youden_j",
+    cross: option(bool, "models: each answers the other's questions, too", "--cross") = False,
     *, how: Models,
-    store: Annotated[Optional[Path],
-                     typer.Option(help="run folder; what it holds is not asked again")] = None,
-    max_failures: Annotated[float, typer.Option(help="the share of failed calls, after 50, "
-                                                     "that stops the run; 1: never")] = .2,
-    as_json: Annotated[bool, typer.Option("--json", help="print as JSON")] = False,
+    store: Store = None,
+    max_failures: MaxFailures = .2,
+    as_json: Json = False,
 ) -> None:
-    "Two models on the same pictures: differences with interval and p, picture by picture."
+    "Two models on the same images: differences with interval and p, image by image."
     from unsaf.assessment.saved import COMPARED, paired
     if measure not in COMPARED: raise UnsafError(f"--measure {measure}: use one of {', '.join(COMPARED)}")
     if cross and (_folder_of(a)[0] or _folder_of(b)[0]):
         raise UnsafError("--cross asks models anew: give two models; with --store nothing is asked twice")
     sides, asked = _sides((a, b), setting, k, seed, images, limit, store, how, max_failures)
-    probes = put(sides[:1], asked[0], ["cross"], asked[1:], store)[0] if cross else None
+    probes = put(sides[:1], asked[0], ["cross"], asked[1:], store) if cross else []
     pair = paired(*sides, measure)
-    body = dict(a=pair.a.as_dict(), b=pair.b.as_dict(), images=len(pair.images), notes=pair.notes,
-                measures=_plain(pair.table), primary=measure,
-                cross=probes.as_dict() if probes else None)
-    paths = [path for r, m in zip(sides, asked) if m for path in r.save(store)] + [
-        write_table(pair.table, store / "compare.csv"),
-        write_file(store / "compare.json", json.dumps(body, indent=1))] if store else []
-    if as_json: print(json.dumps(body, indent=1))
-    else: say(*pair.lines(), *(["", *probes.lines()] if probes else []))
-    if store: _written(paths, as_json)
-    _lost([r for r, m in zip(sides, asked) if not m], "make that run again with its --store to "
-                                                      "repeat only them")
-    raise typer.Exit(_lost([*(r for r, m in zip(sides, asked) if m), *([probes] if probes else [])],
-                           repeat(store)))
+    measures = pair.table.astype(object).where(pair.table.notna(), None).to_dict("records")
+    body = json.dumps(dict(a=pair.a.as_dict(), b=pair.b.as_dict(), images=len(pair.images),
+                           notes=pair.notes, measures=measures, primary=measure,
+                           cross=probes[0].as_dict() if probes else None), indent=1)
+    new, old = ([r for r, m in zip(sides, asked) if bool(m) == given] for given in (True, False))
+    if as_json: print(body)
+    else: say(*pair.lines(), *(line for p in probes for line in ["", *p.lines()]))
+    if store:
+        paths = [*(path for r in new for path in r.save(store)), write_table(pair.table, store / "compare.csv"),
+                 write_file(store / "compare.json", body)]
+        if not as_json: say_written(paths)
+    exit_code(old, "make that run again with its --store to repeat only them")
+    raise typer.Exit(exit_code([*new, *probes], repeat(store)))
 
 # %% ../../nbs/90_cli/03_probes.ipynb #45b34cc8
-def _sides(names: tuple, setting: Optional[str], k: int, seed: int, images: Optional[str],
-           limit: Optional[int], store: Optional[Path], given: Models,
+def _sides(names: tuple, setting: str | None, k: int, seed: int, images: str | None,
+           limit: int | None, store: Path | None, given: Models,
            max_failures: float = .2) -> tuple[list, list]:
-    "The two assessments, and the models that were asked for them (None: a run). Models are loaded before one is asked."
+    "The two assessments, and the models that were asked for them (None: a run)."
     from unsaf.assessment.run import assess
     from unsaf.data.images import images as open_images
     from unsaf.assessment.probe_runs import SHARED
     models = [None if _folder_of(name)[0] else given.fitting(name) for name in names]
     if all(models) and models[0].name == models[1].name:
         raise UnsafError(f"both are {models[0].name}: give two models; of one name on two servers, "
-                         "run unsaf assess on each, with a --store of its own, "
-                         "and compare these")
+                         "run unsaf assess on each, with a --store of its own, and compare these")
     runs = [_opened(name, setting, images) if m is None else None for name, m in zip(names, models)]
     like = next((r for r in runs if r is not None), None)
     if like is None:
@@ -127,30 +118,17 @@ def _sides(names: tuple, setting: Optional[str], k: int, seed: int, images: Opti
         shown, how = like.samples, dict(setting=like.plan.setting, k=like.plan.k,
                                         **{name: getattr(like.plan, name) for name in SHARED})
     if shown is None and any(models):
-        raise UnsafError(f"the pictures of {like.model}'s run are not at hand: name them with --images")
+        raise UnsafError(f"the images of {like.model}'s run are not at hand: name them with --images")
     return [r if m is None else assess(m, shown, store=store, max_failures=max_failures, **how)
             for r, m in zip(runs, models)], models
 
-def _plain(frame: Any) -> list[dict]: return frame.astype(object).where(frame.notna(), None).to_dict("records")
-
-def _written(paths: list, quiet: bool) -> None:
-    if not quiet: say_written(paths)
-
-def _lost(things: list, again: str) -> int:
-    "Exit code 3 and a line where calls of `things` failed, else 0; `again`: what to do."
-    if line := losses(things, again): say(f"unsaf: {line}", file=sys.stderr)
-    return 3 if line else 0
-
 # %% ../../nbs/90_cli/03_probes.ipynb #d0719bd6
 def report(
-    store: Annotated[Path, typer.Argument(help="a run folder")],
-    out: Annotated[Optional[Path], typer.Option(help="the page; report.html in the folder where "
-                                                     "not given")] = None,
-    images: Annotated[Optional[str], typer.Option(help="where the pictures are now; "
-                                                       "where they were, if not given")] = None,
-    limit: Annotated[int, typer.Option(help="pictures on the page, of each run")] = 60,
-    probes: Annotated[Optional[str],
-                      typer.Option(help="those that ask nobody: leakage, audit, corrected")] = None,
+    store: argument(Path, "a run folder"),
+    out: option(Path | None, "the page; report.html in the folder where not given") = None,
+    images: option(str | None, "where the images are now; where they were, if not given") = None,
+    limit: option(int, "images on the page, of each run") = 60,
+    probes: option(str | None, "those that ask nobody: leakage, audit, corrected") = None,
 ) -> None:
     "Write the page of a run folder anew, from the replies that it keeps."
     from unsaf.assessment.report import page
@@ -163,37 +141,29 @@ def report(
         by_model.setdefault(result.model, []).append(result)
     for i, some in enumerate(by_model.values()):
         path = out or store / "report.html"
-        if i: path = path.with_stem(f"{path.stem}-{some[0].run_id}")      # a page speaks of one model
+        if i: path = path.with_stem(f"{path.stem}-{some[0].run_id}")  # a page speaks of one model
         say(f"written: {page(some, path, limit, put(some, None, names, [], None))}")
-    _lost([r for some in by_model.values() for r in some],
-          f"run the assessment again with --store {quote(str(store))} to repeat only them")
+    exit_code((r for some in by_model.values() for r in some),
+              f"run the assessment again with --store {quote(str(store))} to repeat only them")
 
 # %% ../../nbs/90_cli/03_probes.ipynb #f527fe56
 @with_models()
 def audit(
-    what: Annotated[str, typer.Argument(help="a run folder (FOLDER@MODEL where it holds several), "
-                                             "or a model, which is assessed first")],
-    images: Annotated[Optional[str], typer.Option(help="of a model: a folder, a file, scenes, "
-                                                       "easy-vqa; of a run: where its pictures are "
-                                                       "now")] = None,
-    limit: Annotated[Optional[int], typer.Option(help="of a model: how many pictures")] = None,
-    setting: Annotated[Optional[str], typer.Option(help="oe or mc; oe for a model, "
-                                                        "the only one of a run where not given")] = None,
-    k: Annotated[int, typer.Option(help="of a model: questions per class and picture")] = 5,
-    seed: Annotated[int, typer.Option(help="chooses pictures and sample")] = 0,
-    max_failures: Annotated[float, typer.Option(help="the share of failed calls, after 50, "
-                                                     "that stops the run; 1: never")] = .2,
+    what: argument(str, "a run folder (FOLDER@MODEL where it holds several), or a model, which is assessed first"),
+    images: option(str | None, "of a model: a folder, a file, scenes, easy-vqa; of a run: where its images are") = None,
+    limit: option(int | None, "of a model: how many images") = None,
+    setting: option(str | None, "oe or mc; oe for a model, the only one of a run where not given") = None,
+    k: option(int, "of a model: questions per class and image") = 5,
+    seed: option(int, "chooses images and sample") = 0,
+    max_failures: MaxFailures = .2,
     *, how: Models,
-    by_hand: Annotated[bool, typer.Option("--by-hand", help="a sheet to be labelled by hand for "
-                                                            "drawn scenes, too, which the oracle "
-                                                            "knows")] = False,
-    n: Annotated[int, typer.Option("--n", help="by hand: questions of each class")] = 100,
-    labels: Annotated[Optional[Path], typer.Option(help="by hand: the sheet, filled in")] = None,
-    out: Annotated[Optional[Path], typer.Option(help="folder for sheet and result; "
-                                                     "the run folder where not given")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print as JSON")] = False,
+    by_hand: option(bool, "a sheet to label by hand for drawn scenes, too", "--by-hand") = False,
+    n: option(int, "by hand: questions of each class", "--n") = 100,
+    labels: option(Path | None, "by hand: the sheet, filled in") = None,
+    out: option(Path | None, "folder for sheet and result; the run folder where not given") = None,
+    as_json: Json = False,
 ) -> None:
-    "How wrong are the labels, and what would J be without the wrong ones? By the oracle of drawn scenes, or by hand from a sample."
+    "How wrong are the labels, and what would J be without the wrong ones? By the oracle, or by hand from a sample."
     if labels is not None and not labels.is_file():
         raise UnsafError(f"--labels {labels}: no such file; give the sheet that was filled in")
     is_run = bool(_folder_of(what)[0])
@@ -205,7 +175,7 @@ def audit(
     else: _print_audit(*_audited(result, labels), folder, result.stem(folder) if folder else "", as_json)
 
 # %% ../../nbs/90_cli/03_probes.ipynb #2accc7a7
-def _audited(result: Any, labels: Optional[Path]) -> tuple[Any, Any]:
+def _audited(result: Any, labels: Path | None) -> tuple[Any, Any]:
     "(audit, its table), by hand where labels are given, else by the oracle."
     from unsaf.assessment.label_audit import audit_labels, filled
     from unsaf.assessment.probes import audited
@@ -213,8 +183,8 @@ def _audited(result: Any, labels: Optional[Path]) -> tuple[Any, Any]:
     try: return audit_labels(rows, result.images), rows
     except ValueError as e: raise UnsafError(f"the labels cannot be audited: {e}") from None
 
-def _sides_of_one(name: str, setting: Optional[str], k: int, seed: int, images: Optional[str],
-                  limit: Optional[int], folder: Optional[Path], given: Models,
+def _sides_of_one(name: str, setting: str | None, k: int, seed: int, images: str | None,
+                  limit: int | None, folder: Path | None, given: Models,
                   max_failures: float) -> Any:
     "The assessment of a model, kept where there is a folder."
     from unsaf.assessment.run import assess
@@ -225,15 +195,16 @@ def _sides_of_one(name: str, setting: Optional[str], k: int, seed: int, images: 
     if folder: result.save(folder)
     return result
 
-def _print_audit(found: Any, rows: Any, folder: Optional[Path], stem: str, as_json: bool) -> None:
-    paths = [write_table(rows, folder / f"audit-{stem}.csv"),
-             write_file(folder / f"audit-{stem}.json", json.dumps(found.as_dict(), indent=1))] if folder else []
-    if as_json: print(json.dumps(found.as_dict(), indent=1))
-    else: say(*found.lines())
-    if folder: _written(paths, as_json)
+def _print_audit(result: Any, rows: Any, folder: Path | None, stem: str, as_json: bool) -> None:
+    body = json.dumps(result.as_dict(), indent=1)
+    if as_json: print(body)
+    else: say(*result.lines())
+    if folder:
+        paths = [write_table(rows, folder / f"audit-{stem}.csv"), write_file(folder / f"audit-{stem}.json", body)]
+        if not as_json: say_written(paths)
 
 # %% ../../nbs/90_cli/03_probes.ipynb #e6ccb9ad
-def _sheet(result: Any, folder: Optional[Path], n: int, seed: int) -> list[str]:
+def _sheet(result: Any, folder: Path | None, n: int, seed: int) -> list[str]:
     "Write the sheet, never over one that may be filled in; returns what to do with it."
     from unsaf.assessment.label_audit import COLUMN, sheet
     if folder is None:
@@ -245,9 +216,8 @@ def _sheet(result: Any, folder: Optional[Path], n: int, seed: int) -> list[str]:
     page = sheet(result.table, n, seed)
     write_file(path, csv_of(page))
     return [f"{len(page)} questions to label, without the model's labels and replies: {path}",
-            f"look at the picture of each line and write yes, no or unclear into column {COLUMN}: "
-            "can a careful person answer it from this picture alone?"
+            f"look at the image of each line and write yes, no or unclear into column {COLUMN}: "
+            "can a careful person answer it from this image alone?"
             + (" (multiple choice: is exactly one option right?)" if result.plan.setting == "mc"
-               else ""),
-            f"then:  unsaf audit {quote(str(folder))} --setting {result.plan.setting} --labels "
-            f"{quote(str(path))}"]
+               else ""), f"then:  unsaf audit {quote(str(folder))} --setting {result.plan.setting} "
+                         f"--labels {quote(str(path))}"]

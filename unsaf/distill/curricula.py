@@ -32,63 +32,60 @@ from ..world.tasks import drawn, twins
 # %% ../../nbs/70_distill/01_curricula.ipynb #d87057a3
 def _student(setting: str, k: int, template: str, options: Mapping[str, Any]) -> Plan:
     "How the student will be asked; raises `UnsafError` for settings that do not go together."
-    odd = set(options) - set(Plan.__dataclass_fields__)
-    if odd:
-        raise UnsafError(f"unknown option {sorted(odd)[0]!r}: a curriculum takes "
-                         f"{', '.join(sorted(Plan.__dataclass_fields__))}")
+    known = sorted(Plan.__dataclass_fields__)
+    if odd := sorted(set(options) - set(known)):
+        raise UnsafError(f"unknown option {odd[0]!r}: a curriculum takes {', '.join(known)}")
     return Plan(setting_of(setting), k, template=template, **options).check()
 
 # %% ../../nbs/70_distill/01_curricula.ipynb #dbe66269
 def _iq_records(data: TeacherData, k: int, plan: Callable[[int], Plan]) -> list[Record]:
-    "Lists of at most `k` questions of one call; `plan` gives the student's settings for a number of questions."
-    found = []
+    "Lists of at most `k` questions of one call; `plan`: settings for a number of questions."
+    records = []
     lists = data.iq.groupby(["image_id", "digest", "answerable", "key"], sort=False)
     for (name, digest, able, key), rows in lists:
         asked = [question_of(row) for row in rows.itertuples()]
         for group in (asked[i:i + k] for i in range(0, len(asked), k)):
             info = dict(questions=[q.text for q in group], options=[list(q.options) for q in group],
-                        numbers=[q.number for q in group],
-                        k=len(group), digest=digest, teacher=data.card["teacher"])
+                        numbers=[q.number for q in group], k=len(group), digest=digest,
+                        teacher=data.card["teacher"])
             request = question_request(data.picture(name, digest), bool(able), plan(len(group)))
-            found.append(Record(request, written(group), "iq", name, bool(able), key, info))
-    return found
+            records.append(Record(request, written(group), "iq", name, bool(able), key, info))
+    return records
 
 def _qa_records(data: TeacherData, plan: Plan, answers: str) -> list[Record]:
-    found = []
+    records = []
     for row in data.qa.itertuples():
         question = question_of(row)
         info = dict(question=row.question, options=list(question.options), number=question.number,
                     outcome=row.outcome, answer=row.answer, cell=row.cell,
                     confidence=None if pd.isna(row.confidence) else int(row.confidence),
-                    question_key=row.question_key, digest=row.digest,
-                    teacher=data.card["teacher"])
+                    question_key=row.question_key, digest=row.digest, teacher=data.card["teacher"])
         request = answer_request(data.picture(row.image_id, row.digest), question, plan)
-        found.append(Record(request, row.answer if answers == "short" else row.target, "qa",
-                            row.image_id, bool(row.answerable), row.key, info))
-    return found
+        target = row.answer if answers == "short" else row.target
+        records.append(Record(request, target, "qa", row.image_id, bool(row.answerable), row.key, info))
+    return records
 
 # %% ../../nbs/70_distill/01_curricula.ipynb #0f2f051c
 def curriculum(
     data: TeacherData,
-    strategy: str = "qa",              # qa, iq or joint
-    k: int = 1,                        # questions in an IQ record; the evaluation asks for 5
-    seed: int = 0,                     # of the order
-    *, template: str = "none",         # the student's system message: none, llava, qwen or gpt
-    answers: str = "taught",           # taught: the target of the data; short: the answer alone
-    **options: Any,                    # further fields of the student's `Plan`: layout, paraphrase, answer_tokens, ...
-) -> list[Record]:                     # in an order of their own, the same for the same seed
-    """UnD-QA, UnD-IQ or UnD-Joint (paper, Section 5.1) as training records. Raises `UnsafError`
-    for an unknown choice or no record at all."""
+    strategy: str = "qa",       # qa, iq or joint
+    k: int = 1,                 # questions in an IQ record; the evaluation asks for 5
+    seed: int = 0,              # of the order
+    *, template: str = "none",  # the student's system message: none, llava, qwen or gpt
+    answers: str = "taught",    # taught: the target of the data; short: the answer alone
+    **options: Any,             # further fields of the student's `Plan`: layout, paraphrase, answer_tokens, ...
+) -> list[Record]:              # in an order of their own, the same for the same seed
+    "UnD-QA, UnD-IQ or UnD-Joint (paper, Section 5.1) as records. Raises `UnsafError`."
     if strategy not in ("qa", "iq", "joint"):
         raise UnsafError(f"strategy {strategy!r} is unknown: use qa, iq or joint")
     if answers not in ("taught", "short"): raise UnsafError(f"answers = {answers!r}: use 'taught' or 'short'")
     plan = partial(_student, data.card["plan"]["setting"], template=template, options=options)
     asked = plan(k)
-    found = _iq_records(data, k, plan) if strategy != "qa" else []
-    found += _qa_records(data, asked, answers) if strategy != "iq" else []
-    if not found: raise UnsafError(f"strategy {strategy!r}: the data hold no such record ({data!r})")
-    random.Random(f"unsaf curriculum {seed}").shuffle(found)
-    return found
+    records = _iq_records(data, k, plan) if strategy != "qa" else []
+    records += _qa_records(data, asked, answers) if strategy != "iq" else []
+    if not records: raise UnsafError(f"strategy {strategy!r}: the data hold no such record ({data!r})")
+    random.Random(f"unsaf curriculum {seed}").shuffle(records)
+    return records
 
 # %% ../../nbs/70_distill/01_curricula.ipynb #050826fb
 def _asked_as(sample: Sample, plan: Plan) -> Request:
@@ -103,38 +100,35 @@ def _asked_as(sample: Sample, plan: Plan) -> Request:
 # %% ../../nbs/70_distill/01_curricula.ipynb #003eb28a
 def baseline_records(samples: Sequence[Sample], name: str, labels: str = "oe",
                      template: str = "none", **options: Any) -> Selection:
-    """Samples whose first answer is a text, a letter or `unanswerable` as records; `labels` by:
-    answerable or unanswerable instead. Raises `UnsafError`."""
+    "Records by the samples' first answers; `labels` oe, or by (class). Raises `UnsafError`."
     if labels not in ("oe", "by"):
         raise UnsafError(f"labels = {labels!r}: use 'oe' (the answer) or 'by' (answerable or unanswerable)")
-    plan, found = _student("oe", 1, template, options), Selection()
+    plan, records = _student("oe", 1, template, options), Selection()
     for sample in samples:
         if not sample.answers:
-            found.left_out["no answer annotated"] += 1
+            records.left_out["no answer annotated"] += 1
             continue
-        said, can = sample.answers[0], sample.answers[0] != "unanswerable"
+        answer, can = sample.answers[0], sample.answers[0] != "unanswerable"
         info = dict(sample.info, question=sample.question, options=list(sample.options),
-                    answer=said, source=sample.source)
-        reply = said if labels == "oe" else "answerable" if can else "unanswerable"
-        try:
-            found.append(Record(_asked_as(sample, plan), reply, f"baseline:{name}", sample.image_id,
-                                can, "", info))
-        except ImageError: found.left_out["picture cannot be read"] += 1
-    return found
+                    answer=answer, source=sample.source)
+        reply = answer if labels == "oe" else "answerable" if can else "unanswerable"
+        try: request = _asked_as(sample, plan)
+        except ImageError: records.left_out["image cannot be read"] += 1
+        else: records.append(Record(request, reply, f"baseline:{name}", sample.image_id, can, "", info))
+    return records
 
 def _apart(records: Sequence[Record], source: str, exclude: Any) -> None:
-    "Raises `UnsafError` where a picture of `records` is also in an evaluation set."
+    "Raises `UnsafError` where an image of `records` is also in an evaluation set."
     if exclude: keep_apart({p.image_id: p.digest for r in records for p in r.request.pictures}, source, exclude)
 
 # %% ../../nbs/70_distill/01_curricula.ipynb #90703ba9
 def unk_vqa(folder: "str | Path", labels: str = "oe", split: str = "train", n: "int | None" = None,
             seed: int = 0, exclude: Any = (), template: str = "none", **options: Any) -> Selection:
-    """Records of UNK-VQA out of a folder with `annt_SPLIT.json` and `images-SPLIT/` (README of
-    guoyang9/UNK-VQA). Raises `UnsafError`."""
-    found = baseline_records(unk_vqa_samples(split, folder=folder, n=n, seed=seed),
+    "Records of UNK-VQA in a folder as its README has it. Raises `UnsafError`."
+    records = baseline_records(unk_vqa_samples(split, folder=folder, n=n, seed=seed),
                              f"unk-vqa-{labels}", labels, template, **options)
-    _apart(found, f"UNK-VQA in {folder}", exclude)
-    return found
+    _apart(records, f"UNK-VQA in {folder}", exclude)
+    return records
 
 # %% ../../nbs/70_distill/01_curricula.ipynb #f7b93981
 UPD_REFUSALS = re.compile(
@@ -142,7 +136,7 @@ UPD_REFUSALS = re.compile(
     r"|no (?:correct )?answer|cannot answer|can't answer|unanswerable", re.I)
 
 def _refuses(asked: str, reply: str) -> bool:
-    "Whether a reply of MM-UPD says that there is no answer, by its words or by the letter of such an option."
+    "Whether a reply of MM-UPD says that there is no answer, in words or by a letter."
     letter = re.fullmatch(r"\W*([A-H])\W*", reply)
     option = re.search(rf"^\W*{letter[1]}\W+(.*)$", asked, re.M) if letter else None
     return bool(UPD_REFUSALS.search(option[1] if option else reply))
@@ -150,28 +144,25 @@ def _refuses(asked: str, reply: str) -> bool:
 def _upd_record(entry: Mapping, folder: Path, abstain: "str | None", max_tokens: int) -> "Record | str":
     "The record of an entry, or why there is none."
     turns = [(t.get("from"), t.get("value")) for t in entry.get("conversations", ())][:2]
-    if "image" not in entry: return "no picture"
+    if "image" not in entry: return "no image"
     if [who for who, _ in turns] != ["human", "gpt"] or not all(isinstance(v, str) for _, v in turns):
         return "no question and reply"
     path = folder / str(entry["image"])
-    if not path.exists(): return "picture not in the folder"
+    if not path.exists(): return "image not in the folder"
     (_, asked), (_, reply) = turns
     asked, refuses = asked.replace("<image>", "").strip("\n"), _refuses(asked, reply)
-    request = Request((Picture(str(entry["image"]), FromFile(str(path))), asked),
-                      max_tokens=max_tokens, template="mm-upd")
-    info = dict(question=asked, answer=reply, source="mm-upd",
-                more_turns=max(0, len(entry["conversations"]) - 2))
-    return Record(request, abstain if refuses and abstain else reply.strip(), "baseline:mm-upd",
-                  str(entry["image"]), not refuses, "", info)
+    name = str(entry["image"])
+    request = Request((Picture(name, FromFile(str(path))), asked), max_tokens=max_tokens, template="mm-upd")
+    info = dict(question=asked, answer=reply, source="mm-upd", more_turns=max(0, len(entry["conversations"]) - 2))
+    target = abstain if refuses and abstain else reply.strip()
+    return Record(request, target, "baseline:mm-upd", name, not refuses, "", info)
 
 # %% ../../nbs/70_distill/01_curricula.ipynb #a8c1bfe2
 def mm_upd(folder: "str | Path", abstain: "str | None" = "unanswerable", n: "int | None" = None,
            seed: int = 0, exclude: Any = (), answer_tokens: int = 64) -> Selection:
-    """Records of MM-UPD's set for instruction tuning, a folder with `upd_tuning_data_*.json`
-    and pictures (README of AtsuMiyai/UPD). Raises `UnsafError`."""
+    "Records of MM-UPD's set for instruction tuning in a folder. Raises `UnsafError`."
     folder = Path(folder)
-    files = sorted(folder.glob("upd_tuning_data_*.json"))
-    if not files:
+    if not (files := sorted(folder.glob("upd_tuning_data_*.json"))):
         raise UnsafError(f"{folder}: no upd_tuning_data_*.json; give MM-UPD's data for instruction "
                          "tuning (its benchmark is a test set)")
     try: entries = json.loads(files[-1].read_text("utf-8"))
@@ -179,26 +170,23 @@ def mm_upd(folder: "str | Path", abstain: "str | None" = "unanswerable", n: "int
     if not isinstance(entries, list):
         raise UnsafError(f"{files[-1]}: a {type(entries).__name__} where a list of conversations was expected")
     made = [_upd_record(e, folder, abstain, answer_tokens) for e in entries]
-    found = Selection([r for r in made if isinstance(r, Record)],
+    records = Selection([r for r in made if isinstance(r, Record)],
                       Counter(r for r in made if isinstance(r, str)))
-    if not found:
-        raise UnsafError(f"{files[-1]}: none of {len(entries)} entries became a record: {dict(found.left_out)}")
-    _apart(found, str(files[-1]), exclude)
-    if n is not None and n < len(found):
-        found = Selection(random.Random(f"unsaf mm-upd {seed}").sample(found, n), found.left_out)
-    return found
+    if not records:
+        raise UnsafError(f"{files[-1]}: none of {len(entries)} entries became a record: {dict(records.left_out)}")
+    _apart(records, str(files[-1]), exclude)
+    if n is not None and n < len(records):
+        records = Selection(random.Random(f"unsaf mm-upd {seed}").sample(records, n), records.left_out)
+    return records
 
 # %% ../../nbs/70_distill/01_curricula.ipynb #4082f723
-def _other(pool: Sequence[str], word: str, rng: random.Random) -> str:
-    return rng.choice([w for w in pool if w != word])
-
 def _reworded(text: str, domain: str, rng: random.Random) -> str:
     "`text` with one color, shape or place replaced; as it is where it names none."
     pools = (tuple(sorted(CELLS, key=len, reverse=True)), DOMAINS[domain].colors, SHAPES)
     hits = [(m, pool) for pool in pools if (m := re.search(rf"\b(?:{'|'.join(pool)})\b", text))]
     if not hits: return text
     m, pool = rng.choice(hits)
-    return f"{text[:m.start()]}{_other(pool, m[0], rng)}{text[m.end():]}"
+    return text[:m.start()] + rng.choice([w for w in pool if w != m[0]]) + text[m.end():]
 
 def _altered(scene: Scene, following: Scene, text: str, way: str, rng: random.Random) -> tuple[Scene, str]:
     "Scene and question after one of UNK-VQA's alterations."
@@ -214,13 +202,12 @@ def _altered(scene: Scene, following: Scene, text: str, way: str, rng: random.Ra
 WAYS = ("T-1", "I-1", "I-2", "I-3")
 
 def _tries(seed: int, i: int, domain: str) -> Iterator[Sample]:
-    """Altered questions about the `i`-th picture, one after the other; those that the oracle
-    cannot read are passed over."""
+    "Altered questions about the `i`-th image that the oracle can read."
     rng = random.Random(f"unsaf unk-vqa {domain} {seed} {i}")
     sample, after = drawn(seed, i, domain), drawn(seed, i + 1, domain)
     here, following = (Scene.from_dict(s.info["scene"]) for s in (sample, after))
     for _ in range(12):
-        # a picture of one thing has nothing to take away or to copy
+        # an image of one thing has nothing to take away or to copy
         way = rng.choice(WAYS if DOMAINS[domain].most > 1 else WAYS[:2])
         posed = answerable(here, rng.choice(KINDS), rng)
         if posed is None: continue
@@ -228,29 +215,28 @@ def _tries(seed: int, i: int, domain: str) -> Iterator[Sample]:
         verdict = check(scene, text)
         if verdict.status == "unread" or (scene, text) == (here, posed.text): continue
         can = verdict.status == "answerable"
-        info = dict(scene=scene.to_dict(), alter_type=way, answerable=can, why=verdict.reason
-                    or ("" if can else verdict.status), answer_origin=posed.answer)
-        picture = ({"T-1": sample.picture, "I-1": after.picture}.get(way)
-                   or Picture(f"{sample.image_id}-{way}", partial(render, scene)))
+        info = dict(scene=scene.to_dict(), alter_type=way, answerable=can, answer_origin=posed.answer,
+                    why=verdict.reason or ("" if can else verdict.status))
+        picture = {"T-1": sample.picture, "I-1": after.picture}.get(way)
+        picture = picture or Picture(f"{sample.image_id}-{way}", partial(render, scene))
         yield Sample(picture, f"{sample.source}/unk-vqa", text,
                      answers=(verdict.answers[0] if can else "unanswerable",), info=info)
 
 # %% ../../nbs/70_distill/01_curricula.ipynb #981aa8c7
 def _unk_scenes(n: int, seed: int, domain: str) -> list[Sample]:
-    "`n` altered questions, answerable and unanswerable in turn, one a picture."
-    found: list[Sample] = []
+    "`n` altered questions, answerable and unanswerable in turn, one per image."
+    samples: list[Sample] = []
     for i in range(20 * n):
-        want = len(found) % 2 == 0
-        found += [s for s in _tries(seed, i, domain) if s.info["answerable"] == want][:1]
-        if len(found) == n: return found
-    raise UnsafError(f"unk-vqa: only {len(found)} of {n} questions in the domain {domain!r}; ask for fewer")
+        want = len(samples) % 2 == 0
+        samples += [s for s in _tries(seed, i, domain) if s.info["answerable"] == want][:1]
+        if len(samples) == n: return samples
+    raise UnsafError(f"unk-vqa: only {len(samples)} of {n} questions in the domain {domain!r}; ask for fewer")
 
 # %% ../../nbs/70_distill/01_curricula.ipynb #5ddeb1f9
 def baseline_scenes(name: str = "unk-vqa", n: int = 100, seed: int = 0, labels: str = "oe",
                     domain: str = "plain", exclude: Any = (), template: str = "none",
                     **options: Any) -> Selection:
-    """`n` records in the form of `unk-vqa` or `mm-upd` about drawn scenes of series `seed`,
-    labelled by the oracle. Raises `UnsafError`."""
+    "`n` records like `unk-vqa` or `mm-upd` about drawn scenes. Raises `UnsafError`."
     if name not in ("unk-vqa", "mm-upd"):
         raise UnsafError(f"baseline {name!r} is unknown: use unk-vqa or mm-upd")
     if not isinstance(n, int) or n < 1: raise UnsafError(f"n = {n!r} records: give a whole number from 1")
@@ -260,10 +246,10 @@ def baseline_scenes(name: str = "unk-vqa", n: int = 100, seed: int = 0, labels: 
     else:
         each = [twins(-(-n // 2), seed, domain, sort) for sort in ("aad", "iasd", "ivqd")]
         samples = [s for i in range(0, 2 * -(-n // 2), 2) for s in each[i // 2 % 3][i:i + 2]][:n]
-    found = baseline_records(samples, name if name == "mm-upd" else f"unk-vqa-{labels}", labels,
+    records = baseline_records(samples, name if name == "mm-upd" else f"unk-vqa-{labels}", labels,
                              template, **options)
-    _apart(found, f"scenes:{seed}", exclude)
-    return found
+    _apart(records, f"scenes:{seed}", exclude)
+    return records
 
 # %% ../../nbs/70_distill/01_curricula.ipynb #aed45a34
 _WRONG = {"FA": Outcome.ABSTAINED, "FU": Outcome.ANSWERED}      # what the teacher must say instead
@@ -279,8 +265,7 @@ def _mistakes(result: Assessment, left: Counter) -> pd.DataFrame:
 # %% ../../nbs/70_distill/01_curricula.ipynb #6077e193
 def _teacher_says(teacher: "Model | None", result: Assessment, rows: pd.DataFrame,
                   images: Mapping[str, Sample], store: Any, cot: bool) -> tuple[Any, dict]:
-    """The teacher's rows to the questions of `rows`, by picture, class and place in the list;
-    and the settings that it was asked with."""
+    "The teacher's settings, and its rows to these questions by image, class and number."
     if rows.empty: return None, {}
     if teacher is None:
         raise UnsafError("these pairs need a teacher: give a model, or take FA pairs alone by "
@@ -294,7 +279,7 @@ def _teacher_says(teacher: "Model | None", result: Assessment, rows: pd.DataFram
 def _lesson(row: Any, reply: Any, asked: bool, cot: bool) -> tuple[str, str]:
     "(What to prefer, or empty; why there is no pair, or empty)."
     if not asked: return "unanswerable", ""
-    if reply is None: return "", "the picture cannot be read"
+    if reply is None: return "", "the image cannot be read"
     if reply.finish == "length": return "", "the teacher's reply was cut off"
     if reply.outcome != _WRONG[row.cell]:
         return "", f"the teacher {'does the same' if reply.cell == row.cell else f'gave no answer ({reply.outcome})'}"
@@ -303,44 +288,43 @@ def _lesson(row: Any, reply: Any, asked: bool, cot: bool) -> tuple[str, str]:
 
 # %% ../../nbs/70_distill/01_curricula.ipynb #e517807a
 def preferences(
-    student_result: Assessment,        # the student's own assessment on training pictures
-    teacher: "Model | str | None" = None,   # who answers what the student would not; a name goes through `unsaf.load`
+    student_result: Assessment,        # the student's own assessment on training images
+    teacher: "Model | str | None" = None,  # who answers what the student would not; a name goes through `unsaf.load`
     store: Any = None,                 # as for `unsaf.assess`
-    *, images: Any = None,             # the pictures by the same names; None: those of the assessment
+    *, images: Any = None,             # the images by the same names; None: those of the assessment
     kinds: Sequence[str] = ("FA", "FU"),
     confirm: bool = False,             # FA only where the teacher abstains too
     balanced: bool = False,            # as many of either kind
     seed: int = 0,                     # of the order, and of what balancing takes
-    exclude: Any = (),                 # evaluation pictures, as for `teach`
+    exclude: Any = (),                 # evaluation images, as for `teach`
 ) -> Selection:                        # of `Preference`; its left_out says what became no pair
-    """Pairs from a student's own FA and FU cases: abstain over guess, the teacher's answer over
-    refusal. Raises `UnsafError`."""
+    "Pairs from a student's own FA and FU cases. Raises `UnsafError`."
     if isinstance(teacher, str):
         from unsaf.models.loading import load
         teacher = load(teacher)
     shown = {s.image_id: s for s in (student_result.samples if images is None else image_set(images))}
-    plan, found = replace(student_result.plan, answer_mode="generate"), Selection()
+    plan, pairs = replace(student_result.plan, answer_mode="generate"), Selection()
     cot = plan.template == "gpt"
-    rows = _mistakes(student_result, found.left_out)
+    rows = _mistakes(student_result, pairs.left_out)
     rows = rows[rows["cell"].isin(kinds)]
     _check_pictures(rows, shown, exclude)
     asks = (rows["cell"] == "FU") | confirm | cot
-    teacher_plan, said = _teacher_says(teacher, student_result, rows[asks], shown, store, cot)
+    teacher_plan, replies = _teacher_says(teacher, student_result, rows[asks], shown, store, cot)
     for row, asked in zip(rows.itertuples(), asks):
-        reply = said.get((row.image_id, row.answerable, row.number))
+        reply = replies.get((row.image_id, row.answerable, row.number))
         chosen, why = _lesson(row, reply, asked, cot)
-        if why: found.left_out[f"{row.cell}: {why}"] += 1
-        else:
-            found.append(_pair(row, chosen, shown[row.image_id].picture, plan,
-                               (teacher, teacher_plan) if asked else None, student_result))
-    return _mixed(found, balanced, seed)
+        if why:
+            pairs.left_out[f"{row.cell}: {why}"] += 1
+            continue
+        by = (teacher, teacher_plan) if asked else None
+        pairs.append(_pair(row, chosen, shown[row.image_id].picture, plan, by, student_result))
+    return _mixed(pairs, balanced, seed)
 
 # %% ../../nbs/70_distill/01_curricula.ipynb #b8d65df1
 def _check_pictures(rows: pd.DataFrame, shown: Mapping[str, Sample], exclude: Any) -> None:
-    lost = next((name for name in rows["image_id"] if name not in shown), None)
-    if lost is not None:
-        raise UnsafError(f"picture {lost} of the student's assessment is not among the "
-                         f"{len(shown)} images; give those that it was made from")
+    if missing := [name for name in rows["image_id"] if name not in shown]:
+        raise UnsafError(f"image {missing[0]} of the student's assessment is not among the {len(shown)} images; "
+                         "give those that it was made from")
     if exclude:
         keep_apart({name: shown[name].picture.digest for name in rows["image_id"].unique()},
                    "the student's assessment", exclude)
@@ -349,19 +333,18 @@ def _pair(row: Any, chosen: str, picture: Picture, plan: Plan, asked: Any, resul
     question = question_of(row)
     key = call_key(asked[0], answer_request(picture, question, asked[1])) if asked else ""
     info = dict(question=row.question, options=list(question.options), number=question.number,
-                answerable=question.answerable, student=result.model,
-                run=result.run_id, teacher=asked[0].name if asked else "",
-                soft_abstain=bool(row.soft_abstain))
-    return Preference(answer_request(picture, question, plan), chosen, row.reply.strip(), row.cell,
-                      row.image_id, key, info)
+                answerable=question.answerable, student=result.model, run=result.run_id,
+                teacher=asked[0].name if asked else "", soft_abstain=bool(row.soft_abstain))
+    request = answer_request(picture, question, plan)
+    return Preference(request, chosen, row.reply.strip(), row.cell, row.image_id, key, info)
 
 # %% ../../nbs/70_distill/01_curricula.ipynb #3b9e16ca
-def _mixed(found: Selection, balanced: bool, seed: int) -> Selection:
+def _mixed(selection: Selection, balanced: bool, seed: int) -> Selection:
     "In an order of their own; with `balanced` as many of either kind."
-    dice, left = random.Random(f"unsaf preferences {seed}"), found.left_out
-    kinds = {kind: [p for p in found if p.kind == kind] for kind in _WRONG}
+    dice, left = random.Random(f"unsaf preferences {seed}"), selection.left_out
+    kinds = {kind: [p for p in selection if p.kind == kind] for kind in _WRONG}
     for pairs in kinds.values(): dice.shuffle(pairs)
-    most = min(map(len, kinds.values())) if balanced else len(found)
+    most = min(map(len, kinds.values())) if balanced else len(selection)
     left.update({f"{kind}: more than of the other kind": len(pairs) - most
                  for kind, pairs in kinds.items() if len(pairs) > most})
     mixed = [p for pairs in kinds.values() for p in pairs[:most]]

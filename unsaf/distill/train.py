@@ -12,37 +12,39 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 from ..core import ModelError, UnsafError, fingerprint, to_json, write_file
-from .data import Preference, Record, digest_of
-from .recipes import RECIPES, Recipe, lora_pattern, lora_targets, recipe_of, Order, Rows, positioned, reply_loss, reply_width, takes_positions, unpack
-from ..models.checkpoint import ADAPTER, attach, choose_device, commit_of, locate, one_line, settings_fingerprint, weights_fingerprint
+from .data import Preference, Records, digest_of
+from .recipes import RECIPES, Order, Recipe, Rows, lora_pattern, lora_targets, positioned, recipe_of
+from .recipes import reply_loss, reply_width, takes_positions, unpack
+from ..models.checkpoint import ADAPTER, attach, choose_device, commit_of, locate, one_line
+from ..models.checkpoint import settings_fingerprint, weights_fingerprint
 from ..models.loading import checkpoint_of, load
 
 # %% ../../nbs/70_distill/03_train.ipynb #e64c92bb
-def base_facts(base: str, options: "Mapping[str, Any] | None" = None) -> dict[str, Any]:
-    """Name, fingerprints of weights and settings, and processor settings of a base model;
-    raises `ModelError` where it is no checkpoint."""
+def base_facts(base: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    "Name, fingerprints and processor settings of a base; raises `ModelError`."
     path, revision = checkpoint_of(base)
     source, local = locate(path)
     commit = None if local else commit_of(path, revision)
-    name = (f"hf:{path}@{commit}" if commit else base if path != base
-            else str(Path(os.path.expanduser(base)).resolve()))
-    which = [f"hub:{commit}"] * 2 if commit else [weights_fingerprint(source), settings_fingerprint(source)]
-    return dict(name=name, weights=which[0], settings=which[1],
-                processor_kwargs=dict((options or {}).get("processor_kwargs") or {}))
+    facts = dict(name=f"hf:{path}@{commit}", weights=f"hub:{commit}", settings=f"hub:{commit}")
+    if not commit:
+        facts = dict(name=base if path != base else str(Path(os.path.expanduser(base)).resolve()),
+                     weights=weights_fingerprint(source), settings=settings_fingerprint(source))
+    return facts | dict(processor_kwargs=dict((options or {}).get("processor_kwargs") or {}))
 
-def plan_of(base: str, records: "Sequence[Record | Preference]", recipe: "str | Recipe",
-            options: "Mapping[str, Any] | None" = None) -> dict[str, Any]:
+def plan_of(base: str, records: Records, recipe: str | Recipe,
+            options: Mapping[str, Any] | None = None) -> dict[str, Any]:
     "What an adapter is made from, and `key`: the fingerprint of all of it but the base's name."
     plan = dict(base=base_facts(base, options), data=digest_of(records),
                 recipe=to_json(asdict(recipe_of(recipe))))
-    return (plan | {"key": fingerprint("adapter", {k: v for k, v in plan["base"].items()
-                                                   if k != "name"}, plan["data"], plan["recipe"])})
+    unnamed = {k: v for k, v in plan["base"].items() if k != "name"}
+    return plan | {"key": fingerprint("adapter", unnamed, plan["data"], plan["recipe"])}
 
-def adapter_card(folder: "str | Path") -> dict[str, Any]:
-    "The card of a finished adapter, {} where there is none; raises `UnsafError` where it cannot be read."
+def adapter_card(folder: str | Path) -> dict[str, Any]:
+    "The card of a finished adapter, {} where there is none; raises `UnsafError`."
     file = Path(folder)/"card.json"
     if not file.is_file(): return {}
     try: return json.loads(file.read_text("utf-8"))
@@ -59,15 +61,13 @@ def _changed(trainer: type, rows: Rows, recipe: Recipe) -> type:
 
         def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
             if not hasattr(self, "clock"):
-                self.clock = time.time() - next((h["seconds"]
-                                                 for h in reversed(self.state.log_history)
-                                                 if "seconds" in h), 0)
+                before = [h["seconds"] for h in self.state.log_history if "seconds" in h]
+                self.clock = time.time() - (before[-1] if before else 0)
             super().log(logs | {"seconds": round(time.time() - self.clock, 2)}, start_time)
     return Ours
 
 def _epochs() -> Any:
-    """A callback that tells the sampler which epoch begins; the library tells only its own
-    samplers, and not in every case."""
+    "A callback that tells the sampler which epoch begins: the library tells only its own."
     from transformers import TrainerCallback
     class Epochs(TrainerCallback):
         def on_train_begin(self, args, state, control, **kwargs): self.trainer.log({"start": state.global_step})
@@ -89,31 +89,27 @@ def _arguments(kind: type, recipe: Recipe, rows: int, out: Path, device: str, sa
     more = dict(beta=recipe.beta, max_length=None) if recipe.objective == "dpo" else {}
     return kind(
         output_dir=str(out/"checkpoints"), per_device_train_batch_size=each,
-        gradient_accumulation_steps=recipe.accumulation,
-        learning_rate=recipe.learning_rate, num_train_epochs=recipe.epochs,
-        lr_scheduler_type=recipe.scheduler, warmup_steps=recipe.warmup,
-        weight_decay=recipe.weight_decay, adam_beta2=recipe.beta2,
-        max_grad_norm=recipe.max_grad_norm, optim=recipe.optimiser, seed=recipe.seed,
-        bf16=False, fp16=False, gradient_checkpointing=recipe.gradient_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False},
-        logging_steps=max(1, steps // 50), logging_nan_inf_filter=False, save_strategy="steps",
-        save_steps=max(1, steps // max(1, saves)),
-        save_total_limit=2, report_to="none", disable_tqdm=True, remove_unused_columns=False,
-        label_names=["labels"], use_cpu=device == "cpu",
-        dataloader_num_workers=workers, dataloader_pin_memory=device != "cpu",
-        ddp_find_unused_parameters=False, **more)
+        gradient_accumulation_steps=recipe.accumulation, learning_rate=recipe.learning_rate, num_train_epochs=recipe.epochs, lr_scheduler_type=recipe.scheduler,
+        warmup_steps=recipe.warmup, weight_decay=recipe.weight_decay, adam_beta2=recipe.beta2,
+        max_grad_norm=recipe.max_grad_norm, optim=recipe.optimiser, seed=recipe.seed, bf16=False, fp16=False,
+        gradient_checkpointing=recipe.gradient_checkpointing, gradient_checkpointing_kwargs={"use_reentrant": False},
+        logging_steps=max(1, steps // 50), logging_nan_inf_filter=False, save_strategy="steps", save_total_limit=2,
+        save_steps=max(1, steps // max(1, saves)), report_to="none", disable_tqdm=True, remove_unused_columns=False,
+        label_names=["labels"], use_cpu=device == "cpu", dataloader_num_workers=workers,
+        dataloader_pin_memory=device != "cpu", ddp_find_unused_parameters=False, **more)
 
 # %% ../../nbs/70_distill/03_train.ipynb #7abc1a02
+def _in(dtype: Any, tensors: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v.to(dtype) if v.is_floating_point() else v for k, v in tensors.items()}
+
 def _imitation(model: Any, rows: Rows, dtype: Any, args: Any) -> Any:
     "A trainer that imitates the replies."
     from inspect import signature
     base = model.get_base_model()
     plain, short = takes_positions(base), "logits_to_keep" in signature(base.forward).parameters
     def batch(which: Sequence[int]) -> dict[str, Any]:
-        given = {k: v.to(dtype) if v.is_floating_point() else v
-                 for k, v in positioned(rows.collate(which), plain).items()}
-        return (given | {"use_cache": False} | ({"logits_to_keep": reply_width(given["labels"]) + 1}
-                                                if short else {}))
+        given = _in(dtype, positioned(rows.collate(which), plain)) | {"use_cache": False}
+        return given | ({"logits_to_keep": reply_width(given["labels"]) + 1} if short else {})
     def loss(output: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
         return reply_loss(output.logits, labels, num_items_in_batch)
     return lambda kind: kind(model=model, args=args, train_dataset=range(len(rows)),
@@ -121,14 +117,13 @@ def _imitation(model: Any, rows: Rows, dtype: Any, args: Any) -> Any:
 
 # %% ../../nbs/70_distill/03_train.ipynb #0da47324
 def _preference(model: Any, rows: Rows, dtype: Any, args: Any) -> Any:
-    """A trainer that prefers the chosen replies; its data set holds row numbers, and a column
-    of pictures by which it knows what it is."""
+    "A trainer that prefers the chosen replies; its data set holds row numbers."
     from datasets import Dataset
     plain = takes_positions(model.get_base_model())
     def batch(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         given = positioned(rows.collate([line["row"] for line in lines]), plain)
         given["completion_mask"] = (given.pop("labels") != -100).long()
-        return {k: v.to(dtype) if v.is_floating_point() else v for k, v in given.items()}
+        return _in(dtype, given)
     numbers = Dataset.from_dict({"row": list(range(len(rows))), "images": [[]] * len(rows)})
     return lambda kind: kind(model=model, args=args, train_dataset=numbers, data_collator=batch,
                              processing_class=rows.chat.processor)
@@ -159,23 +154,21 @@ def make_trainer(model: Any, rows: Rows, recipe: Recipe, out: Path, device: str,
 def _training_dtype(recipe: Recipe, device: str) -> str:
     if recipe.dtype != "auto": return recipe.dtype
     import torch
-    return ("bfloat16" if device.startswith("cuda") and torch.cuda.is_bf16_supported(
-        including_emulation=False) else "float32")
+    native = device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bfloat16" if native else "float32"
 
 # %% ../../nbs/70_distill/03_train.ipynb #a6704304
 def with_adapter(student: Any, recipe: Recipe) -> Any:
-    """The student's model with a fresh adapter, which is all that can be trained; raises
-    `ModelError` where it would not be."""
+    "The student's model with a fresh adapter, all that is trained; raises `ModelError`."
     try: import peft
     except ImportError: raise ModelError("training an adapter needs peft: pip install 'unsaf[train]'") from None
     from transformers import set_seed
     model, pattern = student.model, lora_pattern(recipe.projections)
     targets = lora_targets(model, pattern)
     set_seed(recipe.seed)   # the adapter's start is drawn
-    dressed = peft.get_peft_model(model, peft.LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha,
-                                                         lora_dropout=recipe.dropout,
-                                                         target_modules=pattern,
-                                                         task_type="CAUSAL_LM"))
+    config = peft.LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=recipe.dropout,
+                             target_modules=pattern, task_type="CAUSAL_LM")
+    dressed = peft.get_peft_model(model, config)
     # peft would look for its configuration on the hub at each save
     dressed.active_peft_config.base_model_name_or_path = None
     trained = [n for n, p in dressed.named_parameters() if p.requires_grad]
@@ -193,16 +186,15 @@ def _logits(model: Any, rows: Rows, plain: bool) -> Any:
     import torch
     given = positioned(rows.collate(range(len(rows))), plain)
     width = reply_width(given.pop("labels"))
-    given = {k: v.to(model.device, model.dtype) if v.is_floating_point() else v.to(model.device)
-             for k, v in given.items()}
+    given = {k: v.to(model.device) for k, v in _in(model.dtype, given).items()}
     with torch.inference_mode(): return model(**given, use_cache=False).logits[:, -width - 1:].float().cpu()
 
 # %% ../../nbs/70_distill/03_train.ipynb #6ac938dd
-def prove(base: str, folder: "str | Path", records: "Sequence[Record | Preference]",
-          dtype: str = "float32", device: str = "auto", options: "Mapping[str, Any] | None" = None,
+def prove(base: str, folder: str | Path, records: Records,
+          dtype: str = "float32", device: str = "auto", options: Mapping[str, Any] | None = None,
           probes: int = 8) -> dict[str, float]:
-    """Largest differences of logits on `probes` records: `active`, adapter against base; `merged`, merged against unmerged; `largest`, the
-    largest logit. Raises `ModelError` where the adapter changes nothing, or in float32 the merged model is another one."""
+    """Largest differences of logits on `probes` records: `active`, adapter against base; `merged`, merged against
+    unmerged; `largest` logit. Raises `ModelError` where nothing changes, or merging changes something in float32."""
     student = load(base, dtype=dtype, device=device, **(options or {}))
     rows = Rows(student.chat, records[:probes], student.positions)
     plain = takes_positions(student.model)
@@ -210,16 +202,13 @@ def prove(base: str, folder: "str | Path", records: "Sequence[Record | Preferenc
     dressed = attach(student.model, folder)
     worn = _logits(dressed, rows, plain)
     merged = _logits(dressed.merge_and_unload(), rows, plain)
-    found = {"active": (worn - bare).abs().max(), "merged": (merged - worn).abs().max(),
-             "largest": bare.abs().max()}
-    found = {k: v.item() for k, v in found.items()}
-    if not found["active"] > 1e-6 * found["largest"]:
-        raise ModelError(f"{folder}: the adapter changes no logit (by {found['active']:.1e} at "
-                         "most): nothing was learned, or the rate is far too low")
-    if dtype == "float32" and found["merged"] > TOLERANCE * max(1, found["largest"]):
-        raise ModelError(f"{folder}: merged into the weights the adapter differs from itself by "
-                         f"{found['merged']:.1e}")
-    return found
+    active, merged, largest = (x.abs().max().item() for x in (worn - bare, merged - worn, bare))
+    if not active > 1e-6 * largest:
+        raise ModelError(f"{folder}: the adapter changes no logit (by {active:.1e} at most): "
+                         "nothing was learned, or the rate is far too low")
+    if dtype == "float32" and merged > TOLERANCE * max(1, largest):
+        raise ModelError(f"{folder}: merged into the weights the adapter differs from itself by {merged:.1e}")
+    return dict(active=active, merged=merged, largest=largest)
 
 # %% ../../nbs/70_distill/03_train.ipynb #769449cd
 def _begin(out: Path, plan: dict[str, Any], resume: bool) -> str | None:
@@ -232,12 +221,11 @@ def _begin(out: Path, plan: dict[str, Any], resume: bool) -> str | None:
         part = next((p for p in ("recipe", "data", "base") if there.get(p) != plan[p]), "key")
         raise UnsafError(f"{out} holds an adapter of another {part}: choose another folder, or delete it")
     if not resume and _first():
-        for gone in (out/"card.json", out/"checkpoints"):
-            shutil.rmtree(gone) if gone.is_dir() else gone.unlink(missing_ok=True)
+        (out/"card.json").unlink(missing_ok=True)
+        shutil.rmtree(out/"checkpoints", ignore_errors=True)
     if not resume: return None
     return str(out) if card else str(max(whole, key=lambda p: int(p.name.split("-")[1]))) if whole else None
 
-# %% ../../nbs/70_distill/03_train.ipynb #3fb1aa26
 def _read(file: Path) -> dict[str, Any]:
     "JSON, {} where there is none or half of one."
     try: return json.loads(file.read_text("utf-8"))
@@ -262,17 +250,15 @@ def _save(trainer: Any, out: Path, base: str) -> None:
     shutil.rmtree(out/"checkpoints")
 
 # %% ../../nbs/70_distill/03_train.ipynb #1291b637
-def _versions(*packages: str) -> dict[str, str]:
-    from importlib.metadata import PackageNotFoundError, version
-    def of(p: str) -> str:
-        try: return version(p)
-        except PackageNotFoundError: return "none"
-    return {p: of(p) for p in packages}
+def _version(package: str) -> str:
+    try: return version(package)
+    except PackageNotFoundError: return "none"
 
 def _device_name(device: str) -> str:
     import torch
     if device.startswith("cuda"): return torch.cuda.get_device_name()
-    return f"{device} {platform.processor() or platform.machine()}, {torch.get_num_threads()} thread{'s' * (torch.get_num_threads() > 1)}"
+    threads = torch.get_num_threads()
+    return f"{device} {platform.processor() or platform.machine()}, {threads} thread{'s' * (threads > 1)}"
 
 def _counters(rows: Rows, trainer: Any) -> dict[str, Any]:
     "What went in, and how often it was seen."
@@ -283,26 +269,25 @@ def _counters(rows: Rows, trainer: Any) -> dict[str, Any]:
                 prompt_tokens=sum(len(r.prompt) for r in rows.rows),
                 reply_tokens=sum(len(t) for r in rows.rows for t in r.replies),
                 teacher_calls=len({r.key for r in rows.records if r.key}), steps=state.global_step,
-                epochs=state.epoch,
-                starts=sum("start" in h for h in state.log_history), processes=_world(),
-                spread=trainer.accelerator.distributed_type.value,
+                epochs=state.epoch, starts=sum("start" in h for h in state.log_history),
+                processes=_world(), spread=trainer.accelerator.distributed_type.value,
                 trained_weights=sum(p.numel() for p in trainer.model.parameters()
                                     if p.requires_grad))
 
 # %% ../../nbs/70_distill/03_train.ipynb #74c225d2
 def _card(plan: dict[str, Any], rows: Rows, trainer: Any, dtype: str, device: str) -> dict[str, Any]:
     "All that is known of a run, but the proof."
-    history = [{k: v for k, v in h.items() if k not in ("epoch", "start")}
-               for h in trainer.state.log_history if "loss" in h]
+    log = trainer.state.log_history
+    history = [{k: v for k, v in h.items() if k not in ("epoch", "start")} for h in log if "loss" in h]
     if wrong := [h["step"] for h in history if not math.isfinite(h["loss"])]:
         raise ModelError(f"the loss is no number from step {wrong[0]} on: use a lower learning rate")
     teachers = sorted({str(r.info["teacher"]) for r in rows.records if "teacher" in r.info})
-    return plan | dict(teachers=teachers, counters=_counters(rows, trainer),
-                       loss=[history[0]["loss"], history[-1]["loss"]], curve=history,
+    packages = ["unsaf", "torch", "transformers", "peft", "accelerate"]
+    if plan["recipe"]["objective"] == "dpo": packages.append("trl")
+    return plan | dict(teachers=teachers, counters=_counters(rows, trainer), curve=history,
+                       loss=[history[0]["loss"], history[-1]["loss"]],
                        seconds=history[-1]["seconds"], dtype=dtype, device=_device_name(device),
-                       versions=_versions("unsaf", "torch", "transformers", "peft", "accelerate",
-                                          *(["trl"] if plan["recipe"]["objective"] == "dpo"
-                                            else [])))
+                       versions={p: _version(p) for p in packages})
 
 @contextmanager
 def _quiet() -> Iterator[None]:
@@ -315,23 +300,22 @@ def _quiet() -> Iterator[None]:
 
 # %% ../../nbs/70_distill/03_train.ipynb #272f53f3
 def train(
-    base: str,                                        # a bundled model, a folder or hf:OWNER/NAME@REVISION
-    records: "Sequence[Record | Preference]",
-    recipe: "str | Recipe" = "common",
-    out: "str | Path" = "runs/adapter",
+    base: str,  # a bundled model, a folder or hf:OWNER/NAME@REVISION
+    records: Records,
+    recipe: str | Recipe = "common",
+    out: str | Path = "runs/adapter",
     resume: bool = True,                              # False: start anew, whatever `out` holds
     device: str = "auto",
-    options: "Mapping[str, Any] | None" = None,       # for `unsaf.load`, e.g. processor_kwargs
-    saves: int = 10,                                  # checkpoints on the way, of which the last two are kept
+    options: Mapping[str, Any] | None = None,       # for `unsaf.load`, e.g. processor_kwargs
+    saves: int = 10,  # checkpoints on the way, of which the last two are kept
     workers: int = 0,                                 # processes that prepare batches
 ) -> Path:
-    """The folder of the adapter that `recipe` makes of `base` and `records`; goes on where it
-    was stopped. Raises `UnsafError` or `ValueError`."""
+    "The folder of the adapter; goes on where it was stopped. Raises `UnsafError`, `ValueError`."
     recipe, out = recipe_of(recipe), Path(out)
     if not records: raise ValueError("there are no records to train on: make some with unsaf.distill.data")
     if isinstance(records[0], Preference) != (recipe.objective == "dpo"):
-        raise ValueError(f"the recipe's objective is {recipe.objective}, "
-                         f"which needs {'preferences' if recipe.objective == 'dpo' else 'records'}, "
+        wanted = "preferences" if recipe.objective == "dpo" else "records"
+        raise ValueError(f"the recipe's objective is {recipe.objective}, which needs {wanted}, "
                          f"not {type(records[0]).__name__}s")
     plan = plan_of(base, records, recipe, options)
     last = _begin(out, plan, resume)
@@ -346,9 +330,8 @@ def train(
     card = _card(plan, rows, trainer, dtype, device)
     _save(trainer, out, plan["base"]["name"])
     if _first():
-        write_file(out/"card.json",
-                   json.dumps(card | {"proof": prove(base, out, records, dtype, device, options)},
-                              indent=1))
+        card["proof"] = prove(base, out, records, dtype, device, options)
+        write_file(out/"card.json", json.dumps(card, indent=1))
         (out/"plan.json").unlink(missing_ok=True)
     trainer.accelerator.wait_for_everyone()
     return out
@@ -359,8 +342,7 @@ def _as(kind: Any, text: str) -> Any:
     return tuple(text.split(",")) if kind is tuple else kind(text)
 
 def main(argv: "Sequence[str] | None" = None) -> None:
-    """Command line: `accelerate launch -m unsaf.distill.train --base NAME --records FOLDER
-    --out FOLDER`; every field of the recipe can be set."""
+    "`accelerate launch -m unsaf.distill.train --base NAME --records FOLDER --out FOLDER`"
     p = argparse.ArgumentParser(prog="python -m unsaf.distill.train",
                                 description="Train a LoRA adapter from packed records.")
     p.add_argument("--base", required=True, help="a bundled model, a folder or hf:OWNER/NAME@REVISION")
@@ -375,12 +357,10 @@ def main(argv: "Sequence[str] | None" = None) -> None:
     for f in fields(Recipe):
         p.add_argument("--" + f.name.replace("_", "-"), type=partial(_as, type(f.default)),
                        dest="recipe_" + f.name)
-    a = vars(p.parse_args(argv))
-    recipe = replace(RECIPES[a["recipe"]], **{k.removeprefix("recipe_"): v for k, v in a.items()
-                                              if k.startswith("recipe_") and v is not None})
-    try:
-        train(a["base"], unpack(a["records"]), recipe, a["out"], not a["anew"], a["device"],
-              a["options"], a["saves"], a["workers"])
+    a = p.parse_args(argv)
+    given = {f.name: v for f in fields(Recipe) if (v := getattr(a, "recipe_" + f.name)) is not None}
+    recipe = replace(RECIPES[a.recipe], **given)
+    try: train(a.base, unpack(a.records), recipe, a.out, not a.anew, a.device, a.options, a.saves, a.workers)
     except (UnsafError, ValueError) as e: raise SystemExit(f"{type(e).__name__}: {e}") from None
 
 if __name__ == "__main__" and "__file__" in globals(): main()

@@ -71,8 +71,8 @@ class Scripted:
     def generate(self, requests: Sequence[Request]) -> Iterator[Reply]:
         for i, request in enumerate(requests):
             self.asked.append(request)
-            said = self.say(request)
-            yield indexed(Reply(said) if isinstance(said, str) else said, i)
+            answer = self.say(request)
+            yield indexed(Reply(answer) if isinstance(answer, str) else answer, i)
 
 def indexed(reply: Reply, index: int | None, **changes: Any) -> Reply:
     "`reply` with another index (and other changes)."
@@ -110,9 +110,9 @@ def whole_reply(reply: Reply) -> Reply:
 def collect(model: Model, requests: Sequence[Request]) -> list[Reply]:
     """The replies of `model` in the order of `requests`; raises `ModelError` where one is
     missing or comes twice."""
-    found = {reply.index: reply for reply in placed(model, requests)}
-    if len(found) < len(requests):
-        lost = next(i for i in range(len(requests)) if i not in found)
-        raise ModelError(f"model {model.name} gave {len(found)} replies to {len(requests)} "
-                         f"requests; the first without one is {lost}")
-    return [found[i] for i in range(len(requests))]
+    replies = {reply.index: reply for reply in placed(model, requests)}
+    if len(replies) < len(requests):
+        missing = next(i for i in range(len(requests)) if i not in replies)
+        raise ModelError(f"model {model.name} gave {len(replies)} replies to {len(requests)} "
+                         f"requests; the first without one is {missing}")
+    return [replies[i] for i in range(len(requests))]

@@ -23,8 +23,7 @@ from ..store import Store, ask_of, keys_of
 REFUSED = "refused"      # in an identity: options that the model turned out to refuse
 
 class Ways:
-    """The identities under which the replies of one model stand in `store`: as it was asked,
-    and with what it refused."""
+    "Under which identities replies are stored: as the model was asked, or with what it refused."
     def __init__(self, store: Store, name: str, identity: Mapping[str, Any], template: str):
         self.store, self.name, self.template = store, name, template
         self.asked = {k: v for k, v in identity.items() if k != REFUSED}
@@ -49,9 +48,9 @@ class Ways:
 
     def learned(self) -> list[tuple[str, ...]]:
         "What this model refused before, by the replies in the store."
-        asked, known = to_json(self.asked), [m["identity"] for m in self.store.models()]
-        return [tuple(i[REFUSED]) for i in known if REFUSED in i
-                and {k: v for k, v in i.items() if k != REFUSED} == asked]
+        asked, known = to_json(self.asked), [dict(m["identity"]) for m in self.store.models()]
+        refused = [(i.pop(REFUSED, None), i) for i in known]
+        return [tuple(options) for options, rest in refused if options is not None and rest == asked]
 
     def met(self, replies: Iterable[Reply]) -> None:
         for reply in replies: self.left_out |= {*reply.left_out}
@@ -59,25 +58,24 @@ class Ways:
 # %% ../../nbs/50_models/02_cache.ipynb #549d1828
 def _get(self: Ways, keys: Sequence[str], call: Callable[[str], tuple[str, str]]) -> dict[str, Reply]:
     "The stored replies among `keys`; `call`: from a key to its rendered prompt and its ask."
-    found = self.store.get(list(keys))
-    for left_out in self.learned() if len(found) < len(keys) else ():
-        there = {self.way(left_out)[1](*call(key)): key for key in keys if key not in found}
-        found |= {there[stands]: reply for stands, reply in self.store.get(list(there)).items()}
-    self.met(found.values())
-    return found
+    replies = self.store.get(list(keys))
+    for left_out in self.learned() if len(replies) < len(keys) else ():
+        there = {self.way(left_out)[1](*call(key)): key for key in keys if key not in replies}
+        replies |= {there[stands]: reply for stands, reply in self.store.get(list(there)).items()}
+    self.met(replies.values())
+    return replies
 
 def _put(self: Ways, rows: Sequence[tuple[str, str, Request, Reply]],
          call: Callable[[str], tuple[str, str]]) -> dict[str, Reply]:
-    """Store (key, ask, request, reply) rows, each under what its reply did without; returns the
-    replies that others had stored before."""
+    "Store (key, ask, request, reply) rows; returns the replies that others had stored before."
     earlier: dict[str, Reply] = {}
     for left_out in dict.fromkeys(row[3].left_out for row in rows):
         model, key_of = self.way(left_out)
-        some = [(key_of(*call(key)) if left_out else key, key, *others) for key, *others in rows
-                if others[-1].left_out == left_out]
+        some = [(key_of(*call(key)) if left_out else key, key, *rest) for key, *rest in rows
+                if rest[-1].left_out == left_out]
         asked = {stands: key for stands, key, *_ in some}
-        earlier |= {asked[stands]: reply for stands, reply in self.store.put(
-            model, [(stands, *others) for stands, _, *others in some]).items()}
+        before = self.store.put(model, [(stands, *rest) for stands, _, *rest in some])
+        earlier |= {asked[stands]: reply for stands, reply in before.items()}
     self.met(row[3] for row in rows)
     return earlier
 
@@ -98,16 +96,14 @@ class Cached:
         if hasattr(model, "learn"):
             model.learn(sorted({option for left_out in self.ways.learned() for option in left_out}))
         self.counts = Counter(asked=0, cached=0, failed=0)
-        # a replay: what it lacks fails, and nobody was asked
-        costs_nothing = getattr(model, "remembers", False)
-        self.watch, self.claims = Watch(None if costs_nothing else max_failures), Claims(store)
-        self._turn, self._told = threading.Lock(), False      # for the counts: two threads may ask at once
-        # of the session: set where it ended in an error
-        self._over, self._opener = threading.Event(), threading.current_thread()
+        replay = getattr(model, "remembers", False)      # what it lacks fails, and nobody was asked
+        self.watch, self.claims = Watch(None if replay else max_failures), Claims(store)
+        self._turn, self._told = threading.Lock(), False  # for the counts: two threads may ask at once
+        self._over, self._opener = threading.Event(), threading.current_thread()  # set where a session failed
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        "The model's identity, with the options that it refused where one of its replies did without them."
+        "The model's identity, with the options that it was found to refuse."
         return self.ways.identity
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Reply]:
@@ -116,11 +112,11 @@ class Cached:
         keys, failed = self._keys(requests)
         yield from failed
         asked = _Asked(requests, keys)
-        found = self._get(asked, asked.places)
-        self._count(cached=len(found), failed=len(failed))
-        for key, reply in found.items(): yield from asked.everywhere(key, reply)
-        if len(found) == len(asked.places): return
-        with self.claims.call() as call, closing(self._ask(asked, call, found)) as replies:
+        stored = self._get(asked, asked.places)
+        self._count(cached=len(stored), failed=len(failed))
+        for key, reply in stored.items(): yield from asked.everywhere(key, reply)
+        if len(stored) == len(asked.places): return
+        with self.claims.call() as call, closing(self._ask(asked, call, stored)) as replies:
             for reply in replies:
                 yield reply
                 self.watch.check()
@@ -137,7 +133,7 @@ def _call_of(self: Cached, asked: "_Asked", key: str) -> tuple[str, str]:
     return render(self.model, asked.requests[i]), asked.keys[i][1]
 
 def _keys(self: Cached, requests: Sequence[Request]) -> tuple[list[tuple[str, str] | None], list[Reply]]:
-    "A (key, ask) for each request, None where a picture cannot be read; and the failed replies for those."
+    "(key, ask) per request, None for an unreadable image; and the failed replies for those."
     keys, failed = [], []
     for i, request in enumerate(requests):
         try: ask = ask_of(request)
@@ -151,16 +147,14 @@ Cached._get, Cached._call_of, Cached._keys = _stored, _call_of, _keys
 
 # %% ../../nbs/50_models/02_cache.ipynb #762b91d5
 class _Asked:
-    """The requests of one `generate`, and the places of each key among them: a request that
-    comes twice is asked once."""
+    "The requests of one `generate`, and the places of each key: it is asked once."
     def __init__(self, requests: Sequence[Request], keys: Sequence[tuple[str, str] | None]):
         self.requests, self.keys, self.places = requests, keys, {}
         for i, pair in enumerate(keys):
             if pair: self.places.setdefault(pair[0], []).append(i)
 
     def groups(self, model: Model, missing: set[str], alone: bool) -> tuple[list[list[str]], bool]:
-        """The `missing` keys as they are to be claimed, and whether each group is a batch: to
-        be asked by one, and stored as a whole."""
+        "The `missing` keys as they are claimed, and whether each group is a batch: asked by one."
         firsts = [(key, places[0]) for key, places in self.places.items()]
         plan = batches(model, [self.requests[i] for _, i in firsts])
         if plan is not None:
@@ -177,10 +171,9 @@ class _Asked:
                     for place in others)
 
 # %% ../../nbs/50_models/02_cache.ipynb #b1a2a23d
-def _ask(self: Cached, asked: _Asked, call: Call, found: Mapping[str, Reply]) -> Iterator[Reply]:
-    """Run what is missing, store it, and yield it for every place that asked for it; what
-    others are asking is waited for."""
-    groups, batch = asked.groups(self.model, asked.places.keys() - found.keys(), call.alone())
+def _ask(self: Cached, asked: _Asked, call: Call, stored: Mapping[str, Reply]) -> Iterator[Reply]:
+    "Run and store what is missing, for every place that asked for it; wait for what others ask."
+    groups, batch = asked.groups(self.model, asked.places.keys() - stored.keys(), call.alone())
     since = time.monotonic()
     while groups:
         later = []
@@ -218,14 +211,12 @@ def _run(self: Cached, asked: _Asked, todo: Sequence[str], batch: bool) -> Itera
     yield from keep(list(done)) if batch else _in_turn(done, keep)
 
 def _keep(self: Cached, asked: _Asked, done: list[tuple[int, Reply]]) -> list[Reply]:
-    """Store finished replies in one transaction; returns them, or what another process had
-    stored before, for every place."""
-    # a replay's replies are in a store already
-    fresh = [(*asked.keys[i], asked.requests[i], reply) for i, reply in done if not reply.cached]
+    "Store finished replies in one transaction; returns them, or what was stored before."
+    fresh = [(*asked.keys[i], asked.requests[i], reply) for i, reply in done if not reply.cached]  # not a replay's
     earlier = self.ways.put(fresh, partial(self._call_of, asked)) if fresh else {}
     self.ways.met(reply for _, reply in done)
-    self._count(**Counter("failed" if reply.finish == "failed" else "cached" if reply.cached
-                          else "asked" for _, reply in done))
+    self._count(**Counter("failed" if r.finish == "failed" else "cached" if r.cached else "asked"
+                          for _, r in done))
     for _, reply in done: self.watch.see(reply)
     keyed = [(asked.keys[i][0], reply) for i, reply in done]
     return [out for key, reply in keyed for out in asked.everywhere(key, earlier.get(key, reply))]
@@ -240,7 +231,7 @@ Cached._ask, Cached._run, Cached._keep, Cached._found, Cached._called_off = _ask
 PATIENCE = 10.0      # seconds without a reply until a line says who is waited for
 
 def _wait(self: Cached, call: Call, groups: Sequence[Sequence[str]], seconds: float) -> None:
-    "Wait a moment for what others ask; raises `ModelError` where this run has been called off meanwhile."
+    "Wait a moment for what others ask; raises `ModelError` where this run was called off."
     if self._over.wait(LOOK): raise self._called_off()
     if seconds < PATIENCE or self._told: return
     held = call.others([key for group in groups for key in group])
@@ -248,13 +239,11 @@ def _wait(self: Cached, call: Call, groups: Sequence[Sequence[str]], seconds: fl
     self._told = True
     place, pid = next(iter(held.values()))
     print(f"unsaf: waiting for {len(held)} replies that process {pid} on {place.split()[0]} is "
-          f"asking of {self.name}; "
-          "if it ends, they are asked here", file=sys.stderr)
+          f"asking of {self.name}; if it ends, they are asked here", file=sys.stderr)
 
 @contextmanager
 def _joined(self: Cached) -> Iterator[Any]:
-    """The session of the model; an error that leaves it also ends what its other threads wait
-    for or are about to ask."""
+    "The session of the model; an error that leaves it also ends what its other threads do."
     self._over, self._opener = threading.Event(), threading.current_thread()
     with self.model.session() as places:
         try: yield places
@@ -275,8 +264,7 @@ Kept = Cached     # its name until 0.1
 PAUSE, HELD = .01, 1024
 
 def _in_turn(done: Iterator[Any], keep: Callable[[list], list[Reply]]) -> Iterator[Reply]:
-    """What `keep` makes of the items of a stream; it is called in a thread, with all that came
-    since the last time. However this ends, nothing is left."""
+    "What `keep` makes of a stream, called in a thread with all that came since the last time."
     came, kept, over, failed = SimpleQueue(), SimpleQueue(), threading.Event(), None
     def write() -> None:
         try:
@@ -308,13 +296,13 @@ def _taken(came: SimpleQueue) -> list:
         except Empty: break
     return some
 
-def _or_raise(found: "list[Reply] | BaseException") -> list[Reply]:
-    if isinstance(found, BaseException): raise found
-    return found
+def _or_raise(result: "list[Reply] | BaseException") -> list[Reply]:
+    if isinstance(result, BaseException): raise result
+    return result
 
 # %% ../../nbs/50_models/02_cache.ipynb #4dee31f6
 class Replay:
-    "The model that filled `store`, without the model; `name` chooses where the store holds several."
+    "The model that filled `store`, without the model; `name`: which, where there are several."
     remembers = True
     def __init__(self, store: Store | str | Path, name: str | None = None):
         if not isinstance(store, Store) and not (Path(store) / "replies.sqlite").exists():

@@ -10,8 +10,9 @@ __all__ = ['HUB_NAME', 'WHOLE', 'EDGE', 'SMALL', 'ADAPTER', 'CALL_GROUPS', 'need
 
 # %% ../../nbs/50_models/04_checkpoint.ipynb #e95bb190
 import hashlib, json, os, re, sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Iterator
 from ..core import ModelError, fingerprint
@@ -22,7 +23,7 @@ def need_hf() -> None:
     try: import torch, transformers  # noqa: F401
     except ImportError as e:
         raise ModelError(f"torch and transformers are needed to run a checkpoint ({e}): "
-                         "pip install 'unsaf[hf]'") from None
+                         f"pip install 'unsaf[hf]'") from None
 
 def one_line(error: BaseException, limit: int = 300) -> str:
     "The first line of an error's message, or its type where it has none."
@@ -32,13 +33,14 @@ def one_line(error: BaseException, limit: int = 300) -> str:
 # %% ../../nbs/50_models/04_checkpoint.ipynb #8e12c9c4
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
-def locate(path: "str | Path") -> tuple[str, bool]:
-    "(source, is it a local folder); raises `ModelError` for a folder that is missing or is no checkpoint."
+def locate(path: str | Path) -> tuple[str, bool]:
+    "(source, whether it is a local folder); raises `ModelError` for what is no checkpoint."
     folder = Path(os.path.expanduser(path))
     if folder.is_dir():
         if (folder/"config.json").is_file(): return str(folder), True
-        hint = "it holds a LoRA adapter alone, give it as adapter=... of its base model" if (folder/"adapter_config.json").is_file() else \
-               "give the folder that `save_pretrained` wrote"
+        hint = ("it holds a LoRA adapter alone, give it as adapter=... of its base model"
+                if (folder/"adapter_config.json").is_file()
+                else "give the folder that `save_pretrained` wrote")
         raise ModelError(f"{path}: the folder has no config.json, so it is no checkpoint: {hint}")
     if folder.exists():
         raise ModelError(f"{path}: a checkpoint is a folder, this is a file: give the folder that holds it")
@@ -66,7 +68,7 @@ def _chunks(file: Path, whole: bool) -> Iterator[bytes]:
             yield f.read(EDGE)
 
 # %% ../../nbs/50_models/04_checkpoint.ipynb #d0e1ff90
-def weights_fingerprint(folder: "str | Path", whole: int = WHOLE) -> str:
+def weights_fingerprint(folder: str | Path, whole: int = WHOLE) -> str:
     """`sha256:HEX` over all weights of a local checkpoint; beyond `whole` bytes `sha256-edges:HEX`, over the sizes, the
     safetensors headers and the first and last MiB of each shard. Raises `ModelError` where there are none."""
     files = weight_files(Path(folder))
@@ -83,43 +85,37 @@ def weights_fingerprint(folder: "str | Path", whole: int = WHOLE) -> str:
 # %% ../../nbs/50_models/04_checkpoint.ipynb #5bfdff10
 SMALL = ("*.json", "*.jinja", "*.txt", "*.model")
 
-def settings_fingerprint(folder: "str | Path") -> str:
-    "`sha256:HEX` over a local checkpoint's configuration, tokenizer, processor and chat template files."
+def settings_fingerprint(folder: str | Path) -> str:
+    "`sha256:HEX` over a local checkpoint's configuration, tokenizer, processor and template."
     files = sorted({f for pattern in SMALL for f in Path(folder).glob(pattern)})
     return "sha256:" + fingerprint([[f.name, hashlib.sha256(f.read_bytes()).hexdigest()] for f in files])
 
 # %% ../../nbs/50_models/04_checkpoint.ipynb #2a59c7f8
 def choose_device(device: str = "auto") -> str:
-    """`device` as torch names it; `auto` is cuda, else mps, else cpu. Raises `ModelError` for
-    one that is not there."""
+    "`device` as torch names it; `auto`: cuda, else mps, else cpu. Raises `ModelError`."
     import torch
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if device == "auto": return next(name for name, yes in there.items() if yes)
-    kind = str(device).split(":")[0]
-    if not there.get(kind):
-        raise ModelError(f"device {device!r} is not there: use "
-                         f"{' or '.join(n for n, yes in there.items() if yes)}")
-    return str(device)
+    available = ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available() + ["cpu"]
+    if device == "auto": return available[0]
+    if str(device).split(":")[0] in available: return str(device)
+    raise ModelError(f"device {device!r} is not there: use {' or '.join(available)}")
 
 def choose_dtype(dtype: str, device: str) -> Any:
-    """`dtype` as a torch type; `auto` is float32 on a CPU, on a GPU bfloat16 where the hardware
-    has it, else float16."""
+    "`dtype` as a torch type; `auto`: float32 on a CPU, bfloat16 or else float16 on a GPU."
     import torch
     if dtype == "auto":
         if device == "cpu": return torch.float32
         native = device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if native else torch.float16
-    found = getattr(torch, str(dtype).removeprefix("torch."), None)
-    if not isinstance(found, torch.dtype) or not found.is_floating_point:
-        raise ModelError(f"dtype {dtype!r} is unknown: use 'auto', 'float32', 'bfloat16' or 'float16'")
-    return found
+    kind = getattr(torch, str(dtype).removeprefix("torch."), None)
+    if isinstance(kind, torch.dtype) and kind.is_floating_point: return kind
+    raise ModelError(f"dtype {dtype!r} is unknown: use 'auto', 'float32', 'bfloat16' or 'float16'")
 
 # %% ../../nbs/50_models/04_checkpoint.ipynb #93cfe8a1
 def _stand_in() -> Any:
     "A video processor that holds the place of one, and says so when a video comes."
     from transformers.video_processing_utils import BaseVideoProcessor
     class NoVideo(BaseVideoProcessor):
-        merge_size = temporal_patch_size = 2   # read by Qwen's processors even where there is no video,
+        merge_size = temporal_patch_size = 2  # read by Qwen's processors even where there is no video,
         slice_mode, downsample_mode = False, "16x"   # and these by MiniCPM-V's
         model_input_names = ["pixel_values_videos", "video_grid_thw"]
         def __init__(self, **kwargs): pass     # the parent's asks for torchvision
@@ -132,32 +128,28 @@ def _spell(number: int) -> str: raise ModelError("videos need num2words, and are
 
 @contextmanager
 def _numbers_unspelt() -> Iterator[None]:
-    from importlib import import_module
     smolvlm = import_module("transformers.models.smolvlm.processing_smolvlm")
-    kept = smolvlm.num2words
-    smolvlm.num2words = kept or _spell
+    own = smolvlm.num2words
+    smolvlm.num2words = own or _spell
     try: yield
-    finally: smolvlm.num2words = kept
+    finally: smolvlm.num2words = own
 
 # %% ../../nbs/50_models/04_checkpoint.ipynb #9eb46265
 @contextmanager
 def _videos_unseen() -> Iterator[Any]:
-    from importlib import import_module
     from transformers import processing_utils
     # as an attribute of its package the module is a dummy until something else has imported it
     auto = import_module("transformers.models.auto.video_processing_auto").AutoVideoProcessor
     stub, library = _stand_in(), processing_utils.transformers_module
     kept, dummy = auto.__dict__["from_pretrained"], library.BaseVideoProcessor
     auto.from_pretrained = classmethod(lambda cls, *a, **k: stub)
-    library.BaseVideoProcessor = type(stub).__mro__[1]   # the class that a processor checks its parts against
+    library.BaseVideoProcessor = type(stub).__mro__[1]  # the class that a processor checks its parts against
     try: yield stub
     finally: auto.from_pretrained, library.BaseVideoProcessor = kept, dummy
 
 @contextmanager
 def images_only() -> Iterator[Any]:
-    """While open, processors are built without torchvision and num2words; gives the stand-in,
-    None where torchvision is present."""
-    from contextlib import nullcontext
+    "While open, processors need neither torchvision nor num2words; gives the stand-in, if any."
     from transformers.utils import is_torchvision_available
     with _numbers_unspelt(), nullcontext() if is_torchvision_available() else _videos_unseen() as stub:
         yield stub
@@ -168,78 +160,65 @@ def _config_error(path: str, e: Exception) -> str:
     text = str(e)
     if "trust_remote_code" in text:
         return (f"{path} needs code that comes with the checkpoint, which is never run here: "
-                "use a version of it made for "
-                "transformers (often '-hf'), or serve it and give api:NAME@URL")
+                f"use a version of it made for transformers (often '-hf'), "
+                "or serve it and give api:NAME@URL")
     if "model type" in text:
         return f"{path}: transformers {transformers.__version__} does not know this architecture: update transformers"
-    return f"{path} cannot be read: {one_line(e).rstrip(chr(46))}; check the name and the network; gated models need HF_TOKEN, " \
-           "offline only a local folder or what is cached can be had"
+    return (f"{path} cannot be read: {one_line(e).rstrip('.')}; check the name and the network; "
+            "gated models need HF_TOKEN, offline only a local folder or what is cached can be had")
 
 # %% ../../nbs/50_models/04_checkpoint.ipynb #718c0ed1
 def commit_of(path: str, revision: str | None = None) -> str:
-    """The commit that `revision` of a hub repository stands for; raises `ModelError` where it
-    is neither reachable nor cached."""
+    "The commit of a hub repository's `revision`; raises `ModelError`."
     from transformers.utils import cached_file
-    try: found = Path(cached_file(path, "config.json", revision=revision)).parent.name
+    try: commit = Path(cached_file(path, "config.json", revision=revision)).parent.name
     except OSError as e: raise ModelError(_config_error(path, e)) from None
-    if re.fullmatch("[0-9a-f]{40}", found): return found
+    if re.fullmatch("[0-9a-f]{40}", commit): return commit
     raise ModelError(f"{path}: the hub's cache does not tell the commit: clear it and load anew")
 
 def read_config(path: str, revision: str | None = None) -> Any:
-    """The configuration of an image-text model; raises `ModelError` for what is missing,
-    unreachable or of another kind."""
+    "The configuration of an image-text model; raises `ModelError`."
     need_hf()
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING as known
-    source, local = locate(path)
-    try: config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
+    try: config = AutoConfig.from_pretrained(locate(path)[0], revision=revision, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as e: raise ModelError(_config_error(path, e)) from None
-    if type(config) not in known:
-        raise ModelError(f"{path} is a {config.model_type!r} model, which does not turn images and "
-                         "text into text: "
-                         "give a vision-language checkpoint")
-    return config
+    if type(config) in known: return config
+    raise ModelError(f"{path} is a {config.model_type!r} model, which does not turn images and text into text: "
+                     "give a vision-language checkpoint")
 
 # %% ../../nbs/50_models/04_checkpoint.ipynb #c607cc2c
 def load_processor(path: str, revision: str | None = None, **settings: Any) -> Any:
-    """The checkpoint's processor, made without torchvision if need be; `settings` go to
-    `AutoProcessor.from_pretrained`."""
+    "The processor, made without torchvision if need be; `settings`: of `from_pretrained`."
     need_hf()
     from transformers import AutoProcessor
-    source, _ = locate(path)
+    source, how = locate(path)[0], dict(settings, revision=revision, trust_remote_code=False)
     try:
-        with images_only():
-            processor = AutoProcessor.from_pretrained(source, revision=revision,
-                                                      trust_remote_code=False, **settings)
+        with images_only(): processor = AutoProcessor.from_pretrained(source, **how)
     except (OSError, ValueError, TypeError, ImportError, KeyError) as e:
         raise ModelError(f"{path}: its processor cannot be loaded: {one_line(e)}") from None
     if not hasattr(processor, "image_processor"):
         raise ModelError(f"{path} has no image processor: save the processor into the folder too, "
                          "not the tokenizer alone")
-    if not processor.chat_template:
-        raise ModelError(
-            f"{path} has no chat template: give one with processor_kwargs={{'chat_template': ...}}")
-    return processor
+    if processor.chat_template: return processor
+    raise ModelError(f"{path} has no chat template: give one with processor_kwargs={{'chat_template': ...}}")
 
 # %% ../../nbs/50_models/04_checkpoint.ipynb #a36352b6
-def load_weights(path: str, config: Any, dtype: Any, device: str, attn: str,
-                 revision: str | None = None) -> Any:
-    """The model on `device`, in evaluation mode; raises `ModelError` for weights that are
-    missing, damaged or too large."""
+def load_weights(path: str, config: Any, dtype: Any, device: str, attn: str, revision: str | None = None) -> Any:
+    "The model on `device`, in evaluation mode; raises `ModelError` for unfit weights."
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForImageTextToText
     from transformers.utils import logging as notes
     if not sys.stderr.isatty(): notes.disable_progress_bar()  # a bar in a log file or a notebook is noise
-    source, _ = locate(path)
     try:
         model, info = AutoModelForImageTextToText.from_pretrained(
-            source, config=config, revision=revision, dtype=dtype, attn_implementation=attn, device_map=device,
-            trust_remote_code=False, output_loading_info=True)
+            locate(path)[0], config=config, revision=revision, dtype=dtype,
+            attn_implementation=attn, device_map=device, trust_remote_code=False,
+            output_loading_info=True)
     except (torch.OutOfMemoryError, MemoryError):
         raise ModelError(f"{path} does not fit into the memory of {device} in {dtype}: "
-                         "use a smaller dtype, another device "
-                         "or an endpoint") from None
+                         "use a smaller dtype, another device or an endpoint") from None
     except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as e:
         raise ModelError(f"{path}: its weights cannot be loaded: {one_line(e)}") from None
     if missing := sorted(info["missing_keys"]):
@@ -251,23 +230,24 @@ def load_weights(path: str, config: Any, dtype: Any, device: str, attn: str,
 ADAPTER = "adapter_config.json"
 
 def _json(file: Path) -> dict[str, Any]:
-    try: found = json.loads(file.read_text("utf-8"))
+    try: value = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as e:
         raise ModelError(f"{file} cannot be read: {one_line(e)}") from None
-    if not isinstance(found, dict): raise ModelError(f"{file} holds no JSON object: was it saved whole?")
-    return found
+    if not isinstance(value, dict): raise ModelError(f"{file} holds no JSON object: was it saved whole?")
+    return value
 
-def is_adapter(folder: "str | Path") -> bool:
+def _base_on_card(folder: Path) -> dict[str, Any]:
+    return _json(folder/"card.json").get("base") or {} if (folder/"card.json").is_file() else {}
+
+def is_adapter(folder: str | Path) -> bool:
     "Does `folder` hold a LoRA adapter and no model of its own?"
     folder = Path(os.path.expanduser(folder))
     return (folder/ADAPTER).is_file() and not (folder/"config.json").is_file()
 
-def adapter_base(folder: "str | Path") -> tuple[str, dict[str, Any]]:
-    """(name, processor settings) of the model that the adapter in `folder` was trained on, a
-    name as `unsaf.load` takes it; raises `ModelError`."""
+def adapter_base(folder: str | Path) -> tuple[str, dict[str, Any]]:
+    "(name for `unsaf.load`, processor settings) of an adapter's base; raises `ModelError`."
     folder = Path(os.path.expanduser(folder))
-    config = _json(folder/ADAPTER)
-    card = _json(folder/"card.json").get("base") if (folder/"card.json").is_file() else None
+    config, card = _json(folder/ADAPTER), _base_on_card(folder)
     if card: return card["name"], card.get("processor_kwargs") or {}
     name, revision = config.get("base_model_name_or_path"), config.get("revision")
     if not name:
@@ -282,29 +262,26 @@ def _need_peft() -> Any:
     except ImportError: raise ModelError("an adapter needs peft: pip install 'unsaf[train]'") from None
     return peft
 
-def attach(model: Any, folder: "str | Path") -> Any:
-    """`model` with the LoRA adapter in `folder`, neither merged nor trainable; raises
-    `ModelError` where it does not fit to the last tensor."""
+def attach(model: Any, folder: str | Path) -> Any:
+    "`model` with the adapter in `folder`, unmerged, not trainable; raises `ModelError`."
     peft = _need_peft()
     from safetensors import SafetensorError, safe_open
+    unfit = f"{folder}: the adapter does not fit this model"
     try: dressed = peft.PeftModel.from_pretrained(model, str(folder))
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as e:
-        raise ModelError(f"{folder}: the adapter does not fit this model: {one_line(e)}") from None
+        raise ModelError(f"{unfit}: {one_line(e)}") from None
     with safe_open(weight_files(Path(folder))[0], "pt") as file: stored = set(file.keys())
     if odd := stored ^ set(peft.get_peft_model_state_dict(dressed, save_embedding_layers=False)):
-        raise ModelError(f"{folder}: the adapter does not fit this model: "
-                         f"{len(odd)} tensors have no partner, {min(odd)} first")
+        raise ModelError(f"{unfit}: {len(odd)} tensors have no partner, {min(odd)} first")
     return dressed.eval()
 
 # %% ../../nbs/50_models/04_checkpoint.ipynb #f4b1ffc5
 def _wear(model: Any, folder: Path, which: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    "(model with the adapter, what is to be known of the adapter) for a base with the identity `which`."
+    "(model with the adapter, facts about it) for a base with the identity `which`."
     import torch
     if not (folder/ADAPTER).is_file():
         raise ModelError(f"{folder}: there is no LoRA adapter: {ADAPTER} is missing")
-    weights, config = weights_fingerprint(folder), _json(folder/ADAPTER)
-    trained = (_json(folder/"card.json").get("base", {}).get("weights")
-               if (folder/"card.json").is_file() else None)
+    weights, config, trained = weights_fingerprint(folder), _json(folder/ADAPTER), _base_on_card(folder).get("weights")
     if trained not in (None, which["weights"]):
         raise ModelError(f"{folder}: the adapter was trained on other weights ({trained[:19]}) "
                          f"than these ({which['weights'][:19]}): load its own base")
@@ -326,25 +303,23 @@ class Checkpoint:
 def _identity(source: str, commit: str | None, model: Any, processor: Any,
               settings: dict[str, Any]) -> dict[str, Any]:
     import torch, transformers
-    which = dict(weights=f"hub:{commit}", settings=f"hub:{commit}") if commit else \
-            dict(weights=weights_fingerprint(source), settings=settings_fingerprint(source))
-    return dict(which, kind="transformers", architecture=type(model).__name__,
+    return dict(weights=f"hub:{commit}" if commit else weights_fingerprint(source),
+                settings=f"hub:{commit}" if commit else settings_fingerprint(source),
+                kind="transformers", architecture=type(model).__name__,
                 processor=type(processor).__name__,
                 image_processor=type(processor.image_processor).__name__,
-                chat_template=fingerprint(processor.chat_template),
-                processor_kwargs=settings, dtype=str(model.dtype).removeprefix("torch."),
-                device=model.device.type,
+                chat_template=fingerprint(processor.chat_template), processor_kwargs=settings,
+                dtype=str(model.dtype).removeprefix("torch."), device=model.device.type,
                 attn=model.config._attn_implementation, transformers=transformers.__version__,
                 torch=torch.__version__)
 
 # %% ../../nbs/50_models/04_checkpoint.ipynb #6f79073e
 CALL_GROUPS = ("images_kwargs", "text_kwargs", "common_kwargs")
 
-def load_checkpoint(path: "str | Path", revision: str | None = None, dtype: str = "auto", device: str = "auto",
-                    attn: str = "sdpa", processor_kwargs: "dict[str, Any] | None" = None,
-                    adapter: "str | Path | None" = None) -> Checkpoint:
-    """Any image-text checkpoint that transformers knows, from a local folder or the hub, with a
-    LoRA `adapter` if given; raises `ModelError`."""
+def load_checkpoint(path: str | Path, revision: str | None = None, dtype: str = "auto", device: str = "auto",
+                    attn: str = "sdpa", processor_kwargs: dict[str, Any] | None = None,
+                    adapter: str | Path | None = None) -> Checkpoint:
+    "Any image-text checkpoint of transformers, with an `adapter` if given; raises `ModelError`."
     need_hf()
     path, settings = str(path), dict(processor_kwargs or {})
     source, local = locate(path)

@@ -19,8 +19,7 @@ from .hf import HF
 DIVERGENCES = ("released", "jensen-shannon")
 
 def divergence(final: Any, early: Any, kind: str = "released") -> Any:
-    """How far `early` is from `final`, both logits (..., vocabulary): Jensen-Shannon in nats,
-    or what the released code computes; both >= 0."""
+    "How far logits are apart: Jensen-Shannon in nats, or as the released code has it."
     import torch
     p, q = final.float().log_softmax(-1), early.float().log_softmax(-1)
     m = torch.logaddexp(p, q) - math.log(2)
@@ -29,8 +28,8 @@ def divergence(final: Any, early: Any, kind: str = "released") -> Any:
 
 # %% ../../nbs/50_models/09_decoding.ipynb #a18aba1b
 def contrast(final: Any, early: Any, relative_top: float = 0.1, banned: Sequence[int] = ()) -> Any:
-    """log p(final) - log p(early) from logits (..., vocabulary); minus infinity where p(final) is below `relative_top` times its largest,
-    that of `banned` tokens not counted."""
+    """log p(final) - log p(early) from logits (..., vocabulary); minus infinity where p(final) is below `relative_top`
+    times its largest, that of `banned` tokens not counted."""
     import torch
     p, q = final.float().log_softmax(-1), early.float().log_softmax(-1)
     top = p.clone()
@@ -40,25 +39,23 @@ def contrast(final: Any, early: Any, relative_top: float = 0.1, banned: Sequence
 
 # %% ../../nbs/50_models/09_decoding.ipynb #3f9e5ded
 def penalise(scores: Any, tokens: Any, counts: Any, penalty: float) -> Any:
-    """`scores` (rows, vocabulary) with what stands in `tokens` (rows, positions) held back;
-    `counts`: the positions that are text."""
+    "`scores` with what stands in `tokens` held back; `counts`: which positions are text."
     import torch
     if penalty == 1: return scores
     seen = torch.zeros_like(scores).scatter_add_(1, tokens, counts.to(scores.dtype)) > 0
     return torch.where(seen, torch.where(scores < 0, scores * penalty, scores / penalty), scores)
 
 # %% ../../nbs/50_models/09_decoding.ipynb #febdcdad
-def candidate_layers(layers: "str | Sequence[int]", depth: int, tied: bool = False) -> tuple[int, ...]:
-    """Layers from 0 (embeddings) to `depth` - 1 to contrast with: low, high or a list; raises
-    `UnsafError` for any other."""
+def candidate_layers(layers: str | Sequence[int], depth: int, tied: bool = False) -> tuple[int, ...]:
+    "Layers to contrast with, 0 is the embeddings: low, high or a list; raises `UnsafError`."
     first = min(2, depth - 1) if tied else 0
     if layers == "low": return tuple(range(first, min(depth // 2, 20), 2)) or (first,)
     if layers == "high": return tuple(range(max(depth // 2, depth - 20), depth, 2))
     if isinstance(layers, str):
-        raise UnsafError(f"layers {layers!r} is unknown: use 'low', 'high' or a list of numbers "
-                         f"from 0 to {depth - 1}")
-    found = tuple(sorted(set(layers)))
-    if found and all(isinstance(i, int) and 0 <= i < depth for i in found): return found
+        raise UnsafError(f"layers {layers!r} is unknown: use 'low', "
+                         f"'high' or a list of numbers from 0 to {depth - 1}")
+    chosen = tuple(sorted(set(layers)))
+    if chosen and all(isinstance(i, int) and 0 <= i < depth for i in chosen): return chosen
     raise UnsafError(f"layers {list(layers)}: the model has {depth}, "
                      f"give at least one whole number from 0 to {depth - 1}")
 
@@ -84,7 +81,7 @@ class Recipe:
 # %% ../../nbs/50_models/09_decoding.ipynb #768ee5c4
 @contextmanager
 def last_states(decoder: Any, layers: Sequence[int]) -> Iterator[dict[int, Any]]:
-    "While open, a dictionary with the newest input of each of `layers` at its last position, (rows, width)."
+    "While open, the newest input of each of `layers` at its last position, (rows, width)."
     seen: dict[int, Any] = {}
     def watch(i: int) -> Any:
         def hook(module: Any, args: tuple, kwargs: Mapping) -> None:
@@ -97,8 +94,7 @@ def last_states(decoder: Any, layers: Sequence[int]) -> Iterator[dict[int, Any]]
 
 # %% ../../nbs/50_models/09_decoding.ipynb #c085ee6c
 class Contrast:
-    """A logits processor for one run of `generate`: scores by DoLa. `head`: states to logits,
-    `text`: the prompt's attention mask."""
+    "Scores by DoLa, for one `generate`. `head`: states to logits; `text`: the prompt's mask."
     def __init__(self, recipe: Recipe, head: Any, states: Mapping[int, Any], text: Any,
                  banned: Sequence[int] = ()):
         self.recipe, self.head, self.states, self.text, self.banned = recipe, head, states, text, banned
@@ -117,14 +113,13 @@ class Contrast:
 
 # %% ../../nbs/50_models/09_decoding.ipynb #7cd344ec
 class Dola(HF):
-    """`model`, a checkpoint of transformers, decoding by DoLa (Chuang et al. 2024). `layers`: low, high or a list; the rest: see `Recipe`.
-    Raises `ModelError` where the model's layers cannot be had, `UnsafError` for settings without meaning."""
-    def __init__(self, model: HF, layers: "str | Sequence[int]" = "low", **settings: Any):
+    """`model`, a checkpoint of transformers, decoding by DoLa (Chuang et al. 2024). `layers`: low, high or a list;
+    the rest: see `Recipe`. Raises `ModelError`, or `UnsafError` for settings without meaning."""
+    def __init__(self, model: HF, layers: str | Sequence[int] = "low", **settings: Any):
         if not isinstance(model, HF) or isinstance(model, Dola):
-            raise ModelError("DoLa looks into the layers of a plain checkpoint, "
-                             f"and {model.name} is a {type(model).__name__}: "
-                             "give it what unsaf.load made of a folder or hf:NAME, "
-                             "and put Cached or Cove around it")
+            raise ModelError(f"DoLa looks into the layers of a plain checkpoint, and {model.name} "
+                             f"is a {type(model).__name__}: give it what unsaf.load made of a "
+                             "folder or hf:NAME, and put Cached or Cove around it")
         self.__dict__.update(vars(model))
         self.decoder, self.head, self.plain = self.model.get_decoder(), self.model.get_output_embeddings(), model
         if not hasattr(self.decoder, "layers") or self.head is None:
@@ -135,9 +130,9 @@ class Dola(HF):
         self.identity = {**self.identity, "dola": asdict(self.recipe)}
         # an implausible candidate has probability 0, and so may all of them
         self.decides = False
-        self.chosen: Counter[int] = Counter()    # tokens of replies by the layer that they were contrasted with
-        self.flips = None                        # of its own
-        self.last: tuple = ()                    # of the newest batch of replies: its Contrast and its tokens
+        self.chosen: Counter[int] = Counter()  # tokens of replies by the layer that they were contrasted with
+        self.flips = None                      # of its own
+        self.last: tuple = ()                  # of the newest batch of replies: its Contrast and its tokens
         self._check_exit()
 
 # %% ../../nbs/50_models/09_decoding.ipynb #c36933e7
@@ -154,7 +149,7 @@ def _logits(self: Dola, states: Any) -> Any:
     return self.head(states.to(self.head.weight.dtype)).float()
 
 def _check_exit(self: Dola) -> None:
-    "Raises `ModelError` where the model's logits are not its head applied to its last hidden state."
+    "Raises `ModelError` where its logits are not its head applied to its last hidden state."
     import torch
     if self.recipe.norm and not hasattr(self.decoder, "norm"):
         raise ModelError(f"{self.name}: it has no final normalisation, use norm=False")
@@ -189,7 +184,7 @@ def _count(self: Dola, rows: Sequence[Sequence[int]], step: Contrast) -> None:
     self.last = step, rows
 
 def _generate(self: Dola, requests: Sequence[Request]) -> Iterator[Reply]:
-    "One reply a request, batch by batch; raises `ValueError` for a request that is to decide among candidates."
+    "One reply per request, batch by batch; raises `ValueError` where one is to decide."
     for i, request in enumerate(requests):
         if request.decide:
             raise ValueError(f"request {i} is to decide among candidates, which DoLa cannot: "
@@ -207,7 +202,8 @@ def _measure_flips(self: Dola, rows: Sequence[tuple[int, Request]], pixels: Mapp
     HF._measure_flips(self, rows, pixels)
     self.chosen = before
 
-Dola._run, Dola._count, Dola._score, Dola._measure_flips, Dola.generate = _run, _count, _score, _measure_flips, _generate
+Dola._run, Dola._count, Dola._score, Dola.generate = _run, _count, _score, _generate
+Dola._measure_flips = _measure_flips
 
 # %% ../../nbs/50_models/09_decoding.ipynb #027fe1eb
 @dataclass(frozen=True)
@@ -220,7 +216,7 @@ class Trace:
     chosen: tuple[int, ...]       # the layer contrasted with, one a token
 
 def _trace(self: Dola, request: Request) -> Trace:
-    "One reply, and how far each layer was at each of its steps; raises `ModelError` where there is no reply."
+    "One reply, and how far each layer was at each step; raises `ModelError` without a reply."
     import numpy as np
     reply, = self.generate([replace(request, candidates=())])
     if reply.finish == "failed": raise ModelError(f"{self.name} gave no reply to trace: {reply.error}")

@@ -10,6 +10,7 @@ import os
 from collections import Counter
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Sequence
 from PIL import Image
@@ -21,8 +22,7 @@ from .sharing import Sharing, default_budget, note_prefill, cache_limits
 
 # %% ../../nbs/50_models/08_hf.ipynb #eab94de3
 class Pick:
-    """A logits processor that chooses each next token and notes its log-probability under the
-    scores that it is given."""
+    "Chooses each next token, and notes its log-probability under the scores that it is given."
     def __init__(self, banned: Sequence[int] = (), draws: Sequence[tuple[float, Any]] = (), forced: Any = None):
         # draws: (temperature, generator) a row
         self.banned, self.draws, self.forced = list(banned), draws, forced
@@ -39,7 +39,7 @@ class Pick:
         wanted = scores.clone()
         wanted[:, self.banned] = -torch.inf
         for row, (temperature, generator) in enumerate(self.draws):
-            noise = torch.empty_like(wanted[row]).exponential_(generator=generator).log_().neg_()   # Gumbel
+            noise = torch.empty_like(wanted[row]).exponential_(generator=generator).log_().neg_()  # Gumbel
             wanted[row] = wanted[row] / temperature + noise
         return wanted.argmax(-1)
 
@@ -50,14 +50,14 @@ class Pick:
 
 # %% ../../nbs/50_models/08_hf.ipynb #5d734689
 class HF:
-    """An image-text checkpoint of transformers. `path`: a folder or a hub name; `dtype`, `device`: see `choose_dtype` and
-    `choose_device`; `token_budget`: tokens of one batch; `template`: none, llava, qwen or gpt; `processor_kwargs`, `adapter` (a
-    folder with a LoRA adapter): see `load_checkpoint`; `reuse`: auto, prefix, encoder or none. Raises `ModelError` where the checkpoint cannot be loaded."""
-    def __init__(self, path: "str | Path", *, revision: str | None = None, name: str | None = None,
+    """An image-text checkpoint of transformers. `path`: a folder or a hub name; `dtype`, `device`: see `choose_dtype`
+    and `choose_device`; `token_budget`: tokens of one batch; `template`: none, llava, qwen or gpt; `processor_kwargs`,
+    `adapter` (a folder): see `load_checkpoint`; `reuse`: auto, prefix, encoder or none. Raises `ModelError`."""
+    def __init__(self, path: str | Path, *, revision: str | None = None, name: str | None = None,
                  dtype: str = "auto", device: str = "auto", attn: str = "sdpa",
                  token_budget: int | None = None, template: str | None = None,
-                 processor_kwargs: "Mapping[str, Any] | None" = None,
-                 adapter: "str | Path | None" = None, reuse: str = "auto",
+                 processor_kwargs: Mapping[str, Any] | None = None,
+                 adapter: str | Path | None = None, reuse: str = "auto",
                  workers: int | None = None):
         settings = dict(processor_kwargs or {})
         loaded = load_checkpoint(path, revision, dtype, device, attn, settings, adapter)
@@ -79,14 +79,12 @@ class HF:
         self.counters: Counter[str] = self.sharing.counts
         self.identity["reuse"] = self.sharing.mode
         self.plain_cache = keeps_all(DynamicCache(config=config))
-        # (replies that reuse changed, replies compared); None where it was not measured
-        self.flips: tuple[int, int] | None = None
-        self.workers = (workers if workers is not None else 0 if self.model.device.type == "cpu"
-                        else min(4, os.cpu_count() or 1))
+        self.flips: tuple[int, int] | None = None  # (replies that reuse changed, compared), where it was measured
+        usual = 0 if self.model.device.type == "cpu" else min(4, os.cpu_count() or 1)
+        self.workers = usual if workers is None else workers
 
     def render(self, request: Request) -> str:
-        """The prompt as text, one placeholder a picture; what cannot be rendered gives its
-        reason in angle brackets."""
+        "The prompt as text, one placeholder per image; what cannot be rendered gives `<reason>`."
         try: return self.chat.render(request)
         except Unfit as e: return f"<{e}>"
 
@@ -102,8 +100,7 @@ def _check(requests: Sequence[Request]) -> None:
 
 # %% ../../nbs/50_models/08_hf.ipynb #4dfc97bc
 def _batches(self: HF, requests: Sequence[Request]) -> list[list[int]]:
-    """Indices of the requests that run together, a fixed function of the list. Raises
-    `ValueError` for a request without meaning."""
+    "Indices of the requests that run together, fixed by the list. Raises `ValueError`."
     _check(requests)
     if len(requests) < 2: return [[i] for i in range(len(requests))]
     lengths = self.chat.lengths(requests)
@@ -114,8 +111,7 @@ def _batches(self: HF, requests: Sequence[Request]) -> list[list[int]]:
     groups: dict[tuple, list[list[int]]] = {}
     for family in sorted(families.values(), key=lambda f: (max(lengths[i] for i in f), f)):
         done = groups.setdefault(_kind(requests[family[0]]), [[]])
-        # the longest so far, since they come sorted
-        width = max(lengths[i] for i in family) + requests[family[0]].max_tokens
+        width = max(lengths[i] for i in family) + requests[family[0]].max_tokens  # the longest so far
         most = max(1, self.token_budget // width)
         if done[-1] and len(done[-1]) + len(family) > most: done.append([])
         for i in family:
@@ -130,20 +126,17 @@ TEXT_INPUTS = ("input_ids", "attention_mask", "mm_token_type_ids", "token_type_i
 
 def _run(self: HF, inputs: Mapping[str, Any], steps: int, pick: Pick, stop: bool = True,
          cache: Any = None) -> tuple[Any, Any]:
-    """(new tokens, a row per request; cache) of `steps` steps at most; with `cache` the
-    pictures are in it already."""
+    "(new tokens, cache) of at most `steps` steps; a `cache` holds the images already."
     from transformers import GenerationConfig, LogitsProcessorList
-    config = GenerationConfig(
-        do_sample=False, num_beams=1, num_return_sequences=1, temperature=1.0, top_p=1.0, top_k=50,
-        repetition_penalty=1.0,
-        max_new_tokens=steps, eos_token_id=sorted(self.chat.stops) if stop else None,
-        pad_token_id=self.chat.pad,
-        use_cache=True, return_dict_in_generate=True)
-    given = dict(inputs) | ({"past_key_values": fresh_cache()} if self.plain_cache else {})
-    if cache is not None:
-        given = {k: inputs[k] for k in TEXT_INPUTS if k in inputs} | {"past_key_values": cache}
-    note_prefill(self.counters, inputs["attention_mask"][:, cache.get_seq_length()
-                                                         if cache is not None else 0:])
+    config = GenerationConfig(do_sample=False, num_beams=1, num_return_sequences=1, temperature=1.0,
+                              top_p=1.0, top_k=50, repetition_penalty=1.0, max_new_tokens=steps,
+                              eos_token_id=sorted(self.chat.stops) if stop else None,
+                              pad_token_id=self.chat.pad, use_cache=True,
+                              return_dict_in_generate=True)
+    done = 0 if cache is None else cache.get_seq_length()
+    if cache is not None: given = {k: inputs[k] for k in TEXT_INPUTS if k in inputs} | {"past_key_values": cache}
+    else: given = dict(inputs) | ({"past_key_values": fresh_cache()} if self.plain_cache else {})
+    note_prefill(self.counters, inputs["attention_mask"][:, done:])
     out = self.model.generate(**given, generation_config=config,
                               logits_processor=LogitsProcessorList([*self.processors, pick]))
     tokens = out.sequences[:, inputs["input_ids"].shape[1]:]
@@ -155,8 +148,7 @@ HF._run = _run
 # %% ../../nbs/50_models/08_hf.ipynb #5272c813
 def _score(self: HF, inputs: Mapping[str, Any], wanted: Sequence[Sequence[str]],
            cache: Any = None) -> list[dict[str, float]]:
-    """Natural log-probability of each of a row's candidate replies with its stop token;
-    `cache`: of the prompt, as far as it is there."""
+    "Log-probability of each candidate with its stop token; `cache`: of the prompt, if there."
     if self.processors: return self._score_by_steps(inputs, wanted, cache)
     before = inputs["input_ids"].shape[1] - 1
     if cache is None: _, cache = self._run(inputs, 1, Pick(), stop=False)
@@ -176,28 +168,27 @@ def _score_at_once(self: HF, inputs: Mapping[str, Any], wanted: Sequence[Sequenc
     pairs = [(row, text, self.chat.reply_tokens(text)) for row, w in enumerate(wanted) for text in w]
     longest, deltas = max(len(t) for *_, t in pairs), deltas_of(self.model)
     chunk = max(1, self.token_budget // (inputs["input_ids"].shape[1] + longest))
-    found: list[dict[str, float]] = [{} for _ in wanted]
+    scores: list[dict[str, float]] = [{} for _ in wanted]
     for start in range(0, len(pairs), chunk):
         part = pairs[start:start + chunk]
         rows = [row for row, *_ in part]
         last, mask = inputs["input_ids"][rows, -1:], inputs["attention_mask"][rows]
-        forced = torch.tensor([t + [self.chat.ending] * (longest - len(t)) for *_, t in part],
-                              device=last.device)
+        forced = torch.tensor([t + [self.chat.ending] * (longest - len(t)) for *_, t in part], device=last.device)
         new = torch.cat([last, forced[:, :-1]], 1)
         mask = torch.cat([mask, torch.ones_like(new[:, 1:])], 1)
         copy = cache if rows == list(range(len(wanted))) and len(pairs) == len(part) else picked(cache, rows)
         logits, _ = step(self.model, new, mask, copy, None if deltas is None else deltas[rows], keep=longest)
         logps = logits.float().log_softmax(-1).gather(-1, forced[..., None])[..., 0].double().cpu().tolist()
-        for (row, text, tokens), logp in zip(part, logps): found[row][text] = sum(logp[:len(tokens)])
+        for (row, text, tokens), logp in zip(part, logps): scores[row][text] = sum(logp[:len(tokens)])
         self.counters.update(scored_tokens=sum(len(t) for *_, t in part), forwards=1)
-    return found
+    return scores
 
 # %% ../../nbs/50_models/08_hf.ipynb #cba8c468
 def _score_by_steps(self: HF, inputs: Mapping[str, Any], wanted: Sequence[Sequence[str]],
                     cache: Any = None) -> list[dict[str, float]]:
     "As `_score`, one candidate after the other, its tokens forced one by one."
     import torch
-    found: list[dict[str, float]] = [{} for _ in wanted]
+    scores: list[dict[str, float]] = [{} for _ in wanted]
     before = inputs["input_ids"].shape[1] - 1
     for turn in range(max(map(len, wanted))):
         tokens = [self.chat.reply_tokens(w[turn]) if turn < len(w) else [] for w in wanted]
@@ -207,34 +198,32 @@ def _score_by_steps(self: HF, inputs: Mapping[str, Any], wanted: Sequence[Sequen
         pick = Pick(forced=forced)
         _, cache = self._run(inputs, steps, pick, stop=False, cache=cache)
         cache = cut_back(cache, before)
-        for row, logp, t, w in zip(found, pick.logprobs(), tokens, wanted):
+        for row, logp, t, w in zip(scores, pick.logprobs(), tokens, wanted):
             if t: row[w[turn]] = sum(logp[:len(t)])
-    return found
+    return scores
 
 HF._score, HF._score_at_once, HF._score_by_steps = _score, _score_at_once, _score_by_steps
 
 # %% ../../nbs/50_models/08_hf.ipynb #21161d74
 def _written(self: HF, requests: Sequence[Request], inputs: Mapping[str, Any], lengths: list[int],
              cache: Any = None) -> list[Reply]:
-    "Generate, and score the candidates if there are any; `cache`: of the prompts, as far as it is there."
+    "Generate, and score candidates if there are any; `cache`: of the prompts, if there."
     import torch
     draws = [(r.temperature, torch.Generator(self.model.device).manual_seed(r.seed))
              for r in requests if r.temperature > 0]
-    pick = Pick(self.chat.banned, draws)
-    tokens, cache = self._run(inputs, min(requests[0].max_tokens, self.positions - min(lengths)),
-                              pick, cache=cache)
+    pick, steps = Pick(self.chat.banned, draws), min(requests[0].max_tokens, self.positions - min(lengths))
+    tokens, cache = self._run(inputs, steps, pick, cache=cache)
     scores: Sequence = [None] * len(requests)
     if requests[0].candidates:
-        scores = self._score(inputs, [r.candidates for r in requests],
-                             cut_back(cache, inputs["input_ids"].shape[1] - 1))
+        cache = cut_back(cache, inputs["input_ids"].shape[1] - 1)
+        scores = self._score(inputs, [r.candidates for r in requests], cache)
     replies = []
     for row, logp, length, score in zip(tokens.tolist(), pick.logprobs(), lengths, scores):
         text, n, finish = self.chat.read(row[:self.positions - length])
         replies.append(Reply(text, finish, prompt_tokens=length, output_tokens=n,
                              logprobs=tuple(logp[:n]), candidates=score))
-    self.counters.update(output_tokens=sum(r.output_tokens for r in replies),
-                         truncated=sum(r.finish == "length" for r in replies),
-                         row_steps=tokens.numel())
+    self.counters.update(output_tokens=sum(r.output_tokens for r in replies), row_steps=tokens.numel(),
+                         truncated=sum(r.finish == "length" for r in replies))
     return replies
 
 # %% ../../nbs/50_models/08_hf.ipynb #7dfc1f41
@@ -257,7 +246,6 @@ def _one_batch(self: HF, rows: Sequence[tuple[int, Request]], pictures: Mapping[
                share: bool = True) -> list[Reply]:
     "A reply a row, in one pass; a row that is too long fails and the others run without it."
     import torch
-    from dataclasses import replace
     requests, cache = [r for _, r in rows], None
     share = share and self.sharing.suits(requests)
     with torch.inference_mode():
@@ -266,7 +254,7 @@ def _one_batch(self: HF, rows: Sequence[tuple[int, Request]], pictures: Mapping[
             lengths = [len(p.ids) for p in prompts]
         else: inputs, lengths = self._plain(requests, pictures)
         if full := [j for j, n in enumerate(lengths) if n >= self.positions]:
-            error = "the prompt has {} tokens, the model has {} positions: shorten it or make the picture smaller"
+            error = "the prompt has {} tokens, the model has {} positions: shorten it or make the image smaller"
             gone = [_failed(rows[j][0], error.format(lengths[j], self.positions)) for j in full]
             kept = [row for j, row in enumerate(rows) if j not in full]
             return gone + (self._one_batch(kept, pictures, share) if kept else [])
@@ -285,9 +273,9 @@ def _failed(index: int, error: str) -> Reply: return Reply("", finish="failed", 
 def out_of_memory(e: Exception) -> bool:
     "Did an allocation fail? torch has a type for it on CUDA only."
     import torch
-    told = ("can't allocate memory", "out of memory", "Invalid buffer size")   # CPU, MPS
-    return (isinstance(e, (torch.OutOfMemoryError, MemoryError)) or type(e) is RuntimeError
-            and any(t in str(e) for t in told))
+    if isinstance(e, (torch.OutOfMemoryError, MemoryError)): return True
+    words = ("can't allocate memory", "out of memory", "Invalid buffer size")   # CPU, MPS
+    return type(e) is RuntimeError and any(w in str(e) for w in words)
 
 # %% ../../nbs/50_models/08_hf.ipynb #eafa6e47
 def _free_memory(device: str) -> None:
@@ -304,7 +292,8 @@ def _attempt(self: HF, rows: Sequence[tuple[int, Request]], pictures: Mapping[in
     except (RuntimeError, MemoryError) as e:
         if not out_of_memory(e): raise
         short, self.halved = True, self.halved + (len(rows) > 1)
-        error = f"out of memory on {self.model.device.type} with this request alone: use a smaller max_tokens, picture or dtype"
+        error = (f"out of memory on {self.model.device.type} with this request alone: "
+                 "use a smaller max_tokens, image or dtype")
     if short:   # out here the error, and with it the failed attempt's tensors, is gone
         self.sharing.forget()
         _free_memory(self.model.device.type)
@@ -316,15 +305,13 @@ HF._attempt = _attempt
 
 # %% ../../nbs/50_models/08_hf.ipynb #adb2f45c
 def _open(rows: Sequence[tuple[int, Request]]) -> tuple[dict[int, Image.Image], dict[int, str]]:
-    "(pixels by `id` of the picture, reason by index of the request that cannot run), each picture read once."
-    pixels: dict[int, Image.Image] = {}
-    broken: dict[int, str] = {}
-    reasons: dict[int, str] = {}
+    "(pixels by `id` of the image, reason by index of each request that cannot run)."
+    pixels, broken, reasons = {}, {}, {}
     for i, request in rows:
         for p in request.pictures:
             if id(p) not in pixels and id(p) not in reasons:
                 try: pixels[id(p)] = p.pixels()
-                except (UnsafError, OSError) as e: reasons[id(p)] = f"picture {p.image_id}: {one_line(e)}"
+                except (UnsafError, OSError) as e: reasons[id(p)] = f"image {p.image_id}: {one_line(e)}"
             if id(p) in reasons: broken.setdefault(i, reasons[id(p)])
     return pixels, broken
 
@@ -339,9 +326,7 @@ def _generate(self: HF, requests: Sequence[Request]) -> Iterator[Reply]:
             for n, batch in enumerate(plan):
                 rows = [(i, requests[i]) for i in batch]
                 pixels, broken = _open(rows)
-                if pool:
-                    near = [i for some in plan[n:n + 2] for i in some]
-                    self._look_ahead(pool, [requests[i] for i in near])
+                if pool: self._look_ahead(pool, [requests[i] for near in plan[n:n + 2] for i in near])
                 yield from (_failed(i, error) for i, error in broken.items())
                 if whole := [row for row in rows if row[0] not in broken]:
                     if self.flips is None: self._measure_flips(whole, pixels)
@@ -349,8 +334,7 @@ def _generate(self: HF, requests: Sequence[Request]) -> Iterator[Reply]:
         finally: self.sharing.encoder_cache.coming.clear()
 
 def _look_ahead(self: HF, pool: Executor, requests: Sequence[Request]) -> None:
-    """Have the pictures of this batch and the next preprocessed by other threads; what cannot
-    be read is for its own batch to say."""
+    "Have the images of this batch and the next preprocessed by other threads."
     pixels, broken = _open(list(enumerate(requests)))
     wanted = [r for i, r in enumerate(requests) if i not in broken and self.sharing.suits([r])]
     self.sharing.encoder_cache.ahead(pool, {p.digest: pixels[id(p)] for r in wanted for p in r.pictures})
@@ -361,18 +345,17 @@ HF.generate, HF._look_ahead = _generate, _look_ahead
 FLIP_SAMPLE = 16
 
 def _measure_flips(self: HF, rows: Sequence[tuple[int, Request]], pixels: Mapping[int, Image.Image]) -> None:
-    "Compare the replies to the first requests with and without reuse; only where rounding could tell."
+    "Compare the first replies with and without reuse, where rounding could tell."
     import torch
     sample = rows[:FLIP_SAMPLE]
-    if self.model.dtype == torch.float32 or not any(r.pictures
-                                                    for _, r in sample) or not self.sharing.suits(
-                                                        [r for _, r in sample]):
-        return
+    requests = [r for _, r in sample]
+    if self.model.dtype == torch.float32 or not any(r.pictures for r in requests): return
+    if not self.sharing.suits(requests): return
     before, short = Counter(self.counters), False
     try:
         texts = [{r.index: r.text for r in self._one_batch(sample, pixels, share)} for share in (True, False)]
         self.flips = sum(texts[0][i] != texts[1][i] for i in texts[0]), len(texts[0])
-    except Unfit: pass       # the run itself finds the request that is refused; the next batch is measured
+    except Unfit: pass  # the run itself finds the request that is refused; the next batch is measured
     except (RuntimeError, MemoryError) as e:
         if not out_of_memory(e): raise
         short = True         # so is the request that needs too much

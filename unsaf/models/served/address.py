@@ -14,10 +14,10 @@ from ...core import ModelError
 # %% ../../../nbs/50_models/03_served/00_address.ipynb #21439614
 _ESCAPES = re.compile(r"\x1b\][^\x07\x1b]*(\x07|\x1b\\\\)?|\x1b[\[(#][0-?]*[ -/]*[@-~]?|\x9b[0-?]*[ -/]*[@-~]?")
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
-SECRET = r"key|token|secret|pass|pwd|auth|sig|credential|code|jwt|sas"      # in the name of what may not be shown
+SECRET = r"key|token|secret|pass|pwd|auth|sig|credential|code|jwt|sas"  # in the name of what may not be shown
 
 def one_line(text: str, most: int = 300) -> str:
-    "`text` as one line of at most `most` characters, without escapes, controls and marks that turn the writing round."
+    "`text` as one line, without escapes, controls and marks that turn the writing round."
     text = " ".join(_UNSEEN.sub(" ", _ESCAPES.sub("", text[:20_000])).split())
     return text if len(text) <= most else text[:most - 3] + "..."
 
@@ -27,8 +27,8 @@ def say(message: str) -> None:
 
 def hidden(text: str) -> str:
     "`text` without the passwords of the addresses in it, in one line."
-    text = re.sub(r"//[^\s'\"]*@", "//", one_line(text, 20_000))      # to the last @: a password may hold / and @
-    text = re.sub(r"(?<=@)[^\s@:'\"/]+:[^\s'\"]*@", "", text)         # NAME@user:password@host, without a scheme
+    text = re.sub(r"//[^\s'\"]*@", "//", one_line(text, 20_000))  # to the last @: a password may hold / and @
+    text = re.sub(r"(?<=@)[^\s@:'\"/]+:[^\s'\"]*@", "", text)     # NAME@user:password@host, without a scheme
     return re.sub(rf"([?&][\w.-]*(?:{SECRET})[\w.-]*=)[^&\s'\"#]+", r"\1[hidden]", text, flags=re.I)
 
 # %% ../../../nbs/50_models/03_served/00_address.ipynb #e0fd51a4
@@ -44,7 +44,7 @@ def _host_is_sound(host: str) -> bool:
     return bool(re.fullmatch(r"(?!-)[\w-]{1,63}(\.[\w-]{1,63})*\.?", host)) and len(host) < 254
 
 def _looked_up(host: str) -> str:
-    "The name that is looked up for `host`: what is shown is where the call goes. Raises `ValueError`."
+    "What is looked up for `host`, so that what is shown is where it goes. Raises `ValueError`."
     if host.isascii(): return host
     if unicodedata.normalize("NFKC", host) != host: raise ValueError("letters that stand for others")
     try: from idna import encode      # the HTTP library brings it
@@ -61,7 +61,7 @@ def checked_url(url: str, name: str = "") -> tuple[str, str]:
         good = at.scheme in ("http", "https") and at.hostname and at.port != 0 and _host_is_sound(at.hostname)
         good, place = good and not at.netloc.endswith(":"), at.netloc.rpartition("@")[2].lower()
         if good: place = place.replace(at.hostname, _looked_up(at.hostname))
-    except ValueError: good = False     # a port that is no number, a bracket left open, a name that nobody can have
+    except ValueError: good = False  # a port that is no number, a bracket left open, a name that nobody can have
     # an @ behind the host: a password that holds a / looks like this
     if not good or "@" in at.path or re.search(r"[\s\\]", url) or not url.isprintable(): raise _fails(url, name)
     given = parse_qsl(at.query, keep_blank_values=True)
@@ -115,13 +115,13 @@ def _advice(spec: str, tail: str) -> ModelError:
 
 # %% ../../../nbs/50_models/03_served/00_address.ipynb #b169103a
 def split_spec(spec: str) -> tuple[str, str | None]:
-    "(model, address or None) of `api:NAME` or `api:NAME@ADDRESS`. Raises `ModelError` for a slip in an address."
+    "(model, address or None) of `api:NAME` or `api:NAME@ADDRESS`. Raises `ModelError`."
     rest = spec.removeprefix("api:").strip()
     parts = re.fullmatch(r"(.+?)@([a-z][a-z0-9+.-]*:/.*)", rest, re.I | re.S)
     name, url = (parts[1], parts[2]) if parts else (rest, None)
     if url is not None and not re.match(r"https?://[^/]", url, re.I): raise _advice(spec, url)
     for tail in [name[m.end():] for m in re.finditer("@", name) if m.start()]:
-        password = ":" in name[:-len(tail) - 1] and re.fullmatch(r"[a-z][a-z-]*", tail, re.I)   # USER:PASSWORD@HOST
+        password = ":" in name[:-len(tail) - 1] and re.fullmatch(r"[a-z][a-z-]*", tail, re.I)  # USER:PASSWORD@HOST
         if password or _like_an_address(tail): raise _advice(spec, tail)
     begins = re.match(r"(https?:|//|localhost\b|[\w.-]+:\d+/|(\d+\.){3}\d+\b)", name, re.I)
     if begins or "://" in name or not re.search(r"\w", name) or re.search(r"[\s\x00-\x1f\x7f＠]", name):
@@ -132,7 +132,7 @@ def split_spec(spec: str) -> tuple[str, str | None]:
 AZURE = (".azure.com", ".azure.us", ".azure.cn", ".azure-api.net")
 
 def azure_of(name: str, url: str, query: str) -> tuple[str, str, str] | None:
-    "(address, deployment, version) of `azure/DEPLOYMENT` at Azure; None for every other model. Raises `ModelError`."
+    "(address, deployment, version) of `azure/DEPLOYMENT`; else None. Raises `ModelError`."
     host, version = urlsplit(url).hostname or "", dict(parse_qsl(query.removeprefix("?"))).get("api-version", "")
     if not name.startswith("azure/") or not (version or host.endswith(AZURE)): return None
     version = version or os.environ.get("OPENAI_API_VERSION", "").strip()
@@ -142,13 +142,13 @@ def azure_of(name: str, url: str, query: str) -> tuple[str, str, str] | None:
 
 # %% ../../../nbs/50_models/03_served/00_address.ipynb #e6371b33
 def shown_variable(name: str) -> str:
-    "`name`, if it can be shown: a variable that is set, or a name in capitals as variables have; else a stand-in."
+    "`name`, if it can be shown: a variable that is set, or looks like one; else a stand-in."
     usual = re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*", name) and len(name) <= 40 and (len(name) <= 12 or "_" in name)
     return name if usual or name in os.environ else "the variable (its name is not shown: it may be a key)"
 
 def check_variable(name: str) -> None:
     "Raises `ModelError` where `name` can be no variable's name, without repeating it."
     if name and not re.fullmatch(r"[A-Za-z_]\w*", name, re.A):
-        raise ModelError("key_env takes the name of an environment variable that holds the key, as in OPENAI_API_KEY; "
-                         "what was given is no such name (and is not shown: if it was the key, it may be in your "
-                         "shell's history)")
+        raise ModelError("key_env takes the name of an environment variable that holds the key, "
+                         "as in OPENAI_API_KEY; what was given is no such name (and is not shown: "
+                         "if it was the key, it may be in your shell's history)")

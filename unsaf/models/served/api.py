@@ -31,7 +31,7 @@ class Options:
     name: str
     base_url: InitVar[str | None] = None        # else `OPENAI_BASE_URL`, or OpenAI itself
     _: KW_ONLY
-    key_env: str | None = None                  # the environment variable that holds the key; "": no key
+    key_env: str | None = None  # the environment variable that holds the key; "": no key
     template: str = "llava"
     concurrency: int = 8                        # calls at once to start with
     max_concurrency: int = 64
@@ -49,7 +49,7 @@ class Options:
 
     def __post_init__(self, base_url: str | None) -> None:
         _place(self, base_url)
-        if isinstance(self.omit, str): self.omit = (self.omit,)        # one name is a name, not letters
+        if isinstance(self.omit, str): self.omit = (self.omit,)  # one name is a name, not letters
         self.limits = {k: v for k in ("max_side", "max_bytes") if (v := getattr(self, k)) is not None}
         _check(self)
         self.extra_body, self.omit = dict(self.extra_body or {}), tuple(self.omit)
@@ -91,7 +91,7 @@ def _check(o: Options) -> None:
         raise ModelError("models behind an API need the package openai: pip install 'unsaf[api]'")
 
 def key_of(o: Options) -> str:
-    "The key, from the environment alone; raises `ModelError` where it is missing, unless none is needed."
+    "The key, from the environment alone; raises `ModelError` where it is missing."
     key = os.environ.get(o.key_env, "").strip() if o.key_env else ""
     if not (key.isascii() and key.isprintable()):
         raise ModelError(f"{shown_variable(o.key_env)} holds characters that no key has: "
@@ -115,7 +115,7 @@ class Endpoint(Options):
 
     @property
     def identity(self) -> dict[str, Any]:
-        "What can change an answer: endpoint, model, options, and what the model turned out to refuse. Never the key."
+        "What can change an answer: endpoint, model, options, what it refuses. Never the key."
         at = urlsplit(self.url)
         options = {"extra_body": self.extra_body, "omit": list(self.omit), "detail": self.detail,
                    "logprobs": self.logprobs, **self.limits, "refused": sorted(self.fields.refused)}
@@ -149,7 +149,7 @@ class Api(Endpoint):
         self._connection, self._users = None, 0 # while somebody uses it
 
     def __repr__(self) -> str: return f"Api({self.name!r}, {self.url!r})"
-    def __getstate__(self) -> dict: return vars(self) | {"_connection": None, "_users": 0}   # a copy opens its own
+    def __getstate__(self) -> dict: return vars(self) | {"_connection": None, "_users": 0}  # a copy opens its own
 
     def session(self) -> Any:
         """Keep the connection open from one `generate` to the next; several threads may ask at once while this lasts.
@@ -158,7 +158,7 @@ class Api(Endpoint):
         return _session(self)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Reply]:
-        "One reply per request as it comes, with its index. Raises `ModelError`: wrong key, unknown model, no quota."
+        "One reply per request as it comes, with its index. Raises `ModelError`."
         requests = list(requests)
         if any(r.decide for r in requests):
             raise ModelError(f"{self.name}: an API does not give the probability of a given reply; "
@@ -211,7 +211,7 @@ class _Run:
         self.workers = min(api.pace.most, self.n)
         self.done: queue.SimpleQueue[Reply | BaseException] = queue.SimpleQueue()
         self.unread, self.ended = asyncio.Semaphore(UNREAD * api.pace.most), threading.Event()
-        self.several = len({r.pictures[0].image_id for r in requests if r.pictures}) > 1      # images
+        self.several = len({r.pictures[0].image_id for r in requests if r.pictures}) > 1  # images
 
     def clean(self, text: str, least: int = 4) -> str:
         "`text` without the key."
@@ -223,7 +223,7 @@ class _Run:
         return one_line(plain(self.clean(text)))
 
     async def drive(self, connection: Connection) -> None:
-        "All requests; what breaks the run goes to the reader of the replies, who would wait for ever."
+        "All requests; what breaks the run goes to the reader of the replies."
         self.connection = connection
         try:
             async with asyncio.TaskGroup() as group:
@@ -255,7 +255,7 @@ async def _sent(run: _Run, request: Request) -> tuple[Reply | Fault, float, dict
     return replace(result, left_out=left_out) if isinstance(result, Reply) else result, sent, fields, uris
 
 async def _try(run: _Run, request: Request, again: bool) -> Reply | Fault:
-    "One call through the gate; a `Fault` of kind `again` where it should go out at once with other fields."
+    "One call through the gate; a `Fault` of kind `again`: it should go out with other fields."
     api, gate = run.api, run.connection.gate
     await gate.enter(run.rank, again)
     try: result, sent, fields, uris = await _sent(run, request)
@@ -323,7 +323,7 @@ def _ended(run: _Run, result: Reply | Fault) -> None:
 
 # %% ../../../nbs/50_models/03_served/05_api.ipynb #17264401
 def _hopeless(run: _Run, fault: Fault, tries: int) -> bool:
-    "Whether a request that failed `tries` times should be given up; raises `ModelError` where no other does better."
+    "Whether to give a request up after `tries`; raises `ModelError` where none does better."
     api = run.api
     key = f"the key in {api.key_env}" if os.environ.get(api.key_env) else "a call without a key"
     if fault.kind not in RETRIED: raise ModelError(run.line(stop(fault, api.name, api.url, key)))
@@ -346,7 +346,7 @@ def _wait(api: Api, fault: Fault, tries: int, key: str) -> float:
 # %% ../../../nbs/50_models/03_served/05_api.ipynb #4c4f284d
 def _replies(run: _Run) -> Iterator[Reply]:
     "The replies of a run, which begins with the first that is wanted."
-    share = max(1, run.api.pace.most // 8)      # replies taken are told to the run in parts: each word wakes its thread
+    share = max(1, run.api.pace.most // 8)  # replies taken are told to the run in parts: each word wakes its thread
     with _joined(run.api) as connection:
         if connection.called_off: raise _called_off(run.api)
         connection.begin(run, run.drive(connection))
@@ -360,7 +360,7 @@ def _replies(run: _Run) -> Iterator[Reply]:
 
 # %% ../../../nbs/50_models/03_served/05_api.ipynb #5af96f92
 def from_spec(spec: str, **options: Any) -> Api:
-    "`Api` from `api:NAME` or `api:NAME@http://HOST/v1`, and a line that says where images go. Raises `ModelError`."
+    "`Api` from `api:NAME` or `api:NAME@URL`; says where images go. Raises `ModelError`."
     name, url = split_spec(spec)
     model = Api(name, **({} if url is None else {"base_url": url}) | options)
     say(f"{name}: images and questions go to {origin(model.url)}" + (f" (from {model.source})" if model.source else ""))

@@ -21,15 +21,15 @@ from .faults import Fault
 from .messages import data_uri, understood
 from .pace import Gate, Pace, Stats
 
-ANSWER_BYTES = 32 << 20    # of an answer, unpacked; a reply of 100,000 tokens with log-probabilities has a fifth
-HOPS = 3                   # redirects that are followed, within one origin
+ANSWER_BYTES = 32 << 20  # of an answer, unpacked; a reply of 100,000 tokens with log-probabilities has a fifth
+HOPS = 3                 # redirects that are followed, within one origin
 
 # %% ../../../nbs/50_models/03_served/04_connection.ipynb #b183d9ea
 class _Unfit(Exception):
     "An answer that cannot be taken; the same would come again."
 
 def _unpacked(raw: bytes, encoding: str) -> bytes:
-    "A body as it was before it was packed: by gzip, also several in a row, or by deflate, also the bare one."
+    "A body unpacked: gzip, also several in a row, or deflate, also the bare one."
     packed, parts, left = encoding.strip().lower(), [], ANSWER_BYTES + 1
     if packed in ("", "identity", "none"): return raw
     if packed not in ("gzip", "x-gzip", "deflate"):
@@ -44,7 +44,7 @@ def _unpacked(raw: bytes, encoding: str) -> bytes:
     return b"".join(parts)
 
 async def _body(answer: Any) -> bytes:
-    "The unpacked body of an answer; raises `_Unfit` where it is too large, `zlib.error` where it is broken."
+    "The unpacked body; raises `_Unfit` if too large, `zlib.error` if broken."
     raw = bytearray()
     async for part in answer.aiter_raw():
         raw += part
@@ -57,7 +57,7 @@ async def _body(answer: Any) -> bytes:
 # %% ../../../nbs/50_models/03_served/04_connection.ipynb #cfffe2c2
 @lru_cache(1)
 def sdk() -> Any:
-    "The package `openai`, the HTTP library that it brings, and the client that it is given here. Raises `ModelError`."
+    "(`openai`, its HTTP library, the client that it is given here). Raises `ModelError`."
     try: import httpx2, openai
     except ImportError:
         raise ModelError("models behind an API need the package openai: pip install 'unsaf[api]'") from None
@@ -106,7 +106,7 @@ def _certificates(*files: str | None) -> Any:
     return sdk()[1].create_ssl_context()
 
 def open_client(url: str, key: str, timeout: float, key_env: str = "", azure: tuple[str, ...] | None = None) -> Any:
-    "A client of the package for the server at `url`; `azure`: address, deployment, version. Raises `ModelError`."
+    "A client for the server at `url`; `azure`: address, deployment, version."
     openai, http, Client = sdk()
     trusted = _certificates(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
     headers = {"User-Agent": "unsaf", "Accept-Encoding": "gzip"} | dict.fromkeys(UNSENT, openai.Omit())
@@ -128,7 +128,7 @@ async def post(client: Any, query: str, body: bytes, timeout: float, prices: tup
     openai, http, _ = sdk()
     try:
         async with asyncio.timeout(timeout):
-            url = f"{str(client.base_url).rstrip('/')}/chat/completions{query}"      # whole: parsed once less
+            url = f"{str(client.base_url).rstrip('/')}/chat/completions{query}"  # whole: parsed once less
             answer = await client.post(url, cast_to=http.Response, content=body)
     except openai.APIConnectionError as e: return _network(e.__cause__ or e, timeout)
     except TimeoutError: return Fault("timeout", f"no answer within {timeout:g} s")
@@ -154,19 +154,19 @@ def _elsewhere(status: int, url: str, headers: Mapping[str, str]) -> Fault:
     return Fault("address", f"it redirects to {message}", status)
 
 # %% ../../../nbs/50_models/03_served/04_connection.ipynb #1504a47e
-CACHED, CACHED_BYTES = 256, 64 << 20     # encoded images that are held for the next questions about them
+CACHED, CACHED_BYTES = 256, 64 << 20  # encoded images that are held for the next questions about them
 
 def _size(task: asyncio.Task) -> int:
     return len(task.result()) if task.done() and not task.cancelled() and not task.exception() else 0
 
 class ImageCache:
-    "The data URIs of the images that were sent last, for the event loop `loop`; `limits`: those of `data_uri`."
+    "The data URIs of the images sent last; `limits`: those of `data_uri`."
     def __init__(self, loop: asyncio.AbstractEventLoop, limits: Mapping[str, Any]):
         self.loop, self.limits, self.turn, self.uris = loop, limits, threading.Lock(), OrderedDict()
         self.readers = ThreadPoolExecutor(4, "unsaf-images")
 
     async def uri(self, image: Picture) -> str:
-        "The image's data URI; raises `ImageError`. Cached by identity: two images may bear one name."
+        "The image's data URI; raises `ImageError`. Cached by identity: names may be shared."
         cached = self.uris.get(id(image))
         if cached is None or cached[0]() is not image:
             cached = self.uris[id(image)] = weakref.ref(image), self.loop.create_task(self._encoded(image))
@@ -189,7 +189,7 @@ class ImageCache:
 
 # %% ../../../nbs/50_models/03_served/04_connection.ipynb #13fd87e1
 class Connection:
-    "A thread with an event loop: a client of the package, the gate before it, and the images that were encoded last."
+    "A thread with an event loop: client, gate, and the images that were encoded last."
     def __init__(self, client: Any, pace: Pace, stats: Stats, limits: Mapping[str, Any] | None = None):
         self.client, self.ranks, self.runs, self.called_off = client, count(), set(), False
         self.loop = asyncio.new_event_loop()

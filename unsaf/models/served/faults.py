@@ -84,7 +84,7 @@ def refused_options(message: str, tags: Collection[object] = ()) -> tuple[str, .
         cannot = [s for s in named if (option in tags and not cap) or _says("cannot be", s)]
         if cannot and not (cap and _says("out of range", message)): refused.append(option)
     if "max_tokens" in refused and "max_completion_tokens" in refused: refused.remove("max_completion_tokens")
-    roles = [s for s in sentences if _says("system role", s)]      # above, the second is what to use instead
+    roles = [s for s in sentences if _says("system role", s)]  # above, the second is what to use instead
     if any(_says("cannot be", s) or "alternate" in s or "only" in s.lower() for s in roles): refused.append("system")
     return tuple(refused)
 
@@ -92,7 +92,7 @@ def refused_options(message: str, tags: Collection[object] = ()) -> tuple[str, .
 _INSIDE = ("error", "errors", "base_resp", "fault", "Error")
 _MESSAGES = ("message", "msg", "detail", "error_msg", "error_message", "errorMessage", "status_msg",
              "error_description", "reason", "title", "Message", "error")
-_FLAGS = ("content_filter_result", "content_filter_results", "contentFilter", "flagged_input")   # tell what an error is
+_FLAGS = ("content_filter_result", "content_filter_results", "contentFilter", "flagged_input")  # tell what an error is
 _CODES = ("code", "type", "param", "status", "status_code", "error_code", "errorCode", "Code", "reason")
 
 def _inner(body: Any) -> Any:
@@ -183,7 +183,7 @@ def _kind(status: int, message: str, tags: frozenset[str]) -> str:
     if kind := kind_by_codes(tags): return kind
     if status == 402: return "quota"
     if status in (404, 405): return "model"
-    silent = status in (401, 408, 409, 413, 425, 429) or 500 < status < 600      # whatever the words say
+    silent = status in (401, 408, 409, 413, 425, 429) or 500 < status < 600  # whatever the words say
     about = None if silent else kind_by_words(message, hints=status != 500)
     if about == "refused" and status in (400, 403, 422, 424, 451, 500): return about
     if status == 403 and re.search(r"rate.?limit|too many requests", message, re.I): return "rate_limit"

@@ -23,12 +23,12 @@ def _scaled(im: Image.Image, side: float, lossy: bool) -> bytes:
     size = [max(1, round(n * shrink)) for n in im.size]
     small = im if shrink == 1 else im.resize(size, Image.Resampling.LANCZOS)
     if lossy: small.save(out, "JPEG", quality=90)
-    else: small.save(out, "PNG", compress_level=1, compress_type=3)      # run lengths alone: four times as fast
+    else: small.save(out, "PNG", compress_level=1, compress_type=3)  # run lengths alone: four times as fast
     return out.getvalue()
 
 def _fits(data: bytes, max_side: int | None, max_bytes: int | None) -> bool:
     if max_bytes and len(data) > max_bytes: return False
-    return not max_side or max(Image.open(io.BytesIO(data)).size) <= max_side      # reads the header alone
+    return not max_side or max(Image.open(io.BytesIO(data)).size) <= max_side  # reads the header alone
 
 def _within(im: Image.Image, lossy: bool, max_side: int | None, max_bytes: int | None) -> bytes:
     "The pixels as a file within the limits; a file's size goes with its area, roughly, so a few steps are enough."
@@ -254,7 +254,7 @@ def _no_answer(finish: str, text: str, message: Mapping[str, Any], output: int |
 # %% ../../../nbs/50_models/03_served/03_messages.ipynb #c421a2bb
 def read_reply(body: Any, prices: tuple[float, float] | None = None) -> Reply | Fault:
     "The reply in a decoded answer, or the fault. `prices`: US dollars per million prompt and output tokens."
-    inner = _first(body, ["data", "result", "output", "response"])      # some gateways put the answer inside another
+    inner = _first(body, ["data", "result", "output", "response"])  # some gateways put the answer inside another
     if "choices" in inner and not body.get("choices"): body = {**body, **inner}
     choice, message = _choice(body)
     if choice is None or isinstance(choice.get("error"), Mapping):
