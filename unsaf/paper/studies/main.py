@@ -18,7 +18,7 @@ from ...core import UnsafError
 from ...metrics.awareness import awareness
 from ...assessment.report import INK, Drawing
 from ..draw import GRID, QUIET, dots, need, wrapped
-from ..ledger import Entry, line, nothing
+from ..ledger import Entry, line, nothing, point
 from ..published import published
 from ..runspec import Missing
 from ..study import BOTH, OPEN, TINY, Experiment, Study, grid
@@ -36,14 +36,13 @@ def main_figure(e: Experiment, table: pd.DataFrame) -> Drawing:
 # %% ../../../nbs/80_paper/studies/10_main.ipynb #323a02fa
 def main_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
     "Little variation over sources, options always chosen, commercial models ahead; ours: always answering."
-    out, theirs = [], published("table04")
+    out, theirs = [], published(e.name)
     for setting, within in (("MC", .03), ("OE", .07)):
         spread, printed = (movement(t[t["setting"] == setting], ("model",), "UnF1") for t in (table, theirs))
         claim, said = f"UnF1 varies by under {within:.0%} over image sources ({setting})", _span(printed, 2)
         if not len(spread): out.append(nothing(e, claim, said, "no model has UnF1 on two sources")); continue
-        out.append(line(e, claim, said, _span(spread, 3), np.nan, np.nan, bool(spread.max() < within),
-                        f"{(spread < within).sum()} of {len(spread)} models",
-                        f"point values: below {within:g} for every model", "domains"))
+        out.append(point(e, claim, said, _span(spread, 3), bool(spread.max() < within), f"below {within:g} for every model",
+                         f"{(spread < within).sum()} of {len(spread)} models", "domains"))
     return [*out, _always_chosen(e, table), _commercial(e, table), _above_the_line(e, table)]
 
 def _span(values: pd.Series, digits: int) -> str: return f"{values.min():.{digits}f} to {values.max():.{digits}f}"
@@ -61,7 +60,8 @@ def _always_chosen(e: Experiment, table: pd.DataFrame) -> Entry:
 
 # %% ../../../nbs/80_paper/studies/10_main.ipynb #2df608b5
 def _commercial(e: Experiment, table: pd.DataFrame) -> Entry:
-    known = published("table04").drop_duplicates("model").set_index("model")["model_group"]
+    printed = published(e.name)
+    known = printed.drop_duplicates("model").set_index("model")["model_group"]
     def lead(t: pd.DataFrame) -> pd.DataFrame:
         w = t[t["metric"] == "UnF1"].dropna(subset="value")
         kinds = w.groupby(w["model"].replace("InternVL2-8B", "InternVL-8B").map(known))
@@ -69,25 +69,22 @@ def _commercial(e: Experiment, table: pd.DataFrame) -> Entry:
         if len(ends) < 2: return pd.DataFrame(columns=["commercial", "open"])
         return pd.DataFrame(dict(commercial=ends["commercial"]["min"], open=ends["open-source"]["max"])).dropna()
     claim = "every commercial model has a higher UnF1 than every open one"
-    ours, theirs = lead(table), lead(published("table04"))
+    ours, theirs = lead(table), lead(printed)
     ahead = lambda w: int((w["commercial"] > w["open"]).sum())
     said = f"{ahead(theirs)} of {len(theirs)} sources and settings"
     if not len(ours): return nothing(e, claim, said, "no commercial model beside an open one")
-    return line(e, claim, said, f"{ahead(ours)} of {len(ours)}", np.nan, np.nan, ahead(ours) == len(ours), "",
-                "point values: all")
+    return point(e, claim, said, f"{ahead(ours)} of {len(ours)}", ahead(ours) == len(ours), "all")
 
 # %% ../../../nbs/80_paper/studies/10_main.ipynb #b0b766b1
 def _above_the_line(e: Experiment, table: pd.DataFrame) -> Entry:
     w = table[table["metric"].isin(["UnF1", "always_answer"])]
     w = w.pivot(index=["model", "dataset", "setting"], columns="metric", values="value").dropna()
-    printed = published("table04").query("model_group == 'open-source' and setting == 'OE' and metric == "
-                                         "'UnF1'")["value"]
+    printed = published(e.name).query("model_group == 'open-source' and setting == 'OE' and metric == 'UnF1'")["value"]
     claim = "(ours) every cell is above what always answering these questions would score"
     said = f"{(printed < 2 / 3).sum()} of {len(printed)} open-source, open-ended cells are below 2/3"
     if not len(w): return nothing(e, claim, said, "no cell")
     above = int((w["UnF1"] > w["always_answer"] + 1e-12).sum())
-    return line(e, claim, said, f"{above} of {len(w)} cells are above", np.nan, np.nan, above == len(w), "",
-                "point values: all cells")
+    return point(e, claim, said, f"{above} of {len(w)} cells are above", above == len(w), "all cells")
 
 # %% ../../../nbs/80_paper/studies/10_main.ipynb #59ac135a
 TABLE04 = Study(
@@ -103,7 +100,7 @@ def example(e: Experiment) -> tuple[Any, pd.DataFrame]:
     "The image of the run with the most kinds of cells (the first of equals), and what was asked and answered about it."
     (run, *_), spec = next(iter(e.over("model").values())), e.specs()[0]
     if isinstance(run, Missing) or not run.table["cell"].notna().any():
-        raise UnsafError(f"fig01: {spec.title} has no answered question")
+        raise UnsafError(f"{e.name}: {spec.title} has no answered question")
     kinds = run.table.groupby("image_id", sort=False)["cell"].nunique()
     rows = run.table[run.table["image_id"] == kinds.idxmax()]
     return _pixels(spec, rows["image_id"].iloc[0]), rows[["image_id", "answerable", "question", "options", "reply",
@@ -136,7 +133,7 @@ def example_figure(
     rows: pd.DataFrame,             # answerable, question, options (a list or ''), reply, cell (missing: neither)
     note: str = "",
 ) -> Drawing:
-    "Figure 1: a image, what was asked about it in each role, and what became of each question."
+    "Figure 1: an image, what was asked about it in each role, and what became of each question."
     need(rows, "answerable", "question", "options", "reply", "cell")
     groups = [(flag, [_block(r) for r in rows.itertuples() if bool(r.answerable) == flag]) for flag in (True, False)]
     groups = [(flag, blocks) for flag, blocks in groups if blocks]
