@@ -28,7 +28,7 @@ from ..metrics.accuracy import OPEN_RULES
 from ..models import families
 from . import ledger
 from .demand import refuse, with_needs
-from .published import KEYS, beside
+from .published import beside, keys_of, names
 from .runspec import RunSpec, Student, done, run_spec
 from .stats import balanced
 
@@ -282,19 +282,18 @@ class Experiment(Runs):
     def printed(self, table: pd.DataFrame) -> pd.DataFrame:
         "The rows that stand for printed cells, spelled as in print."
         rows = table[table["printed"]] if "printed" in table else table
-        rows = rows.drop_duplicates([k for k in KEYS[self.name]
-                                     if k in rows])    # of more data than in print the first stands
+        rows = rows.drop_duplicates([k for k in keys_of(self.name) if k in rows])   # of more data the first stands
         spelled = self.study.spelled if self.profile.name == "paper" else {}
         return rows.assign(**{c: rows[c].replace(names) for c, names in spelled.items() if c in rows})
 
     def beside(self, table: pd.DataFrame) -> "pd.DataFrame | None":
         "Published and measured cells, joined on the keys of the published table; None where the paper prints none."
-        return beside(self.printed(table), self.name) if self.name in KEYS else None
+        return beside(self.printed(table), self.name) if self.name in names() else None
 
     def entries(self, table: pd.DataFrame, tolerance: float = 0.0) -> list[ledger.Entry]:
         "All lines of the ledger: the published cells, then the claims."
         cells = []
-        if self.name in KEYS and "value" in table:
+        if self.name in names() and "value" in table:
             cells = ledger.cell_entries(self.name, self.printed(table), self.profile.name, tolerance)
         return [*cells, *(self.study.claims(self, table) if self.study.claims else ())]
 

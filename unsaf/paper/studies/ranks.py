@@ -20,8 +20,8 @@ import seaborn as sns
 from ...benchmarking.run import Bench
 from ...core import UnsafError
 from ...metrics.stability import footrule, footrule_chance, footrule_max, rank
-from ...assessment.report import Drawing
-from ..draw import BAND, finish, missing_note, need, noted, outer, panels
+from ...assessment.report import INK, Drawing
+from ..draw import finish, missing_note, need, noted, outer, panels
 from ..ledger import Entry, nothing, point
 from ..runspec import Missing
 from ..stats import STATISTICS, cells_by_image, rows_of, statistic
@@ -167,7 +167,7 @@ def _ranked(e: Experiment, name: str, own: dict, setting: str, resamples: int) -
 # %% ../../../nbs/80_paper/studies/60_ranks.ipynb #1e26431e
 def distance_figure(result: pd.DataFrame, note: str = "") -> Drawing:
     """Figure 2: a triangle of distances a metric (metric, setting, a, b, distance, low, high, chance, max, and models
-    where known); white is no distance."""
+    where known); pale is no distance."""
     need(result, "metric", "setting", "a", "b", "distance", "low", "high", "chance", "max")
     shown = list(dict.fromkeys(zip(result["metric"], result["setting"])))
     names = list(dict.fromkeys([*result["a"], *result["b"]]))
@@ -194,7 +194,7 @@ def _undefined(result: pd.DataFrame) -> tuple[str, str]:
 
 # %% ../../../nbs/80_paper/studies/60_ranks.ipynb #07edfa96
 def _triangle(ax: Any, rows: pd.DataFrame, names: list, top: float, title: str) -> None:
-    "One metric: a square a pair of data sets, dark where it is far; a distance that is missing is an x on white."
+    "One metric: a square a pair of data sets, dark where they are far apart; an x stands for a missing distance."
     distance = np.full((len(names),) * 2, nan)
     text = np.full(distance.shape, "", object)
     for r in rows.itertuples():
@@ -202,8 +202,9 @@ def _triangle(ax: Any, rows: pd.DataFrame, names: list, top: float, title: str) 
         distance[*place] = np.nan_to_num(r.distance)
         ranged = f"\n{r.low:.3g}-{r.high:.3g}" if np.isfinite([r.distance, r.low, r.high]).all() else ""
         text[*place] = (f"{r.distance:g}" if np.isfinite(r.distance) else "x") + ranged
-    sns.heatmap(distance[1:, :-1], vmin=0, vmax=top * 1.1, cmap="Greys", cbar=False, square=True, linewidths=.8,
-                linecolor=BAND, annot=text[1:, :-1], fmt="", annot_kws=dict(fontsize=7), ax=ax)
+    sns.heatmap(distance[1:, :-1], vmin=0, vmax=top, cmap=sns.blend_palette(["#f4f5f7", "#9aa3ad"], as_cmap=True),
+                cbar=False, square=True, linewidths=.8, annot=text[1:, :-1], fmt="",
+                annot_kws=dict(fontsize=7, color=INK), ax=ax)
     ax.set_xticklabels(names[:-1], rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
     ax.set_yticklabels(names[1:], rotation=0, parse_math=False)
     ax.tick_params(length=0)
