@@ -369,19 +369,19 @@ def test_outcomes_of_each_class():
     table = pd.concat([table, table[:1].assign(cell=None, image_id="x")])
     found = distribution(table).set_index("outcome")
     assert list(distribution(table)["outcome"]) == ["TA", "FU", "neither", "FA", "TU", "neither"]
-    assert found.loc["TA", ["count", "questions", "rate"]].tolist() == [6, 10, .6] and found.loc["TA", "of_counted"] == pytest.approx(2 / 3)
-    assert found.loc["neither", "count"].tolist() == [1, 0] and found.loc["neither", "of_counted"].isna().all()
+    assert found.loc["TA", ["count", "questions", "rate"]].tolist() == [6, 10, .6]
+    assert found.loc["neither", "count"].tolist() == [1, 0]
     sums = distribution(table).groupby("class")["rate"].sum()
     assert np.allclose(sums, 1)
     assert (found["low"] <= found["rate"]).all() and (found["rate"] <= found["high"]).all()
-    assert found.loc["neither", "method"].tolist() == ["resampled pictures", "Wilson over pictures"] and found.loc["neither", "high"].iloc[1] > .2
+    assert found.loc["neither", "method"].tolist() == ["resampled images", "Wilson over images"] and found.loc["neither", "high"].iloc[1] > .2
 
 
-def test_outcomes_that_never_occur_keep_a_width_by_pictures():
-    found = distribution(pool(40, 0, 0, 40)).set_index("outcome")         # four pictures a class
+def test_outcomes_that_never_occur_keep_a_width_by_images():
+    found = distribution(pool(40, 0, 0, 40)).set_index("outcome")         # four images a class
     assert found.loc["FU", ["low", "high"]].tolist() == pytest.approx(list(wilson(0, 4))) and found.loc["TA", "low"] == pytest.approx(wilson(4, 4)[0])
     single = distribution(pool(3, 2, 0, 0)).set_index("outcome")
-    assert single.loc["TA", "method"] == "one picture" and np.isnan(single.loc["TA", "low"])
+    assert single.loc["TA", "method"] == "one image" and np.isnan(single.loc["TA", "low"])
     assert single.loc["FA", "method"] == "no question" and np.isnan(single.loc["FA", "rate"])
 
 

@@ -229,19 +229,22 @@ def dots(
     "Some metrics of a table by `cells_figure`."
     keys = ["row", "column", "group"]
     def placed(t: pd.DataFrame) -> pd.DataFrame:
-        return t.assign(**{key: t[way] if isinstance(way, str) else way(t) for key, way in zip(keys, (row, column, group))})
+        ways = zip(keys, (row, column, group))
+        return t.assign(**{key: t[way] if isinstance(way, str) else way(t) for key, way in ways})
     some = placed(table[table["metric"].isin([metrics] if isinstance(metrics, str) else metrics)])
     some = some.assign(reference=np.nan).reset_index(drop=True)
     if lines and len(always := table[table["metric"] == "always_answer"]):
         known = placed(always.assign(metric="UnF1")).set_index(keys)["value"].to_dict()     # it stands at UnF1's place
-        there = pd.Series([known.get(key, np.nan) for key in some[keys].itertuples(index=False, name=None)], dtype=float)
+        places = some[keys].itertuples(index=False, name=None)
+        there = pd.Series([known.get(key, np.nan) for key in places], dtype=float)
         some["reference"] = there.where(some["metric"].isin(["UnF1", "UnF1_class"]))
     return cells_figure(some, x_label, "always answering these questions", e.profile.note, share=x_label == "UnF1")
 
 # %% ../../nbs/80_paper/45_draw.ipynb #f692c123
-def stacked(ax: Any, table: pd.DataFrame, looks: Mapping[str, tuple[str, str]], missing: str, scale: float = 1) -> None:
-    """A bar a row of `table`, a part a column in its `looks` (face, hatch), with its number times `scale` where there is
-    room; a row without any number says that it is `missing`."""
+def stacked(ax: Any, table: pd.DataFrame, looks: Mapping[str, tuple[str, str]], missing: str,
+            scale: float = 1) -> None:
+    """A bar a row of `table`, a part a column in its `looks` (face, hatch), with its number times `scale` where there
+    is room; a row without any number says that it is `missing`."""
     whole = np.nanmax(table.sum(axis=1), initial=0)
     for y, (_, row) in enumerate(table.iterrows()):
         if row.isna().all(): ax.text(.02 * whole, y, f"x  {missing}", va="center", fontsize=8, color=QUIET)
@@ -251,8 +254,9 @@ def stacked(ax: Any, table: pd.DataFrame, looks: Mapping[str, tuple[str, str]], 
             ax.barh(y, n, left=right - n, color=face, hatch=hatch, edgecolor=INK, lw=.6, height=.65, label=name,
                     clip_on=False)
             if n <= .035 * whole: continue
-            ax.text(right - n / 2, y, f"{scale * n:.0f}", ha="center", va="center", fontsize=8 if n > .08 * whole else 6,
-                    color="white" if face == INK else INK, bbox=dict(fc="white", ec="none", pad=.8) if hatch else None)
+            ax.text(right - n / 2, y, f"{scale * n:.0f}", ha="center", va="center",
+                    fontsize=8 if n > .08 * whole else 6, color="white" if face == INK else INK,
+                    bbox=dict(fc="white", ec="none", pad=.8) if hatch else None)
     named_rows(ax, table.index)
 
 # %% ../../nbs/80_paper/45_draw.ipynb #d6ca04ba

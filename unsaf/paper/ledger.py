@@ -30,8 +30,8 @@ PROFILES = ("testbed", "paper", "published")
 # %% ../../nbs/80_paper/40_ledger.ipynb #819d1aa4
 @dataclass(frozen=True)
 class Entry:
-    """A line of the ledger. `of`: a table, a figure or text; `low`, `high`: what the measurement (in an audit: rounding) leaves
-    open. `ValueError` for unknown words."""
+    """A line of the ledger. `of`: a table, a figure or text; `low`, `high`: what the measurement (in an audit:
+    rounding) leaves open. `ValueError` for unknown words."""
     of: str
     kind: str
     claim: str
@@ -198,7 +198,8 @@ BUILT = {
              "decided this",
     "domains": "the bundled models were trained on all kinds of pictures of the drawn world: the training mix decided "
                "this",
-    "student": "tiny-m-base never saw an abstention: only lessons that hold answers can teach it one, so the arm decides",
+    "student": "tiny-m-base never saw an abstention: only lessons that hold answers can teach it one, so the arm "
+               "decides",
     "oracle": "the testbed's stand-ins for these data sets have labels without error, a teacher's have its errors: the "
               "comparison is shaped by that",
     "definition": "on class rates the ratio cancels: nothing else could come out"}
@@ -225,7 +226,8 @@ def point(study: Any, claim: str, said: str, measured: str, holds: bool, rule: s
 def _unmeasured(gap: Difference) -> str:
     "Why a difference says nothing; empty where it has a value and an interval."
     if gap.cells and np.isfinite([gap.difference, gap.low, gap.high]).all(): return ""
-    return "; ".join(dict.fromkeys(gap.missing)) or ("no interval: too few pictures" if gap.cells else "no cell to compare")
+    otherwise = "no interval: too few pictures" if gap.cells else "no cell to compare"
+    return "; ".join(dict.fromkeys(gap.missing)) or otherwise
 
 # %% ../../nbs/80_paper/40_ledger.ipynb #b387d5d5
 def direction(study: Any, claim: str, said: str, gap: Difference, sign: int = 1, built: str = "",

@@ -329,5 +329,5 @@ class Cluster:
     def _ended(self, ref: Any) -> tuple[Task, Ended]:
         task, began = self.running.pop(ref)
         try: return task, self.ray.get(ref)
-        except self.ray.exceptions.RayError as e:      # worker or node was lost too often, or the call cannot be read there
+        except self.ray.exceptions.RayError as e:      # a node was lost too often, or the call cannot be read there
             return task, Ended(f"{type(e).__name__}: {_last(e)}", str(e), time.monotonic() - began)

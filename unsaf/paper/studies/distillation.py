@@ -118,8 +118,8 @@ def student_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
         out += [better("UnD-IQ raises UnF1 over the untuned student", "UnD-IQ", "Baseline"),
                 better("UnD-IQ outperforms UnD-QA in UnF1, for all students and teachers", "UnD-IQ", "UnD-QA", True),
                 better("UnD-Joint raises UnF1 over the untuned student", "UnD-Joint", "Baseline"),
-                unchanged(e, f"UnD-QA offers little benefit: its UnF1 is no more than 0.02 above the untuned student's{more}",
-                          printed_gap(e.name, "UnD-QA", "Baseline", "UnF1"),
+                unchanged(e, "UnD-QA offers little benefit: its UnF1 is no more than 0.02 above the untuned student's"
+                          f"{more}", printed_gap(e.name, "UnD-QA", "Baseline", "UnF1"),
                           arms_gap(e, "UnD-QA", "Baseline", students), .02, -1, built),
                 *(better(f"UnD-IQ outperforms {name} in UnF1", "UnD-IQ", name, built=built or "oracle")
                   for name in others)]
@@ -297,7 +297,8 @@ def outcome_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
               ("UnD-Joint lowers FA on unanswerable questions below UnD-IQ's", "UnD-Joint", "UnD-IQ", "fa_rate", -1)]
     if e.name != FIG07.name:
         claims.append(("UnD-IQ lowers FU on answerable questions (caption)", "UnD-IQ", "Baseline", "fu_rate", -1))
-    return [direction(e, claim + more, "claimed, no value printed", arms_gap(e, arm, other, students, metric), sign, built)
+    said = "claimed, no value printed"
+    return [direction(e, claim + more, said, arms_gap(e, arm, other, students, metric), sign, built)
             for more, students, built in groups(e) for claim, arm, other, metric, sign in claims]
 
 def _outcomes_of(name: str, i: int) -> Study:

@@ -41,8 +41,9 @@ def main_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
         spread, printed = (movement(t[t["setting"] == setting], ("model",), "UnF1") for t in (table, theirs))
         claim, said = f"UnF1 varies by under {within:.0%} over image sources ({setting})", _span(printed, 2)
         if not len(spread): out.append(nothing(e, claim, said, "no model has UnF1 on two sources")); continue
-        out.append(point(e, claim, said, _span(spread, 3), bool(spread.max() < within), f"below {within:g} for every model",
-                         f"{(spread < within).sum()} of {len(spread)} models", "domains"))
+        out.append(point(e, claim, said, _span(spread, 3), bool(spread.max() < within),
+                         f"below {within:g} for every model", f"{(spread < within).sum()} of {len(spread)} models",
+                         "domains"))
     return [*out, _always_chosen(e, table), _commercial(e, table), _above_the_line(e, table)]
 
 def _span(values: pd.Series, digits: int) -> str: return f"{values.min():.{digits}f} to {values.max():.{digits}f}"

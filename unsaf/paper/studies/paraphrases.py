@@ -25,7 +25,8 @@ def paraphrased(e: Experiment) -> list[dict]:
         for w in e.choices["paraphrases"]:
             both = assess_spec(e, row["model"], row["dataset"], row["setting"], row["seed"], paraphrase=w)
             stages = {"both": both}
-            if w: stages |= dict(writing=again_spec(both, paraphrase=0), answering=again_spec(row["spec"], paraphrase=w))
+            if w: stages["writing"] = again_spec(both, paraphrase=0)
+            if w: stages["answering"] = again_spec(row["spec"], paraphrase=w)
             rows += [dict(row, stage=stage, paraphrase=w, spec=spec) for stage, spec in stages.items()]
     return rows
 

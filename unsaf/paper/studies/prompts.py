@@ -78,7 +78,8 @@ def prompt_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
             for metric, sign, word in ((falls, -1, "lowers"), (rises, 1, "raises")):
                 rate, every = metric[:2].upper(), (kind, metric) == ("audacious", "fa_rate")
                 claim = f"open-ended, the suffix {word} {rate} of {kind} models"
-                out.append(direction(e, claim, _printed(kind, rate, "OE"), gap(kind, "OE", metric), sign, "suffix", every))
+                printed, measured = _printed(kind, rate, "OE"), gap(kind, "OE", metric)
+                out.append(direction(e, claim, printed, measured, sign, "suffix", every))
         out.append(direction(e, "open-ended, the suffix lowers UnF1 of audacious models",
                              _printed("audacious", "UnF1", "OE"), gap("audacious", "OE"), -1, "suffix"))
         out.append(unchanged(e, "open-ended, the suffix brings no gain in UnF1 of more than 0.02",

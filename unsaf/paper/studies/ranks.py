@@ -90,7 +90,8 @@ def footrules(
     if samples is not None and (missing := [d for d in values if d not in samples]):
         raise UnsafError(f"samples has nothing for the data set {missing[0]}")
     drawn = {d: _aligned(samples[d], d, x) for d, x in values.items()} if samples is not None else {}
-    return pd.DataFrame([_pair(a, b, values, drawn, higher_is_better) for a, b in combinations(values, 2)], columns=PAIR)
+    rows = [_pair(a, b, values, drawn, higher_is_better) for a, b in combinations(values, 2)]
+    return pd.DataFrame(rows, columns=PAIR)
 
 def _ranks(x: Any, higher: bool) -> np.ndarray:
     return rank(np.round(x, 12), higher)       # a tie stays one whatever the order of summing
@@ -210,8 +211,8 @@ def _triangle(ax: Any, rows: pd.DataFrame, names: list, top: float, title: str) 
     ax.tick_params(length=0)
     there = rows.dropna(subset="distance")
     chance = sorted({f"{c:.3g}" for c in there["chance"]}, key=float)
-    beside = "no distance"
-    if chance: beside = f"mean {there['distance'].mean():.1f}, chance {' to '.join(dict.fromkeys((chance[0], chance[-1])))}"
+    ends = " to ".join(dict.fromkeys([*chance[:1], *chance[-1:]]))
+    beside = f"mean {there['distance'].mean():.1f}, chance {ends}" if chance else "no distance"
     ax.set_title(f"{title}\n{beside}", fontsize=9, parse_math=False)
 
 # %% ../../../nbs/80_paper/studies/60_ranks.ipynb #da60285c
@@ -227,8 +228,8 @@ def rank_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
     for (metric, setting), value in mean.drop("UnF1", level="metric").items():
         out.append(point(e, f"UnF1 ranks models more alike over data sets than {metric} ({setting})",
                          _PRINTED_DISTANCE.get(metric, ""),
-                         f"mean footrule {worst:.2f} (UnF1, its worse setting) against {value:.2f}", bool(worst < value),
-                         "mean distance below",
+                         f"mean footrule {worst:.2f} (UnF1, its worse setting) against {value:.2f}",
+                         bool(worst < value), "mean distance below",
                          f"{len(e.choices['models'])} models, chance {table['chance'].max():g}", "sizes"))
     return out
 

@@ -46,7 +46,8 @@ def _common_size(pool_p: int, pool_n: int, ratios: Sequence[float], size: "int |
     "The total for all ratios: `size` if the pool allows it, else the largest; raises `UnsafError` where there is none."
     odd = [r for r in ratios if not 0 < r < float("inf")]
     if odd or not len(ratios):
-        raise UnsafError(f"ratios {list(ratios)}: give positive numbers, answerable to unanswerable, such as 0.5 for 1:2")
+        raise UnsafError(f"ratios {list(ratios)}: give positive numbers, answerable to unanswerable, such as 0.5 for "
+                         "1:2")
     sizes = np.arange(2, pool_p + pool_n + 1)
     fits = np.all([(1 <= p) & (p <= pool_p) & (1 <= n) & (n <= pool_n) for p, n in (_split(sizes, r) for r in ratios)],
                   axis=0)
@@ -55,8 +56,8 @@ def _common_size(pool_p: int, pool_n: int, ratios: Sequence[float], size: "int |
                          f"at the ratios {', '.join(f'{r:.3g}' for r in ratios)}")
     if size is None: return int(sizes[fits][-1])
     if size not in sizes[fits]:
-        raise UnsafError(f"size {size} is not possible at all ratios with {pool_p} answerable and {pool_n} unanswerable "
-                         f"questions; the largest that is: {sizes[fits][-1]}")
+        raise UnsafError(f"size {size} is not possible at all ratios with {pool_p} answerable and {pool_n} "
+                         f"unanswerable questions; the largest that is: {sizes[fits][-1]}")
     return size
 
 # %% ../../../nbs/80_paper/studies/40_ratio.ipynb #11b9be20
@@ -131,8 +132,8 @@ def ratio_figure(result: pd.DataFrame, note: str = "") -> Drawing:
 def _ratios(ax: Any, rows: pd.DataFrame, ratios: Sequence[float]) -> None:
     "One model in one setting."
     ax.fill_between(rows["ratio"], rows["unf1_low"], rows["unf1_high"], color=BAND, lw=0)
-    ax.plot(rows["ratio"], rows["always_answer"], color=LINE, ls="--", lw=1.2, zorder=4,      # seen also where a model lies on it
-            label="always answering")
+    ax.plot(rows["ratio"], rows["always_answer"], color=LINE, ls="--", lw=1.2, label="always answering",
+            zorder=4)                              # seen also where a model lies on it
     ax.plot(rows["ratio"], rows["expected"], color=SOFT, lw=2.6, alpha=.6, label="Eq. 1 with the rates of the pool")
     ax.plot(rows["ratio"], rows["unf1"], color=INK, marker="o", ms=3.5, lw=1, label="UnF1 on counts (Eq. 1)")
     ax.plot(rows["ratio"], rows["unf1_class"], color=INK, ls=":", marker="s", mfc="white", ms=4, lw=1,

@@ -40,7 +40,7 @@ def accuracy_and_unf1(e: Experiment) -> pd.DataFrame:
     for (m, d), benches in e.over("model", "dataset", part="bench").items():
         own = {row["metric"]: row for row in scored(own_runs[m, d], ("UnF1", "always_answer", "J"))}
         right = benched(benches, "accuracy", setting.lower() if _part(benches, setting.lower()) else "mc", "accuracy")
-        limits = lambda name, row: {f"{name}{end}": row[key] for end, key in (("", "value"), ("_low", "low"), ("_high", "high"))}
+        limits = lambda name, row: {name: row["value"], f"{name}_low": row["low"], f"{name}_high": row["high"]}
         rows.append(dict(model=m, dataset=d, setting=setting, parameters=parameters_of(e.profile.models.get(m, m)),
                          **limits("accuracy", right), **limits("unf1", own["UnF1"]),
                          always_answer=own["always_answer"]["value"], j=own["J"]["value"],
@@ -114,8 +114,8 @@ def _bubble(ax: Any, r: Any, largest: float) -> None:
 
 # %% ../../../nbs/80_paper/studies/68_scale.ipynb #02a6baae
 def _names(ax: Any, rows: pd.DataFrame) -> None:
-    """The name of each bubble at the best place around it: clear of bubbles, names and the panel's edge, nearer to its own
-    bubble than to another, if possible off the lines, and near."""
+    """The name of each bubble at the best place around it: clear of bubbles, names and the panel's edge, nearer to its
+    own bubble than to another, if possible off the lines, and near."""
     rows = rows[np.isfinite(rows["accuracy"]) & np.isfinite(rows["unf1"])]
     if not len(rows): return
     dpi, edge, box = ax.figure.dpi / 72, ax.get_window_extent(), mpl.transforms.Bbox
@@ -126,7 +126,8 @@ def _names(ax: Any, rows: pd.DataFrame) -> None:
     def cost(there: Any, o: np.ndarray, own: float) -> float:
         outside = not (edge.contains(*there.min) and edge.contains(*there.max))
         nearer = (_gaps(there, points) < own).any()
-        return 1000 * (there.count_overlaps(taken) + outside) + 60 * nearer + 8 * there.count_overlaps(lines) + np.hypot(*o)
+        hard, soft = there.count_overlaps(taken) + outside, there.count_overlaps(lines)
+        return 1000 * hard + 60 * nearer + 8 * soft + np.hypot(*o)
     turns = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     around = np.stack([np.cos(turns), np.sin(turns)], axis=1)
     for r, at, s in zip(rows.itertuples(), points, sizes):

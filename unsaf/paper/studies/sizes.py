@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 from ...core import UnsafError
 from ...assessment.report import INK, SOFT, Drawing
-from ..draw import (BAND, DASHES, QUIET, empty, finish, gone, interval, look, missing_note, need, noted, order,
-                              outer, panel_names, panels, titled)
+from ..draw import (BAND, DASHES, QUIET, empty, finish, gone, interval, look, missing_note, need, noted,
+                              order, outer, panel_names, panels, titled)
 from ..ledger import Entry, nothing, point
 from ..stats import Statistic, cells_by_image, statistic, units
 from ..study import BOTH, OPEN, TINY, Experiment, Study, measured
@@ -148,7 +148,8 @@ def band_figure(result: pd.DataFrame, note: str = "") -> Drawing:
     need(result, "metric", "model", "n", "mean", "sd")
     metrics = order(result, "metric")
     if len(metrics) > 1:
-        raise UnsafError(f"bands are drawn for one metric, the table holds {', '.join(metrics)}: choose the rows of one")
+        raise UnsafError(f"bands are drawn for one metric, the table holds {', '.join(metrics)}: choose the rows of "
+                         "one")
     result = result.assign(panel=panel_names(result, "model", ["model", "n"]))
     shown = order(result, "panel")
     figure, axes = panels(len(shown), (2.4, 2.4), 5, (), "both", sharey=True, sharex=True)
