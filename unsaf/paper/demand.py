@@ -28,8 +28,8 @@ def answers(url: str, seconds: float = 3) -> bool:
     "Whether somebody listens at the host and port of a URL."
     parts = urlsplit(url)
     try:
-        socket.create_connection((parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)),
-                                 seconds).close()
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        socket.create_connection((parts.hostname or "", port), seconds).close()
     except (OSError, ValueError): return False
     return True
 

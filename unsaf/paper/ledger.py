@@ -136,8 +136,7 @@ def write(entries: Iterable[Entry], path: str | Path) -> Path:
     return write_file(path, json.dumps([to_json(e) for e in entries], indent=1, ensure_ascii=False) + "\n")
 
 def read(folder: str | Path) -> list[Entry]:
-    """All entries of the JSON files in a folder, by file name; raises `UnsafError` for a folder that is not there or a
-    file that is no ledger."""
+    "All entries of the JSON files in a folder, by file name; raises `UnsafError` where there is none, or no ledger."
     folder = Path(folder)
     if not folder.is_dir(): raise UnsafError(f"{folder} is no folder with ledger files: run `unsaf reproduce` first")
     return [e for path in sorted(folder.glob("*.json")) for e in _read_file(path)]
@@ -153,8 +152,7 @@ def _read_file(path: Path) -> list[Entry]:
         raise UnsafError(f"{path}: {e}; delete it and run its notebook again") from None
 
 def read_csv(path: str | Path) -> list[Entry]:
-    """Entries of a table that was written as CSV, none where there is no file; raises `UnsafError` for a file that is
-    no ledger."""
+    "Entries of a CSV, none where there is no file; raises `UnsafError` for a file that is no ledger."
     if not Path(path).is_file(): return []
     try:
         rows = pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records")
@@ -204,24 +202,24 @@ BUILT = {
               "comparison is shaped by that",
     "definition": "on class rates the ratio cancels: nothing else could come out"}
 
-def line(study: Any, claim: str, said: str, measured: str, low: float, high: float, holds: "bool | None",
+def line(study: Any, claim: str, reported: str, measured: str, low: float, high: float, holds: "bool | None",
          why: str = "", rule: str = "", built: str = "") -> Entry:
     """A line of the ledger; `holds` is None where nothing could be measured; `built`: a reason of BUILT, which applies
     under the testbed (a definition always)."""
     decided = BUILT[built] if built == "definition" or (built and study.profile.name == "testbed") else ""
     verdict = NOT_RUN if holds is None else BUILT_IN if decided else REPRODUCED if holds else FAILED
     message = f"came out {'as claimed' if holds else 'otherwise'}, but {decided}" if verdict == BUILT_IN else ""
-    return Entry(study.name, "claim", claim, said, measured, low, high, rule, verdict,
+    return Entry(study.name, "claim", claim, reported, measured, low, high, rule, verdict,
                  "; ".join(filter(None, [message, why])), study.profile.name)
 
-def nothing(study: Any, claim: str, said: str, why: str) -> Entry:
+def nothing(study: Any, claim: str, reported: str, why: str) -> Entry:
     "The line of a claim for which nothing could be measured."
-    return line(study, claim, said, "", np.nan, np.nan, None, why)
+    return line(study, claim, reported, "", np.nan, np.nan, None, why)
 
-def point(study: Any, claim: str, said: str, measured: str, holds: bool, rule: str, why: str = "",
+def point(study: Any, claim: str, reported: str, measured: str, holds: bool, rule: str, why: str = "",
           built: str = "") -> Entry:
     "The line of a claim that point values decide, without an interval."
-    return line(study, claim, said, measured, np.nan, np.nan, holds, why, f"point values: {rule}", built)
+    return line(study, claim, reported, measured, np.nan, np.nan, holds, why, f"point values: {rule}", built)
 
 def _unmeasured(gap: Difference) -> str:
     "Why a difference says nothing; empty where it has a value and an interval."
@@ -230,23 +228,23 @@ def _unmeasured(gap: Difference) -> str:
     return "; ".join(dict.fromkeys(gap.missing)) or otherwise
 
 # %% ../../nbs/80_paper/40_ledger.ipynb #b387d5d5
-def direction(study: Any, claim: str, said: str, gap: Difference, sign: int = 1, built: str = "",
+def direction(study: Any, claim: str, reported: str, gap: Difference, sign: int = 1, built: str = "",
               every: bool = False) -> Entry:
     """A claim that a mean difference is above (sign 1) or below 0 (sign -1); `every`: consistently, so no cell the
     other way beyond chance."""
-    if why := _unmeasured(gap): return nothing(study, claim, said, why)
+    if why := _unmeasured(gap): return nothing(study, claim, reported, why)
     against = gap.count(sign)[2]
     holds = bool(gap.low > 0 if sign > 0 else gap.high < 0) and not (every and against)
     undecided = "undecided, the interval contains 0; " if gap.low <= 0 <= gap.high else ""
     rule = f"interval {'above' if sign > 0 else 'below'} 0" + (", no cell the other way beyond chance" if every else "")
-    return line(study, claim, said, f"{gap.difference:+.3f}", gap.low, gap.high, holds, undecided + gap.words(sign),
-                rule, built)
+    words = undecided + gap.words(sign)
+    return line(study, claim, reported, f"{gap.difference:+.3f}", gap.low, gap.high, holds, words, rule, built)
 
-def unchanged(study: Any, claim: str, said: str, gap: Difference, within: float, sign: int = 0, built: str = "",
+def unchanged(study: Any, claim: str, reported: str, gap: Difference, within: float, sign: int = 0, built: str = "",
               every: bool = False) -> Entry:
     """A claim that nothing changes by more than `within`; with a sign only a change against it counts: 1, not lower;
     -1, not higher. `every`: in no cell."""
-    if why := _unmeasured(gap): return nothing(study, claim, said, why)
+    if why := _unmeasured(gap): return nothing(study, claim, reported, why)
     fine = lambda low, high: bool((sign < 0 or low > -within) and (sign > 0 or high < within))
     holds = fine(gap.low, gap.high) and not (every and not all(fine(v, v) for v, _, _ in gap.cells))
     undecided = not holds and fine(gap.difference, gap.difference)
@@ -254,7 +252,7 @@ def unchanged(study: Any, claim: str, said: str, gap: Difference, within: float,
     if every: words += f"largest cell {max((v for v, _, _ in gap.cells), key=abs):+.3f}; "
     side = {0: "within ", 1: "above -", -1: "below "}[sign]
     rule = f"interval {side}{within:g}" + (", every cell too" if every else "")
-    return line(study, claim, said, f"{gap.difference:+.3f}", gap.low, gap.high, holds, words + gap.words(sign or 1),
+    return line(study, claim, reported, f"{gap.difference:+.3f}", gap.low, gap.high, holds, words + gap.words(sign or 1),
                 rule + " (tolerance ours)", built)
 
 # %% ../../nbs/80_paper/40_ledger.ipynb #76b3ab71

@@ -173,7 +173,7 @@ def _doomed(task: Task, ended: Mapping[str, Ended], titles: Mapping[str, str], m
 def run_tasks(
     todo: Sequence[Task],
     machine: Any,                                          # Workers or Cluster
-    report: Callable[[Task, Ended], Any] = lambda task, ended: None,   # told of each as it ends
+    report: Callable[[Task, Ended], Any] = lambda task, ended: None,   # called for each as it ends
     say: Callable[[str], Any] = say,
     minute: float = 60,                                    # seconds without news until a line says what is running
 ) -> dict[str, Ended]:

@@ -246,9 +246,8 @@ def _records(s: Student, store: "str | Path", held_out: list) -> tuple[list, str
     if s.arm.startswith("UnD"): return _records_of_teacher(s, store, held_out, template)
     name, labels, many = s.arm.partition(" ")[0].lower(), "by" if "(BY)" in s.arm else "oe", s.n * 2 * s.k
     if s.data.startswith("scenes"):
-        domain = s.data.partition(":")[2] or "plain"
-        return curricula.baseline_scenes(name, many, 2000 + s.seed, labels, domain, exclude=held_out,
-                                         template=template), ""
+        domain, more = s.data.partition(":")[2] or "plain", dict(exclude=held_out, template=template)
+        return curricula.baseline_scenes(name, many, 2000 + s.seed, labels, domain, **more), ""
     from unsaf.data.sources import folder_of
     from unsaf.data.benchmarks import BENCHMARKS
     folder = folder_of(BENCHMARKS[name])

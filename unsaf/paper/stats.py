@@ -154,8 +154,8 @@ def _agreeing(rows: pd.DataFrame) -> np.ndarray:
     own, k, out = (rows["number"] == 0).to_numpy(), int(rows["number"].max()), np.zeros((len(rows), 2))
     if not k: return out                          # no other wording could be read
     unit = rows.groupby(["part", *_ITEM], sort=False, dropna=False).ngroup().to_numpy()
-    said = pd.DataFrame(dict(unit=unit, number=rows["number"].to_numpy(), answer=rows["answer"].to_numpy(object)))
-    wide = said.pivot(index="unit", columns="number", values="answer")
+    long = pd.DataFrame(dict(unit=unit, number=rows["number"].to_numpy(), answer=rows["answer"].to_numpy(object)))
+    wide = long.pivot(index="unit", columns="number", values="answer")
     wide = wide.reindex(index=unit[own], columns=range(k + 1)).to_numpy(object)
     out[own] = agreement(wide[:, 0].tolist(), wide[:, 1:].tolist()).cells
     return out

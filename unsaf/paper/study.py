@@ -47,7 +47,6 @@ class Profile:
     held_out: tuple[tuple[str, int, int], ...] = ()            # (images, n, seed) that training refuses
     cot: tuple[str, ...] = ()            # teachers whose chains of thought are taught with their answers (Section 5.2)
 
-# %% ../../nbs/80_paper/50_study.ipynb #e9ba5988
 BOTH = ("MC", "OE")
 TINY = ("tiny-s", "tiny-m", "tiny-l", "tiny-m-base", "tiny-student")
 TESTBED = Profile(

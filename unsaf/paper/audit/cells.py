@@ -28,24 +28,24 @@ def _at(rows: Iterable[dict], where: dict) -> list[dict]:
 
 def cells(name: str, **where: str) -> list[str]:
     "The printed strings of a table where its columns have these values; raises `LookupError` where there is none."
-    found = [row["value_str"] for row in _at(_rows(name), where)]
-    if not found: raise LookupError(f"{name} prints nothing for {where}")
-    return found
+    texts = [row["value_str"] for row in _at(_rows(name), where)]
+    if not texts: raise LookupError(f"{name} prints nothing for {where}")
+    return texts
 
 def cell(name: str, **where: str) -> str:
     "The one printed string there; raises `LookupError` unless it is one and the same."
-    found = set(cells(name, **where))
-    if len(found) > 1: raise LookupError(f"{name} prints {sorted(found)} for {where}")
-    return found.pop()
+    texts = set(cells(name, **where))
+    if len(texts) > 1: raise LookupError(f"{name} prints {sorted(texts)} for {where}")
+    return texts.pop()
 
 # %% ../../../nbs/80_paper/audit/20_cells.ipynb #89f518ff
 @lru_cache(maxsize=None)
 def _runs(name: str) -> list[dict]:
-    keys, found = [k for k in keys_of(name) if k != "metric"], {}
+    keys, result = [k for k in keys_of(name) if k != "metric"], {}
     for row in _rows(name):
         run = {k: row[k] for k in keys}
-        found.setdefault(tuple(run.values()), run)[row["metric"]] = row["value_str"]
-    return list(found.values())
+        result.setdefault(tuple(run.values()), run)[row["metric"]] = row["value_str"]
+    return list(result.values())
 
 def runs(name: str, **where: str) -> list[dict]:
     "The runs of a table where its columns have these values: keys, and the metrics as printed strings."
@@ -150,8 +150,8 @@ def false_rate(a: Range, t: Range) -> Range:
 
 def known_rates(model: str, setting: str) -> tuple[Range, Range, str]:
     "(t, f, where from) of a model of Table 8: its untouched run in Table 6, else Table 4 (COCO) with equal classes."
-    found = runs(6, model=model, setting=setting, aug_type="Baseline")
-    if found: return *run_rates(found[0]), "Table 6"
+    untouched = runs(6, model=model, setting=setting, aug_type="Baseline")
+    if untouched: return *run_rates(untouched[0]), "Table 6"
     a, t = (rate(cell(4, model=model, dataset="CoCo", setting=setting, metric=m)) for m in "AT")
     return t, false_rate(a, t), "Table 4, equal classes"
 
@@ -168,8 +168,8 @@ def largest_false_rate(rows: Iterable[tuple[Range, Range]]) -> float:
     for ratio, u in rows:
         at_most += [[-(2 - u.low), u.low / ratio.high], [2 - u.high, -u.high / ratio.low]]
         bound += [-u.low, u.high]
-    found = linprog([0, -1], A_ub=at_most, b_ub=bound, bounds=[(0, 1), (0, 1)])
-    return float(found.x[1]) if found.status == 0 else nan
+    result = linprog([0, -1], A_ub=at_most, b_ub=bound, bounds=[(0, 1), (0, 1)])
+    return float(result.x[1]) if result.status == 0 else nan
 
 def false_rate_cap(ratio: Range, unf1: Range) -> float:
     "The largest f that any t allows at this ratio and UnF1: ratio (2/UnF1 - 2), at most 1."
@@ -296,10 +296,9 @@ def between_tables() -> list[Check]:
             there = cell(4, dataset="CoCo", metric="T", model=r["model"], setting=r["setting"])
             timid[f"{r['model']}, {r['setting']}"] = r["TA"], there
     return [_compare(9, "UnF1, Table 9 and Table 1", "Table 9 repeats the UnF1 of Table 1", ours, _equal),
-            _compare(2, "Table 2 and Table 13", "Table 2 repeats the InternVL-14B columns of Table 13", halluc,
-                     _equal),
-            _compare(6, "TA, Table 6 and T, Table 4", "the TA rate of the baseline is the timidity on COCO",
-                     timid, one_number)]
+            _compare(2, "Table 2 and Table 13", "Table 2 repeats the InternVL-14B columns of Table 13", halluc, _equal),
+            _compare(6, "TA, Table 6 and T, Table 4", "the TA rate of the baseline is the timidity on COCO", timid,
+                     one_number)]
 
 # %% ../../../nbs/80_paper/audit/20_cells.ipynb #03572a5d
 SAME_RUN = {      # run: the tables that print it; `=`: under another name
@@ -331,9 +330,9 @@ def same_run_checks() -> list[Check]:
     out = []
     for run, tables in SAME_RUN.items():
         places = [place(run, *table.split("=")) for table in tables.split()]
-        found = {name: cell(name, **where) for name, where in places}
-        values, same = [float(v) for v in found.values()], one_number(found.values())
-        shown = ", ".join(f"{v} (T{n})" for n, v in found.items())
+        texts = {name: cell(name, **where) for name, where in places}
+        values, same = [float(v) for v in texts.values()], one_number(texts.values())
+        shown = ", ".join(f"{v} (T{n})" for n, v in texts.items())
         out.append(Check(places[0][0], run, "one run has one UnF1", shown, f"differ by {max(values) - min(values):.2f}",
                          min(values), max(values), fits(same),
                          "" if same else "other checkpoints or other runs; the paper names neither"))
@@ -346,7 +345,6 @@ def _alike(of: str, where: str, claim: str, groups: Sequence[Sequence[str]], com
     return Check(of, where, claim, "separate runs", f"{same} of {len(groups)} identical", same, same,
                  fits(not same, UNDECIDED), comment if same else "")
 
-# %% ../../../nbs/80_paper/audit/20_cells.ipynb #b325fc63
 def lookalike_checks() -> list[Check]:
     "Cells of different runs that are identical."
     bases = [_alike(7, f"{s}, base", "MMBench and OKVQA are different images",

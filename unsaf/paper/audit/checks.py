@@ -98,7 +98,6 @@ class Check:
         object.__setattr__(self, "of", table_name(self.of))
         if self.verdict not in VERDICTS: raise ValueError(f"verdict {self.verdict!r} is none of {', '.join(VERDICTS)}")
 
-# %% ../../../nbs/80_paper/audit/10_checks.ipynb #7cb14b6e
 def fits(holds: bool, otherwise: str = INCONSISTENT) -> str:
     "The verdict on what holds or does not."
     return CONSISTENT if holds else otherwise

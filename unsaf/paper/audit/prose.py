@@ -129,7 +129,6 @@ def hallucination() -> list[Check]:
             add("Section 5.2", "DoLa and CoVe do not worsen CHAIR", _better(added, before, ["CHAIRi", "CHAIR_F1"]),
                 "'are not'", "the one: CHAIR_i of Qwen-VL-Chat with CoVe, 8.56 against 8.49")]
 
-# %% ../../../nbs/80_paper/audit/40_prose.ipynb #282ff467
 def accuracy() -> list[Check]:
     "'Clear gains', 'preserved or improved', 'predominantly ties', from the counts of Table 10."
     triples = published(10).drop_duplicates(["strategy", "dataset"])
@@ -167,7 +166,6 @@ def _ahead(models: Iterable[str], others: Iterable[str], settings: Iterable[str]
     "Whether each of some models is above each of others, in each column of Table 4."
     return [above(four(a, *column), four(b, *column)) for a, b, *column in product(models, others, SOURCES, settings)]
 
-# %% ../../../nbs/80_paper/audit/40_prose.ipynb #b8c2f6e5
 def main_table() -> list[Check]:
     "What Appendices E.1 and E.2 say of Table 4."
     inside = [above(four(*c), at(.575)) and above(at(.695), four(*c)) for c in product(OPEN, SOURCES, SETTINGS)]
@@ -240,14 +238,14 @@ def _drop(model: str, source: str, metric: str) -> Range:
 # %% ../../../nbs/80_paper/audit/40_prose.ipynb #5a185754
 def tuning() -> list[Check]:
     "The numbers of Appendix E.3 and 'audacity remains largely unchanged'."
-    said = [(who.split(", "), *fall.split()) for who, fall in (line.split(": ") for line in FALLS)]
+    falls = [(who.split(", "), *fall.split()) for who, fall in (line.split(": ") for line in FALLS)]
     drops = list(product(("Qwen-VL-7B", "InternVL-8B"), ("COCO", "ImageNet")))
     audacity = {f"{m} {s}": _drop(m, s, "A") for m, s in drops}
     moves = ", ".join(f"{who} {-span.mid:+.0f}" for who, span in audacity.items())
     timid = [above(*(five(m, v, s, "T") for v in ("pretrained", "instruction-tuned"))) for m, s in drops]
     add = lambda f, where, *rest, **more: f(5, where, *rest, **more)
     return [*(add(quoted, "Appendix E.3", f"{m}, {s}: {what} falls by {text} points", text, _drop(m, s, what), digits=0)
-              for (m, s), what, text in said),
+              for (m, s), what, text in falls),
             *(add(quoted, "Appendix E.3", f"Qwen-VL-7B, {v}, {s}: timidity {text} %", text,
                   five("Qwen-VL-7B", v, s, "T") * 100, digits=0) for v, s, text in ENDS),
             add(counted, "Section 4.2", "tuned models are more timid", timid, "all"),
@@ -312,8 +310,8 @@ def _rankings(values: Sequence[Range]) -> list[tuple[int, ...]]:
 
 def ranking_distance(a: Sequence[Range], b: Sequence[Range]) -> Range:
     "The smallest and the largest footrule distance between rankings that the two lists of rounded scores allow."
-    found = [footrule(x, y) for x, y in product(_rankings(a), _rankings(b))]
-    return Range(float(min(found)), float(max(found)))
+    distances = [footrule(x, y) for x, y in product(_rankings(a), _rankings(b))]
+    return Range(float(min(distances)), float(max(distances)))
 
 # %% ../../../nbs/80_paper/audit/40_prose.ipynb #14dd4142
 def rankings() -> list[Check]:
@@ -341,7 +339,6 @@ def calibration() -> list[Check]:
             counted(9, "Appendix E.7", "UnD-IQ keeps ECE at or below the baseline's", lower, "'low'",
                     "0.02 to 0.09 against 0.03 to 0.06")]
 
-# %% ../../../nbs/80_paper/audit/40_prose.ipynb #17d819b1
 def scale() -> list[Check]:
     "Figure 6: UnF1 'rises steeply' above 80 % (MMBench) and 64 % (OKVQA), as far as printed cells can say."
     who, add = ("InternVL-8B", "mPLUG-Owl-7B"), lambda *rest: Check("text", *rest)

@@ -52,22 +52,22 @@ def keep() -> Path:
 
 @lru_cache(maxsize=None)
 def _kept() -> pd.DataFrame:
-    with _file().open(encoding="utf-8") as f: found = pd.read_csv(f, dtype=str, keep_default_na=False)
-    return found.assign(**{end: pd.to_numeric(found[end]) for end in ("low", "high")})
+    with _file().open(encoding="utf-8") as f: checks = pd.read_csv(f, dtype=str, keep_default_na=False)
+    return checks.assign(**{end: pd.to_numeric(checks[end]) for end in ("low", "high")})
 
 def audit(*families: str) -> pd.DataFrame:
     "Every check, or those of some families (in `check`), with the fields of `Check`; `UnsafError` for unknown ones."
     unknown = [f for f in families if f not in FAMILIES]
     if unknown: raise UnsafError(f"no family of checks is called {unknown[0]!r}: use {', '.join(FAMILIES)}")
-    found = _kept()
-    return (found[found["check"].isin(families)] if families else found).reset_index(drop=True)
+    checks = _kept()
+    return (checks[checks["check"].isin(families)] if families else checks).reset_index(drop=True)
 
 # %% ../../../nbs/80_paper/audit/60_verdicts.ipynb #497db33e
-def lines(found: pd.DataFrame | None = None, width: int = 120) -> list[str]:
+def lines(checks: pd.DataFrame | None = None, width: int = 120) -> list[str]:
     "The audit for a terminal: counts a family, and every check that is not consistent."
-    found = audit() if found is None else found
+    checks = audit() if checks is None else checks
     out = []
-    for name, rows in found.groupby("check", sort=False):
+    for name, rows in checks.groupby("check", sort=False):
         out.append(f"{name}: " + ", ".join(f"{n} {v}" for v in VERDICTS if (n := int((rows["verdict"] == v).sum()))))
         for r in rows[rows["verdict"] != CONSISTENT].to_dict("records"):
             both = f"Printed: {r['published']}; recomputed: {r['recomputed']}"

@@ -36,8 +36,8 @@ def examined(e: Runs) -> list[dict]:
     rows = [dict(row, part="assess") for row in taught(e)]
     for row in lessons(e, e.choices["bench_data"]):
         t, s, arm, d, _, seed = row.values()
-        spec = bench_spec(e, student(e, t, s, arm, seed), d, e.choices["benchmarks"], parts(e)[d], seed,
-                          **room(e, t, arm))
+        made, more = student(e, t, s, arm, seed), room(e, t, arm)
+        spec = bench_spec(e, made, d, e.choices["benchmarks"], parts(e)[d], seed, **more)
         rows.append(dict(row, part="bench", spec=spec))
     return rows
 
@@ -72,8 +72,8 @@ def accuracy_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
     out = []
     for arm in UND:
         for d, part in parts(e).items():
-            gap = bench_gap(pairs(e, "strategy", arm, "Baseline", part="bench", dataset=d), "accuracy", part,
-                            "accuracy")
+            both = pairs(e, "strategy", arm, "Baseline", part="bench", dataset=d)
+            gap = bench_gap(both, "accuracy", part, "accuracy")
             claim = f"{arm} does not degrade accuracy on {d} ({part.upper()}) by more than a point"
             out.append(unchanged(e, claim, _printed(arm, d), gap, .01, 1))
     return out
@@ -107,19 +107,18 @@ def tally_table(e: Experiment) -> pd.DataFrame:
                              high=np.nan, n=len(gains), seeds=len(e.choices["seeds"]), why=why))
     return long_table(rows, ("win", "tie", "loss"))
 
-# %% ../../../nbs/80_paper/studies/75_accuracy.ipynb #6f19685d
 def tally_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
     "Accuracy is preserved or improved in the majority of cases."
     def kept(rows: pd.DataFrame) -> dict[str, tuple[int, int]]:
         n = rows.groupby(["dataset", "metric"], sort=False)["value"].sum(min_count=1).unstack()
         return {d: (int(r["win"] + r["tie"]), int(r.sum())) for d, r in n.iterrows() if r.notna().all()}
     ours, out = kept(table), []
-    said = ", ".join(f"{k} of {n} on {d}" for d, (k, n) in kept(published(e.name)).items())
+    reported = ", ".join(f"{k} of {n} on {d}" for d, (k, n) in kept(published(e.name)).items())
     for d in e.choices["bench_data"]:
         claim = f"accuracy is preserved or improved in the majority of cases ({d})"
-        if d not in ours: out.append(nothing(e, claim, said, "a comparison has no accuracy")); continue
+        if d not in ours: out.append(nothing(e, claim, reported, "a comparison has no accuracy")); continue
         k, n = ours[d]
-        out.append(point(e, claim, said, f"{k} of {n}", 2 * k > n, "more than half"))
+        out.append(point(e, claim, reported, f"{k} of {n}", 2 * k > n, "more than half"))
     return out
 
 # %% ../../../nbs/80_paper/studies/75_accuracy.ipynb #bd409c5e

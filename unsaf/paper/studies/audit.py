@@ -48,7 +48,6 @@ def _ratio_axes(ax: Any, model: str) -> None:
     ax.minorticks_off()
     titled(ax, model)
 
-# %% ../../../nbs/80_paper/studies/90_audit.ipynb #082d4e29
 def ratio_figure() -> Drawing:
     "Table 8: UnF1 as printed and as Eq. 1 would have it, a panel a model."
     models = list(published(8)["model"].unique())

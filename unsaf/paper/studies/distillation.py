@@ -113,8 +113,8 @@ def student_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
     out, others = [], [name for name in ("MM-UPD", "UNK-VQA (BY)", "UNK-VQA (OE)") if name in e.choices["arms"]]
     for more, students, built in groups(e):
         def better(claim: str, arm: str, other: str, every: bool = False, built: str = built) -> Entry:
-            said = printed_gap(e.name, arm, other.replace(" (", "("), "UnF1")
-            return direction(e, claim + more, said, arms_gap(e, arm, other, students), 1, built, every)
+            reported = printed_gap(e.name, arm, other.replace(" (", "("), "UnF1")
+            return direction(e, claim + more, reported, arms_gap(e, arm, other, students), 1, built, every)
         out += [better("UnD-IQ raises UnF1 over the untuned student", "UnD-IQ", "Baseline"),
                 better("UnD-IQ outperforms UnD-QA in UnF1, for all students and teachers", "UnD-IQ", "UnD-QA", True),
                 better("UnD-Joint raises UnF1 over the untuned student", "UnD-Joint", "Baseline"),
@@ -141,9 +141,9 @@ def _places(e: Experiment, table: pd.DataFrame) -> list[Entry]:
         return int((place <= 2).sum()), len(place)
     own = table[(table["pool"] == "own") & ~table["strategy"].isin(["teacher", "UnD-IQ k=1"])]
     (k, n), (a, b) = firsts(own), firsts(published(e.name))
-    claim, said = "UnD-Joint is often first or second among the strategies", f"{a} of {b} students and teachers"
-    if not n: return [nothing(e, claim, said, "no UnF1 of UnD-Joint")]
-    return [point(e, claim, said, f"{k} of {n} students and teachers", 2 * k > n, "more than half")]
+    claim, reported = "UnD-Joint is often first or second among the strategies", f"{a} of {b} students and teachers"
+    if not n: return [nothing(e, claim, reported, "no UnF1 of UnD-Joint")]
+    return [point(e, claim, reported, f"{k} of {n} students and teachers", 2 * k > n, "more than half")]
 
 def _teachers(e: Experiment) -> list[Entry]:
     "Teachers are chosen for their awareness."
@@ -191,9 +191,9 @@ def transfer_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
         w = _unf1(rows, ["teacher", "student", "dataset"])
         return (int((w["UnD-IQ"] >= w.max(axis=1)).sum()), len(w)) if "UnD-IQ" in w else (0, 0)
     (k, n), (a, b) = highest(table), highest(published(e.name))
-    claim, said = "UnD-IQ has the highest UnF1 in nearly all settings", f"{a} of {b}"
-    if not n: return [*out, nothing(e, claim, said, "no UnF1 of UnD-IQ")]
-    return [*out, point(e, claim, said, f"{k} of {n}", k >= .9 * n, "nine of ten", built="domains")]
+    claim, reported = "UnD-IQ has the highest UnF1 in nearly all settings", f"{a} of {b}"
+    if not n: return [*out, nothing(e, claim, reported, "no UnF1 of UnD-IQ")]
+    return [*out, point(e, claim, reported, f"{k} of {n}", k >= .9 * n, "nine of ten", built="domains")]
 
 TABLE07 = Study("table07", taught, student_table, dict(TAUGHT, data=("cluttered", "sketch"), settings=("OE",)),
                 dict(TAUGHT_PAPER, data=("MMBench", "OKVQA"), settings=("OE",)), student_figure, transfer_claims,
@@ -239,7 +239,6 @@ def _class_rows(mine: pd.DataFrame, kinds: tuple[str, str, str], n: int, seed: i
         out.append((int(count), len(mine), images, rate, low, high, method))
     return out
 
-# %% ../../../nbs/80_paper/studies/70_distillation.ipynb #d4c61273
 def outcomes(e: Experiment) -> pd.DataFrame:
     "Figures 7, 9, 10: teacher, student, arm, answerable, outcome, value (share of its class), low, high, count."
     rows = []
@@ -297,8 +296,8 @@ def outcome_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
               ("UnD-Joint lowers FA on unanswerable questions below UnD-IQ's", "UnD-Joint", "UnD-IQ", "fa_rate", -1)]
     if e.name != FIG07.name:
         claims.append(("UnD-IQ lowers FU on answerable questions (caption)", "UnD-IQ", "Baseline", "fu_rate", -1))
-    said = "claimed, no value printed"
-    return [direction(e, claim + more, said, arms_gap(e, arm, other, students, metric), sign, built)
+    reported = "claimed, no value printed"
+    return [direction(e, claim + more, reported, arms_gap(e, arm, other, students, metric), sign, built)
             for more, students, built in groups(e) for claim, arm, other, metric, sign in claims]
 
 def _outcomes_of(name: str, i: int) -> Study:

@@ -71,13 +71,13 @@ def decoding_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
         for other in e.choices["interventions"]:
             for arm in ("UnD-IQ", "UnD-Joint"):
                 claim = f"{arm} is consistently better than {ADDED[other]} in {title}"
-                said = printed_gap(e.name, arm, ADDED[other], printed, .01)
-                out.append(direction(e, claim, said, _gap(e, arm, other, benchmark, part, metric), sign, every=True))
+                reported = printed_gap(e.name, arm, ADDED[other], printed, .01)
+                out.append(direction(e, claim, reported, _gap(e, arm, other, benchmark, part, metric), sign, every=True))
     for other in e.choices["interventions"]:
-        said = [printed_gap(e.name, ADDED[other], "Baseline", metric, .01) for metric in ("POPE_F1", "CHAIRi")]
-        out.append(direction(e, f"{ADDED[other]} lowers POPE F1", said[0],
+        reported = [printed_gap(e.name, ADDED[other], "Baseline", metric, .01) for metric in ("POPE_F1", "CHAIRi")]
+        out.append(direction(e, f"{ADDED[other]} lowers POPE F1", reported[0],
                              _gap(e, other, "Baseline", "pope", "mean", "f1"), -1))
-        out.append(unchanged(e, f"{ADDED[other]} does not worsen CHAIR_i by more than 0.005", said[1],
+        out.append(unchanged(e, f"{ADDED[other]} does not worsen CHAIR_i by more than 0.005", reported[1],
                              _gap(e, other, "Baseline", "chair", "captions", "chair_i"), .005, -1))
     return out
 

@@ -39,24 +39,23 @@ def main_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
     out, theirs = [], published(e.name)
     for setting, within in (("MC", .03), ("OE", .07)):
         spread, printed = (movement(t[t["setting"] == setting], ("model",), "UnF1") for t in (table, theirs))
-        claim, said = f"UnF1 varies by under {within:.0%} over image sources ({setting})", _span(printed, 2)
-        if not len(spread): out.append(nothing(e, claim, said, "no model has UnF1 on two sources")); continue
-        out.append(point(e, claim, said, _span(spread, 3), bool(spread.max() < within),
+        claim, reported = f"UnF1 varies by under {within:.0%} over image sources ({setting})", _span(printed, 2)
+        if not len(spread): out.append(nothing(e, claim, reported, "no model has UnF1 on two sources")); continue
+        out.append(point(e, claim, reported, _span(spread, 3), bool(spread.max() < within),
                          f"below {within:g} for every model", f"{(spread < within).sum()} of {len(spread)} models",
                          "domains"))
     return [*out, _always_chosen(e, table), _commercial(e, table), _above_the_line(e, table)]
 
 def _span(values: pd.Series, digits: int) -> str: return f"{values.min():.{digits}f} to {values.max():.{digits}f}"
 
-# %% ../../../nbs/80_paper/studies/10_main.ipynb #61750f7a
 def _always_chosen(e: Experiment, table: pd.DataFrame) -> Entry:
     printed = published("table06").query("setting == 'MC' and metric == 'FA'")["value"]
     false = table[(table["setting"] == "MC") & (table["metric"] == "FA")]
     rates = false.groupby("model", sort=False)["value"].mean().dropna()
     claim = "in multiple choice every model selects an option (FA of 0.9 or more)"
-    said = f"FA {_span(printed, 2)} in Table 6"
-    if not len(rates): return nothing(e, claim, said, "no multiple-choice cell")
-    return line(e, claim, said, f"{(rates >= .9).sum()} of {len(rates)} models; FA {_span(rates, 2)}", np.nan, np.nan,
+    reported = f"FA {_span(printed, 2)} in Table 6"
+    if not len(rates): return nothing(e, claim, reported, "no multiple-choice cell")
+    return line(e, claim, reported, f"{(rates >= .9).sum()} of {len(rates)} models; FA {_span(rates, 2)}", np.nan, np.nan,
                 bool((rates >= .9).all()), "", "point values (tolerance ours)", "abstention")
 
 # %% ../../../nbs/80_paper/studies/10_main.ipynb #2df608b5
@@ -72,20 +71,19 @@ def _commercial(e: Experiment, table: pd.DataFrame) -> Entry:
     claim = "every commercial model has a higher UnF1 than every open one"
     ours, theirs = lead(table), lead(printed)
     ahead = lambda w: int((w["commercial"] > w["open"]).sum())
-    said = f"{ahead(theirs)} of {len(theirs)} sources and settings"
-    if not len(ours): return nothing(e, claim, said, "no commercial model beside an open one")
-    return point(e, claim, said, f"{ahead(ours)} of {len(ours)}", ahead(ours) == len(ours), "all")
+    reported = f"{ahead(theirs)} of {len(theirs)} sources and settings"
+    if not len(ours): return nothing(e, claim, reported, "no commercial model beside an open one")
+    return point(e, claim, reported, f"{ahead(ours)} of {len(ours)}", ahead(ours) == len(ours), "all")
 
-# %% ../../../nbs/80_paper/studies/10_main.ipynb #b0b766b1
 def _above_the_line(e: Experiment, table: pd.DataFrame) -> Entry:
     w = table[table["metric"].isin(["UnF1", "always_answer"])]
     w = w.pivot(index=["model", "dataset", "setting"], columns="metric", values="value").dropna()
     printed = published(e.name).query("model_group == 'open-source' and setting == 'OE' and metric == 'UnF1'")["value"]
     claim = "(ours) every cell is above what always answering these questions would score"
-    said = f"{(printed < 2 / 3).sum()} of {len(printed)} open-source, open-ended cells are below 2/3"
-    if not len(w): return nothing(e, claim, said, "no cell")
+    reported = f"{(printed < 2 / 3).sum()} of {len(printed)} open-source, open-ended cells are below 2/3"
+    if not len(w): return nothing(e, claim, reported, "no cell")
     above = int((w["UnF1"] > w["always_answer"] + 1e-12).sum())
-    return point(e, claim, said, f"{above} of {len(w)} cells are above", above == len(w), "all cells")
+    return point(e, claim, reported, f"{above} of {len(w)} cells are above", above == len(w), "all cells")
 
 # %% ../../../nbs/80_paper/studies/10_main.ipynb #59ac135a
 TABLE04 = Study(

@@ -56,10 +56,10 @@ def paraphrase_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
         calm = int((spread <= .05).sum())
         what = "both stages" if stage == "both" else f"the {stage} prompt alone"
         claim = f"UnF1 moves by no more than 0.05 under paraphrases of {what}, for most models"
-        said = f"{(theirs <= .05).sum()} of {len(theirs)} models and settings; largest {theirs.max():.2f}"
-        if stage != "both": claim, said = f"(ours) {claim}", "not printed"
-        if not len(spread): out.append(nothing(e, claim, said, "no score")); continue
-        out.append(point(e, claim, said, f"{calm} of {len(spread)}; largest {spread.max():.3f}", 2 * calm > len(spread),
+        reported = f"{(theirs <= .05).sum()} of {len(theirs)} models and settings; largest {theirs.max():.2f}"
+        if stage != "both": claim, reported = f"(ours) {claim}", "not printed"
+        if not len(spread): out.append(nothing(e, claim, reported, "no score")); continue
+        out.append(point(e, claim, reported, f"{calm} of {len(spread)}; largest {spread.max():.3f}", 2 * calm > len(spread),
                          "more than half (tolerance ours)", built="paraphrase"))
     return out
 

@@ -43,7 +43,6 @@ def together(runs: Iterable[Any], name: str, setting: str) -> pd.DataFrame:
     result.attrs = dict(images=images)
     return result
 
-# %% ../../../nbs/80_paper/studies/60_ranks.ipynb #5e59e631
 def _has(run: Bench, name: str, setting: str) -> bool:
     "Whether a run has replies for a statistic in this setting; MR's parts are kinds of misleading lines."
     wanted = STATISTICS[name].benchmark
@@ -220,10 +219,10 @@ def rank_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
     "UnF1 ranks models alike on all data sets, other metrics do not."
     mean = table.groupby(["metric", "setting"], sort=False)["distance"].mean().dropna()
     ours = mean[mean.index.get_level_values("metric") == "UnF1"]
-    claim, said = "UnF1 ranks models alike on all data sets", "distance 0, 2 to 6 with VizWiz"
-    if not len(ours): return [nothing(e, claim, said, "UnF1 ranks no two data sets")]
+    claim, reported = "UnF1 ranks models alike on all data sets", "distance 0, 2 to 6 with VizWiz"
+    if not len(ours): return [nothing(e, claim, reported, "UnF1 ranks no two data sets")]
     worst = ours.max()
-    out = [point(e, claim, said, f"mean footrule {ours.min():.2f} to {worst:.2f}", bool(worst == 0), "distance 0",
+    out = [point(e, claim, reported, f"mean footrule {ours.min():.2f} to {worst:.2f}", bool(worst == 0), "distance 0",
                  built="domains")]
     for (metric, setting), value in mean.drop("UnF1", level="metric").items():
         out.append(point(e, f"UnF1 ranks models more alike over data sets than {metric} ({setting})",
@@ -237,7 +236,6 @@ _PRINTED_DISTANCE = {"Brier": "0 to 8, mean 4.2", "MacroCE": "mostly below 4, me
                      "ICE": "(printed as MacroCE, Eq. 6) mostly below 4, mean near 2", "ECE": "up to 12, mean 9",
                      "MCE": "up to 12, mean 9", "MR": "6 to 12", "CU": "2 to 10"}
 
-# %% ../../../nbs/80_paper/studies/60_ranks.ipynb #6ed3a4b3
 FIG02 = Study(
     "fig02", measured, distances,
     testbed=dict(models=TINY, data=("plain", "textured", "cluttered", "sketch", "easy"), settings=BOTH,

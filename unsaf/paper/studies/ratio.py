@@ -181,11 +181,11 @@ def ratio_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
                                 ("UnF1_class", "class rates, 2t/(1+t+f)", "definition")):
         spread = movement(table, ("model", "setting"), metric)
         claim = f"UnF1 is distribution-agnostic: {form}"
-        said = f"moves by {allowed.min():.2f} to {allowed.max():.2f} over the ratios"
-        if not len(spread): out.append(nothing(e, claim, said, "no pool of questions")); continue
+        reported = f"moves by {allowed.min():.2f} to {allowed.max():.2f} over the ratios"
+        if not len(spread): out.append(nothing(e, claim, reported, "no pool of questions")); continue
         rule = f"largest movement at most {allowed.max():.2f}"
         why = f"{(spread <= allowed.max()).sum()} of {len(spread)} models and settings within the printed range"
-        out.append(point(e, claim, said, f"moves by {spread.min():.3f} to {spread.max():.3f}",
+        out.append(point(e, claim, reported, f"moves by {spread.min():.3f} to {spread.max():.3f}",
                          bool(spread.max() <= allowed.max()), rule, why, built))
     return out
 

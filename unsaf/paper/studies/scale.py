@@ -156,14 +156,14 @@ def scale_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
     out = []
     steep = "rises steeply above an accuracy of 80% (MMBench) and 64% (OKVQA)"
     columns = (("accuracy", "accuracy", steep), ("parameters", "size", "larger models do better, no value printed"))
-    for d, (x, word, said) in product(e.choices["data"], columns):
+    for d, (x, word, reported) in product(e.choices["data"], columns):
         some = table[table["dataset"] == d].dropna(subset=[x, "unf1"])
         claim = f"models of a larger {word} have a higher UnF1 ({d})"
-        if len(some) < 3: out.append(nothing(e, claim, said, f"{len(some)} models have both")); continue
+        if len(some) < 3: out.append(nothing(e, claim, reported, f"{len(some)} models have both")); continue
         if min(some[x].nunique(), some["unf1"].nunique()) < 2:
-            out.append(nothing(e, claim, said, f"{word} or UnF1 is the same for all")); continue
+            out.append(nothing(e, claim, reported, f"{word} or UnF1 is the same for all")); continue
         r = float(spearmanr(some[x], some["unf1"]).statistic)
-        out.append(point(e, claim, said, f"rank correlation {r:+.2f} over {len(some)} models", r > 0,
+        out.append(point(e, claim, reported, f"rank correlation {r:+.2f} over {len(some)} models", r > 0,
                          "correlation above 0", built="sizes"))
     return out
 

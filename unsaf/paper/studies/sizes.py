@@ -45,8 +45,8 @@ def curve(
     odd = [n for n in sizes if isinstance(n, bool) or n != int(n) or n < 1]
     if odd: raise UnsafError(f"sizes holds {odd[0]!r}: give whole numbers, 1 or more")
     cells = units(rows, name)[1] if by == "questions" else cells_by_image(rows, name)[1]
-    return pd.DataFrame([_point(statistic(name), cells, int(n), by, draws, replace, seed) for n in sizes],
-                        columns=CURVE)
+    rows = [_point(statistic(name), cells, int(n), by, draws, replace, seed) for n in sizes]
+    return pd.DataFrame(rows, columns=CURVE)
 
 # %% ../../../nbs/80_paper/studies/65_sizes.ipynb #fb4a4886
 def _point(s: Statistic, cells: np.ndarray, n: int, by: str, draws: int, replace: bool, seed: int) -> dict:
@@ -183,9 +183,9 @@ def size_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
     own = some[some["metric"].str.startswith("UnF1")].groupby(["metric", "model"])
     curves = [g.sort_values("n")["cv"] for _, g in own if g["n"].nunique() > 1]
     falls = [bool(c.iloc[-1] < c.iloc[0]) for c in curves]
-    claim, said = "the coefficient of variation of UnF1 falls with the sample size", "decreases with n, approaching 0"
-    if not falls: return [*out, nothing(e, claim, said, "no curve with two sizes")]
-    return [*out, point(e, claim, said, f"{sum(falls)} of {len(falls)} curves", all(falls),
+    claim, reported = "the coefficient of variation of UnF1 falls with the sample size", "decreases with n, approaching 0"
+    if not falls: return [*out, nothing(e, claim, reported, "no curve with two sizes")]
+    return [*out, point(e, claim, reported, f"{sum(falls)} of {len(falls)} curves", all(falls),
                         "the largest size against the smallest")]
 
 # %% ../../../nbs/80_paper/studies/65_sizes.ipynb #ae2822c5
@@ -206,13 +206,13 @@ def ece_sizes(e: Experiment, table: pd.DataFrame) -> list[Entry]:
     some = some.dropna(subset="mean").sort_values("n")
     ends = [(g.iloc[0], g.iloc[-1]) for _, g in some.groupby("model") if len(g) > 1]
     out = []
-    for what, claim, said in (
+    for what, claim, reported in (
             ("sd", "ECE varies more over small subsets than over large ones", "shown, no value printed"),
             ("mean", "(ours) the mean of ECE itself falls with the sample size: it is biased upwards in small ones",
              "not tested")):
         result = [bool(a[what] > b[what]) for a, b in ends]
-        if not result: out.append(nothing(e, claim, said, "no curve with two sizes")); continue
-        out.append(point(e, claim, said, f"{sum(result)} of {len(result)} models", all(result), "all models"))
+        if not result: out.append(nothing(e, claim, reported, "no curve with two sizes")); continue
+        out.append(point(e, claim, reported, f"{sum(result)} of {len(result)} models", all(result), "all models"))
     return out
 
 # %% ../../../nbs/80_paper/studies/65_sizes.ipynb #11da118c

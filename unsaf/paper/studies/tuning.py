@@ -72,7 +72,6 @@ def differences(e: Experiment) -> pd.DataFrame:
                                  low=gap.low, high=gap.high, why="; ".join(gap.missing)))
     return pd.DataFrame(rows)
 
-# %% ../../../nbs/80_paper/studies/20_tuning.ipynb #7e3911be
 _SPOKEN = {"audacity": "audacity\n(precision)", "timidity": "timidity\n(recall)"}
 
 def difference_figure(result: pd.DataFrame, note: str = "") -> Drawing:
@@ -87,5 +86,4 @@ def difference_figure(result: pd.DataFrame, note: str = "") -> Drawing:
     for ax in figure.axes: ax.axvline(0, color=SOFT, lw=1, zorder=1)
     return figure
 
-# %% ../../../nbs/80_paper/studies/20_tuning.ipynb #8f969b06
 FIG04 = Study("fig04", grid, differences, TUNED, TUNED_PAPER, lambda e, table: difference_figure(table, e.profile.note))
