@@ -345,7 +345,7 @@ def test_ratios_have_their_own_ticks_and_panels():
 
 def test_counts_are_written_out():
     figure = accuracy.tally_figure(tally(["UnD-QA", "UnD-IQ"], DATA[:2]))
-    assert [[t.get_text() for t in ax.texts] for ax in figure.axes] == [["1", "8", "1", "1", "7"]] * 2
+    assert [[t.get_text() for t in ax.texts] for ax in figure.axes] == [["1", "1", "1", "8", "7"]] * 2     # wins, ties, losses
     gap = tally(["UnD-QA", "UnD-IQ"], DATA[:1])
     gap.loc[0, "tie"] = nan
     missing = accuracy.tally_figure(gap)

@@ -245,18 +245,18 @@ def stacked(ax: Any, table: pd.DataFrame, looks: Mapping[str, tuple[str, str]], 
             scale: float = 1) -> None:
     """A bar a row of `table`, a part a column in its `looks` (face, hatch), with its number times `scale` where there
     is room; a row without any number says that it is `missing`."""
-    whole = np.nanmax(table.sum(axis=1), initial=0)
-    for y, (_, row) in enumerate(table.iterrows()):
-        if row.isna().all(): ax.text(.02 * whole, y, f"x  {missing}", va="center", fontsize=8, color=QUIET)
-        parts = row[row > 0]
-        for name, n, right in zip(parts.index, parts, parts.cumsum()):
-            face, hatch = looks[name]
-            ax.barh(y, n, left=right - n, color=face, hatch=hatch, edgecolor=INK, lw=.6, height=.65, label=name,
+    whole, ends = np.nanmax(table.sum(axis=1), initial=0), table.fillna(0).cumsum(axis=1)
+    for y in np.flatnonzero(table.isna().all(axis=1)):
+        ax.text(.02 * whole, y, f"x  {missing}", va="center", fontsize=8, color=QUIET)
+    for name in table:
+        face, hatch = looks[name]
+        for y, (n, end) in enumerate(zip(table[name], ends[name])):
+            if not n > 0: continue
+            ax.barh(y, n, left=end - n, color=face, hatch=hatch, edgecolor=INK, lw=.6, height=.65, label=name,
                     clip_on=False)
             if n <= .035 * whole: continue
-            ax.text(right - n / 2, y, f"{scale * n:.0f}", ha="center", va="center",
-                    fontsize=8 if n > .08 * whole else 6, color="white" if face == INK else INK,
-                    bbox=dict(fc="white", ec="none", pad=.8) if hatch else None)
+            ax.text(end - n / 2, y, f"{scale * n:.0f}", ha="center", va="center", color="white" if face == INK else INK,
+                    fontsize=8 if n > .08 * whole else 6, bbox=dict(fc="white", ec="none", pad=.8) if hatch else None)
     named_rows(ax, table.index)
 
 # %% ../../nbs/80_paper/45_draw.ipynb #d6ca04ba

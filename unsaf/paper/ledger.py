@@ -252,8 +252,8 @@ def unchanged(study: Any, claim: str, reported: str, gap: Difference, within: fl
     if every: words += f"largest cell {max((v for v, _, _ in gap.cells), key=abs):+.3f}; "
     side = {0: "within ", 1: "above -", -1: "below "}[sign]
     rule = f"interval {side}{within:g}" + (", every cell too" if every else "")
-    return line(study, claim, reported, f"{gap.difference:+.3f}", gap.low, gap.high, holds, words + gap.words(sign or 1),
-                rule + " (tolerance ours)", built)
+    return line(study, claim, reported, f"{gap.difference:+.3f}", gap.low, gap.high, holds,
+                words + gap.words(sign or 1), rule + " (tolerance ours)", built)
 
 # %% ../../nbs/80_paper/40_ledger.ipynb #76b3ab71
 def printed_gap(name: str, arm: str, other: str, metric: str, scale: float = 1.0) -> str:

@@ -136,6 +136,7 @@ def execute(
             part = run_part(book, Path(folder)/Path(book).name)
             package.execute_notebook(str(part), str(to), dict(parameters), kernel_name="python3", cwd=str(cwd),
                                      progress_bar=False, log_output=False, extra_arguments=options)
-    except (package.PapermillExecutionError, CellControlSignal, DeadKernelError, NoSuchKernel, RuntimeError, OSError) as e:
+    except (package.PapermillExecutionError, CellControlSignal, DeadKernelError, NoSuchKernel, RuntimeError,
+            OSError) as e:
         raise _failed(e, to) from None
     return to

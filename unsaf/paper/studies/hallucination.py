@@ -72,7 +72,8 @@ def decoding_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
             for arm in ("UnD-IQ", "UnD-Joint"):
                 claim = f"{arm} is consistently better than {ADDED[other]} in {title}"
                 reported = printed_gap(e.name, arm, ADDED[other], printed, .01)
-                out.append(direction(e, claim, reported, _gap(e, arm, other, benchmark, part, metric), sign, every=True))
+                gap = _gap(e, arm, other, benchmark, part, metric)
+                out.append(direction(e, claim, reported, gap, sign, every=True))
     for other in e.choices["interventions"]:
         reported = [printed_gap(e.name, ADDED[other], "Baseline", metric, .01) for metric in ("POPE_F1", "CHAIRi")]
         out.append(direction(e, f"{ADDED[other]} lowers POPE F1", reported[0],

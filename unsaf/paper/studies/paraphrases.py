@@ -59,8 +59,8 @@ def paraphrase_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
         reported = f"{(theirs <= .05).sum()} of {len(theirs)} models and settings; largest {theirs.max():.2f}"
         if stage != "both": claim, reported = f"(ours) {claim}", "not printed"
         if not len(spread): out.append(nothing(e, claim, reported, "no score")); continue
-        out.append(point(e, claim, reported, f"{calm} of {len(spread)}; largest {spread.max():.3f}", 2 * calm > len(spread),
-                         "more than half (tolerance ours)", built="paraphrase"))
+        out.append(point(e, claim, reported, f"{calm} of {len(spread)}; largest {spread.max():.3f}",
+                         2 * calm > len(spread), "more than half (tolerance ours)", built="paraphrase"))
     return out
 
 TABLE11 = Study(

@@ -127,7 +127,7 @@ def _names(ax: Any, rows: pd.DataFrame) -> None:
         outside = not (edge.contains(*there.min) and edge.contains(*there.max))
         nearer = (_gaps(there, points) < own).any()
         hard, soft = there.count_overlaps(taken) + outside, there.count_overlaps(lines)
-        return 1000 * hard + 60 * nearer + 8 * soft + np.hypot(*o)
+        return 1000 * hard + 60 * nearer + 8 * soft + np.hypot(o[0] / 2, o[1])
     turns = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     around = np.stack([np.cos(turns), np.sin(turns)], axis=1)
     for r, at, s in zip(rows.itertuples(), points, sizes):

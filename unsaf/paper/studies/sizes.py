@@ -183,7 +183,8 @@ def size_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
     own = some[some["metric"].str.startswith("UnF1")].groupby(["metric", "model"])
     curves = [g.sort_values("n")["cv"] for _, g in own if g["n"].nunique() > 1]
     falls = [bool(c.iloc[-1] < c.iloc[0]) for c in curves]
-    claim, reported = "the coefficient of variation of UnF1 falls with the sample size", "decreases with n, approaching 0"
+    claim = "the coefficient of variation of UnF1 falls with the sample size"
+    reported = "decreases with n, approaching 0"
     if not falls: return [*out, nothing(e, claim, reported, "no curve with two sizes")]
     return [*out, point(e, claim, reported, f"{sum(falls)} of {len(falls)} curves", all(falls),
                         "the largest size against the smallest")]
