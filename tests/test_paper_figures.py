@@ -1,4 +1,4 @@
-"The pictures of the paper: each draws what its table holds, says what is missing, carries its note, and is the same bytes each time."
+"The figures of the paper: each draws what its table holds, says what is missing, carries its note, and is the same bytes each time."
 from itertools import combinations, product
 import matplotlib as mpl
 import numpy as np
@@ -86,7 +86,7 @@ def drawn_cells(found, note=""): return draw.cells_figure(found, "UnF1", "always
 
 
 METRICS = ["UnF1", "Brier", "MacroCE", "ICE", "ECE", "MCE", "CU", "MR"]
-PICTURES = {                          # name: (function, columns that hold scores, smallest table, largest table)
+FIGURES = {                          # name: (function, columns that hold scores, smallest table, largest table)
     "example": (drawn_example, [], example(1), example(20)),
     "distance": (ranks.distance_figure, ["distance", "low", "high"], distance(["UnF1"], DATA[:2]), distance(METRICS, DATA)),
     "curve": (lambda found, note="": sizes.curve_figure(found, "cv", note), ["cv"], curve(["ECE"], NAMES[:1], (100,)),
@@ -104,7 +104,7 @@ PICTURES = {                          # name: (function, columns that hold score
 }
 NEEDED = {"curve": ["metric", "model", "n", "cv"], "spread": ["metric", "model", "n", "sd"], "band": ["metric", "model", "n", "mean", "sd"]}
 SPARE = {"models"}                    # a distance table may leave it out
-everyone = pytest.mark.parametrize("name", PICTURES)
+everyone = pytest.mark.parametrize("name", FIGURES)
 
 
 def words(figure): return " ".join(" ".join(t.get_text() for t in figure.findobj(mpl.text.Text)).split())
@@ -113,16 +113,16 @@ def marks(figure, crosses=False):
     return [line for ax in figure.axes for line in ax.lines if line.get_ls() == "None" and (line.get_marker() == "x") == crosses]
 def parts(figure, gid): return [p for ax in figure.axes for p in ax.patches if p.get_gid() == gid]
 def lines_of_always(figure): return [line for ax in figure.axes for line in ax.lines if line.get_color() == draw.LINE]
-def drawn(name, which=2, **changes): return PICTURES[name][0](PICTURES[name][which].assign(**changes), NOTE)
+def drawn(name, which=2, **changes): return FIGURES[name][0](FIGURES[name][which].assign(**changes), NOTE)
 
 
 @everyone
 @pytest.mark.parametrize("which", [2, 3], ids=["smallest", "largest"])
 def test_draws_and_carries_its_note(name, which):
-    before = PICTURES[name][which].copy(deep=True)
+    before = FIGURES[name][which].copy(deep=True)
     figure = drawn(name, which)
     assert isinstance(figure, Drawing) and NOTE in words(figure)
-    pd.testing.assert_frame_equal(PICTURES[name][which], before)                       # the table is read, not written
+    pd.testing.assert_frame_equal(FIGURES[name][which], before)                       # the table is read, not written
 
 
 @everyone
@@ -143,7 +143,7 @@ def test_nothing_lies_on_anything_else(name):
 
 @everyone
 def test_no_row_or_a_missing_column_is_one_line(name):
-    function, _, small, _ = PICTURES[name]
+    function, _, small, _ = FIGURES[name]
     with pytest.raises(UnsafError, match="no rows"): function(small[:0])
     for column in NEEDED.get(name, [c for c in small if c not in SPARE]):
         with pytest.raises(UnsafError, match=f"lacks {column}$") as e: function(small.drop(columns=column))
@@ -153,8 +153,8 @@ def test_no_row_or_a_missing_column_is_one_line(name):
 @everyone
 @pytest.mark.parametrize("share", ["one", "all"])
 def test_missing_values_are_told(name, share):
-    function, scores, _, large = PICTURES[name]
-    if not scores: pytest.skip("no scores in this picture")
+    function, scores, _, large = FIGURES[name]
+    if not scores: pytest.skip("no scores in this figure")
     found = large.copy()
     found[scores] = found[scores].astype(float)
     rows = found.index[:1] if share == "one" else found.index

@@ -135,7 +135,7 @@ def test_rows_of_a_run_give_its_own_scores(runs, setting):
         assert STATISTICS["MR"](rows_of(runs[1]["bench"], "MR", "mc", kind)) == runs[0]["bench"].value("mr", kind, "misleading_rate")
 
 
-def test_rows_of_counts_what_it_leaves_out_and_keeps_all_pictures(runs):
+def test_rows_of_counts_what_it_leaves_out_and_keeps_all_images(runs):
     own = runs[1]["oe"]
     rows = rows_of(own, "UnF1", "oe")
     assert rows.attrs["images"] == sorted(own.images) and rows.attrs["left_out"] == 0
@@ -171,12 +171,12 @@ def test_cv_of_a_binomial_is_the_theory():
     assert (again["fpc"] == 1).all() and np.allclose(again["cv"], theory, rtol=.08)
 
 
-def test_pictures_bring_their_questions_along():
+def test_images_bring_their_questions_along():
     rows = pool(3000, 1000, 0, 0)
     by = {by: curve(rows, "UnF1", [100], 600, by=by)["sd"][0] for by in ("questions", "images")}
     alike = curve(rows, "UnF1", [1000], 600)["sd"][0]
     assert 2.5 < by["images"] / alike < 4.2
-    assert by["images"] == pytest.approx(by["questions"], rel=.15)      # 100 pictures, all or nothing, are worth 100 questions
+    assert by["images"] == pytest.approx(by["questions"], rel=.15)      # 100 images, all or nothing, are worth 100 questions
 
 
 def test_no_size_and_no_draw_is_lost_in_silence():
@@ -201,7 +201,7 @@ def test_curve_says_what_is_wrong(change, line):
     with pytest.raises(UnsafError, match=line): curve(**(dict(rows=pool(5, 5, 5, 5), name="UnF1", sizes=[3]) | change))
 
 
-def test_drawing_pictures_takes_their_names():
+def test_drawing_images_takes_their_names():
     rows = pool(2, 2, 2, 2)
     for bad in (rows.drop(columns="image_id"), rows.assign(image_id=[None, *"abcdefg"])):
         with pytest.raises(UnsafError, match="image_id"): curve(bad, "UnF1", [1], by="images")
@@ -331,7 +331,7 @@ def test_footrules_say_what_is_wrong():
 
 # ---- rankings drawn again
 
-def test_models_with_the_same_pictures_are_drawn_together():
+def test_models_with_the_same_images_are_drawn_together():
     a, b = answers(80), answers(80, seed=1)
     found = rank_samples(dict(A=a, B=b, A2=a), "Brier", 50)
     assert found.attrs["paired"] and found.shape == (3, 50) and (found.loc["A"] == found.loc["A2"]).all() and (found.loc["A"] != found.loc["B"]).any()
@@ -340,7 +340,7 @@ def test_models_with_the_same_pictures_are_drawn_together():
     assert not rank_samples(dict(A=a), "Brier", 50, seed=1).equals(rank_samples(dict(A=a), "Brier", 50))
 
 
-def test_pictures_without_a_row_can_be_drawn():
+def test_images_without_a_row_can_be_drawn():
     rows = answers(80)
     less = rows[rows["image_id"] != "p3"]
     less.attrs = dict(images=sorted(set(rows["image_id"])))

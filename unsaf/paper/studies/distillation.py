@@ -86,7 +86,7 @@ def student_table(e: Experiment) -> pd.DataFrame:
         about = dict(pool="own" if pool == "teachers" else pool, in_paper=pool == "own")
         rows += [dict(zip(keys, key), **about, **row) for key, runs in e.over(*keys, pool=pool).items()
                  for row in scored(runs)]
-    return long_table(rows, ("UnF1",) if e.name == TABLE07.name else ("A", "T", "UnF1"))
+    return long_table(rows, ("A", "T", "UnF1") if e.name == TABLE01.name else ("UnF1",))
 
 def student_figure(e: Experiment, table: pd.DataFrame) -> Drawing:
     "UnF1 of each strategy, a panel per student (and dataset), a mark per teacher."

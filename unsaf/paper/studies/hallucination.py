@@ -42,7 +42,7 @@ def hallucination_table(e: Experiment) -> pd.DataFrame:
     "In percent; `POPE_yes` and `CHAIR_recall` tell a careful student from a silent one."
     rows = []
     for (t, s, arm, d), runs in e.over(*KEYS).items():
-        who = t if arm.startswith("UnD") or e.name == TABLE13.name else ""
+        who = t if arm.startswith("UnD") or e.name != TABLE02.name else ""
         rows += [dict(teacher=who, student=s, strategy=ADDED.get(arm, arm), dataset=d, metric=metric, unit="percent",
                       direction=better, **benched(runs, benchmark, part, own, 100))
                  for metric, benchmark, part, own, better in SCORES if OWN.get(d, benchmark) == benchmark]
