@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 from unsaf.core import UnsafError
 from unsaf.metrics.awareness import awareness
-from unsaf.paper.audit import FAMILIES, audit, cells, lines, plots, prose, prose_models, repeats, verdicts
+from unsaf.paper.audit import FAMILIES, audit, cells, lines, prose, verdicts
 from unsaf.paper.audit.verdicts import derived, recompute
+from unsaf.paper.studies import audit as plots
 from unsaf.paper.audit.checks import (CONSISTENT, IMPOSSIBLE, INCONSISTENT, UNDECIDED, Check, Range, above, corners, counted,
                                       harmonic, judge_count, mean, printed, quoted, rate)
 
@@ -32,7 +33,7 @@ def test_corners_hold_what_a_search_finds():
 
 def test_corners_of_the_gain_over_always_answering():
     row = dict(TA="0.88", FU="0.12", FA="0.83", TU="0.17", UnF1="0.65")
-    span, (t, f), u = prose_models.gain_over_always(row), cells.run_rates(row), rate(row["UnF1"])
+    span, (t, f), u = prose.gain_over_always(row), cells.run_rates(row), rate(row["UnF1"])
     rng = np.random.default_rng(1)
     for _ in range(500):
         a, b, c = (rng.uniform(r.low, r.high) for r in (t, f, u))
@@ -151,12 +152,12 @@ def test_cells_that_are_not_there():
 # ---- repeats and prose
 
 def test_repeats_by_hand():
-    by = {(c.of, c.where): c for c in repeats.teacherless_checks() + repeats.between_tables() + repeats.same_run_checks() + repeats.lookalike_checks()}
+    by = {(c.of, c.where): c for c in cells.teacherless_checks() + cells.between_tables() + cells.same_run_checks() + cells.lookalike_checks()}
     assert by["table09", "UnF1, Table 9 and Table 1"].recomputed == "33 of 36" and by["table02", "Table 2 and Table 13"].recomputed == "36 of 36"
     assert by["table01", "rows without a teacher"].recomputed == "26 of 27"
     assert by["table01", "InternVL-8B, COCO, OE"].low == .61 and by["table01", "InternVL-8B, COCO, OE"].high == .76
     assert by["table02", "DoLa, InternVL-8B and mPLUG-Owl-7B"].recomputed == "2 of 3 identical"
-    assert repeats.one_number(["0.66", "0.67"]) and not repeats.one_number(["0.76", "0.79"])
+    assert cells.one_number(["0.66", "0.67"]) and not cells.one_number(["0.76", "0.79"])
 
 
 def test_prose_by_hand():
@@ -172,19 +173,19 @@ def test_prose_by_hand():
 
 
 def test_prose_on_models_by_hand():
-    by = {c.claim: c for c in prose_models.main_table() + prose_models.prompting() + prose_models.tuning()}
+    by = {c.claim: c for c in prose.main_table() + prose.prompting() + prose.tuning()}
     assert by["GPT-4o is above Moonshot-v1, open-ended"].recomputed == "0 of 3" and by["open-source UnF1 lies between 0.58 and 0.69"].recomputed == "27 of 30"
     assert by["OE: timid models lose FU"].recomputed == "2 of 3"
-    near = {c.where: c.recomputed for c in prose_models.always_answer()}
+    near = {c.where: c.recomputed for c in prose.always_answer()}
     assert near["Table 4"] == "36 of 48" and near["Table 8"] == "47 of 80" and near["Table 11"] == "24 of 32"     # away from the line: 12, 33 and 8 are on it
     assert near["Table 4, open-source, OE"] == "0 to 1 of 15"
 
 
 def test_rankings_by_hand():
     one, two = [Range(x, x) for x in (3, 2, 1)], [Range(x, x) for x in (2, 3, 1)]
-    assert prose_models.ranking_distance(one, one) == Range(0, 0) and prose_models.ranking_distance(one, two) == Range(2, 2)
+    assert prose.ranking_distance(one, one) == Range(0, 0) and prose.ranking_distance(one, two) == Range(2, 2)
     tied = [rate("0.63"), rate("0.63"), rate("0.50")]
-    assert prose_models.ranking_distance(tied, tied) == Range(0, 2)
+    assert prose.ranking_distance(tied, tied) == Range(0, 2)
 
 
 # ---- the whole
@@ -232,6 +233,6 @@ def test_j_from_audacity_and_timidity_against_counts():
 
 
 @pytest.mark.parametrize("draw", [plots.ratio_figure, plots.main_figure, plots.verdict_figure])
-def test_pictures_are_drawn(draw):
+def test_figures_are_drawn(draw):
     figure = draw()
     assert figure._repr_png_()[:4] == b"\x89PNG" and all(ax.has_data() for ax in figure.axes)

@@ -15,7 +15,7 @@ STUDY = {p.name: SimpleNamespace(name="table01", profile=p) for p in (TESTBED, P
 
 
 def run(name, cells, prefix="p"):
-    "An assessment whose picture i has these cells."
+    "An assessment whose image i has these cells."
     rows = [dict(image_id=f"{prefix}{i}", cell=c, answerable=c in ("TA", "FU")) for i, own in enumerate(cells) for c in own]
     return SimpleNamespace(model=name, images=[f"{prefix}{i}" for i in range(len(cells))], table=pd.DataFrame(rows, columns=["image_id", "cell", "answerable"]))
 
@@ -25,8 +25,8 @@ def noisy(name, p, seed=0, n=60, prefix="p"):
     return run(name, [["TA" if rng.random() < p else "FU", "TU" if rng.random() < p else "FA"] for _ in range(n)], prefix)
 
 
-def test_the_same_pictures_twice_are_no_more_than_once():
-    "Two seeds that chose the same pictures do not narrow an interval by the root of two; disjoint ones do."
+def test_the_same_images_twice_are_no_more_than_once():
+    "Two seeds that chose the same images do not narrow an interval by the root of two; disjoint ones do."
     a, b = noisy("a", .9), noisy("b", .6, 1)
     once, twice = awareness_gap([([a], [b])], "youden_j"), awareness_gap([([a, a], [b, b])], "youden_j")
     assert twice.difference == pytest.approx(once.difference) and twice.high - twice.low == pytest.approx(once.high - once.low, rel=.05)
@@ -99,7 +99,7 @@ def test_tendencies():
     assert tendencies({"a": (.9, .1)}) == {"a": "audacious"} and tendencies({"a": (.1, .9)}) == {"a": "timid"}
 
 
-def test_one_picture_has_no_interval_and_a_mostly_undefined_score_none():
+def test_one_image_has_no_interval_and_a_mostly_undefined_score_none():
     value = spread(["unf1"], [(["p"], np.array([[3, 1, 2, 1]]))])["unf1"]
     assert value[0] == pytest.approx(.75) and np.isnan(value[1:]).all()
     assert np.isnan(limits(np.array([.5] * 90 + [np.nan] * 10))).all() and not np.isnan(limits(np.array([.5] * 97 + [np.nan] * 3))).any()

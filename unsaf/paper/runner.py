@@ -21,8 +21,7 @@ from pathlib import Path
 from typing import Any
 import unsaf
 from .. import __version__
-from ..core import UnsafError, fingerprint, to_json, write_file
-from ..core import say
+from ..core import UnsafError, fingerprint, say, to_json, write_file
 from . import ledger
 from .demand import lacking, with_needs
 from .notebooks import execute, parameters_of, unknown
@@ -49,8 +48,7 @@ def notebook_names(asked: Iterable[str], known: Mapping[str, str]) -> list[str]:
     return [name for name in known if name in wanted]
 
 def notebook_path(book: str) -> Path:
-    """The file of a study's notebook: in a checkout where it stands, else as it is shipped; raises `UnsafError` where
-    it is not there."""
+    "The file of a study's notebook, of this checkout or as it is shipped; raises `UnsafError` where it is not there."
     here = Path(unsaf.__file__).resolve().parent.parent/"nbs"/"80_paper"/"studies"
     if not here.is_dir() and find_spec("unsaf.paper_notebooks"):
         here = Path(str(resources.files("unsaf.paper_notebooks")))
@@ -62,7 +60,7 @@ def notebook_path(book: str) -> Path:
 @dataclass(frozen=True)
 class Job:
     "A notebook to run."
-    name: str                            # short, e.g. table04
+    name: str                            # of its study
     book: Path
     parameters: Mapping[str, Any]
     profile: str
@@ -83,10 +81,8 @@ class Job:
 
     def written(self) -> list[str]:
         "What it has written, by its names: NAME.*, NAME_* and NAME-* in `out` and in out/ledger."
-        files = (f for folder in (self.out, self.out/"ledger") if folder.is_dir() for f in folder.iterdir()
-                 if f.is_file())
-        return sorted(str(f.relative_to(self.out)) for f in files
-                      if f.name.startswith((f"{self.name}.", f"{self.name}_", f"{self.name}-")))
+        files = (f for folder in (self.out, self.out/"ledger") for f in folder.glob(f"{self.name}[._-]*"))
+        return sorted(str(f.relative_to(self.out)) for f in files if f.is_file())
 
 # %% ../../nbs/80_paper/90_runner.ipynb #308ab9e3
 def finished(job: Job) -> bool:
@@ -98,9 +94,9 @@ def finished(job: Job) -> bool:
 
 def stamp(job: Job, seconds: float) -> None:
     "Say that a notebook is done, and what it has left."
-    write_file(job.stamp, json.dumps(dict(key=job.key(), written=job.written(), seconds=round(seconds, 1),
-                                          unsaf=__version__,
-                                          parameters=to_json(job.parameters)), indent=1))
+    facts = dict(key=job.key(), written=job.written(), seconds=round(seconds, 1), unsaf=__version__,
+                 parameters=to_json(job.parameters))
+    write_file(job.stamp, json.dumps(facts, indent=1))
 
 # %% ../../nbs/80_paper/90_runner.ipynb #34c528a7
 _OWN = ("profile", "out", "store")        # options of their own: --profile, --out, --store
@@ -177,7 +173,7 @@ def _doomed(task: Task, ended: Mapping[str, Ended], titles: Mapping[str, str], m
 def run_tasks(
     todo: Sequence[Task],
     machine: Any,                                          # Workers or Cluster
-    report: Callable[[Task, Ended], Any] = lambda task, ended: None,   # told of each as it ends
+    report: Callable[[Task, Ended], Any] = lambda task, ended: None,   # called for each as it ends
     say: Callable[[str], Any] = say,
     minute: float = 60,                                    # seconds without news until a line says what is running
 ) -> dict[str, Ended]:
@@ -197,8 +193,8 @@ def run_tasks(
         news = machine.wait(minute) if running else []
         for task, how in news: del running[task.name]; close(task, how)
         if running and not news:
-            say("still running: " + ", ".join(f"{titles[n]} ({time.monotonic() - since:.0f} s)" for n,
-                                              since in running.items()))
+            say("still running: " + ", ".join(f"{titles[n]} ({time.monotonic() - since:.0f} s)"
+                                              for n, since in running.items()))
     return ended
 
 # %% ../../nbs/80_paper/90_runner.ipynb #d52d5275
@@ -255,8 +251,7 @@ class _Progress:
         self.seen[kind] += 1
         self.run.rows.append(Line(kind, task.title, state, how.seconds, how.error.removeprefix("not run: "), where))
         self.say(f"[{kind} {self.seen[kind]:>{len(str(self.total[kind]))}}/{self.total[kind]}] {state:7} "
-                 f"{how.seconds:7.1f} s  {task.title}"
-                 + (f": {how.error}" if how.error else ""))
+                 f"{how.seconds:7.1f} s  {task.title}" + (f": {how.error}" if how.error else ""))
 
 # %% ../../nbs/80_paper/90_runner.ipynb #158b633c
 def _refused(job: Job, result: Run, kept: Callable) -> bool:
@@ -268,12 +263,11 @@ def _refused(job: Job, result: Run, kept: Callable) -> bool:
     return True
 
 def _without(job: Job, result: Run) -> None:
-    """In the place of the ledger lines of a notebook that was not run or failed: one that says so, lest old ones stand
-    as new."""
+    "A notebook that was not run or failed leaves one ledger line that says so, lest old ones stand as new."
     bad = next((r for r in result.of("failed", "not run") if r.name == job.name), None)
     if bad is None or job.profile not in ledger.PROFILES: return
     line = ledger.Entry(job.name, "claim", "all lines of this notebook", "", "", None, None, "", ledger.NOT_RUN,
-                 f"{bad.state}: {bad.error}", job.profile)
+                        f"{bad.state}: {bad.error}", job.profile)
     ledger.write([line], job.out/"ledger"/f"{job.name}.json")
 
 # %% ../../nbs/80_paper/90_runner.ipynb #3c9bdffb
@@ -300,8 +294,8 @@ def reproduce(
     made = tasks(todo, run, kept)
     units = len(made) - len(todo)
     if todo:
-        say(f"{len(todo)} notebook{'s' * (len(todo) != 1)} to run; {units} unit{'s' * (units != 1)} of theirs to run "
-            "first")
+        say(f"{len(todo)} notebook{'s' * (len(todo) != 1)} to run; "
+            f"{units} unit{'s' * (units != 1)} of theirs to run first")
     run_tasks(made, machine, _Progress(todo, made, result, say), say, minute)
     for job in todo: _without(job, result)
     return result
@@ -315,8 +309,8 @@ def keep_notebooks(wanted: Iterable[Job]) -> list[Path]:
         book = json.loads(job.executed.read_text(encoding="utf-8"))
         for part in (book, *book["cells"]): part["metadata"].pop("papermill", None)
         for cell in book["cells"]: cell["metadata"].pop("execution", None)
-        paths.append(write_file(job.out/"notebooks"/job.book.name, json.dumps(book, indent=1, ensure_ascii=False)
-                                + "\n"))
+        text = json.dumps(book, indent=1, ensure_ascii=False) + "\n"
+        paths.append(write_file(job.out/"notebooks"/job.book.name, text))
     return paths
 
 # %% ../../nbs/80_paper/90_runner.ipynb #14241c4c
@@ -331,9 +325,8 @@ def _markdown(table: Any) -> str:
     for kind, rows in table.groupby("kind", sort=False):
         rows = rows.drop(columns="kind")
         sums = ", ".join(f"{n} {verdict}" for verdict, n in rows["verdict"].value_counts().items())
-        text += ["", f"## {_TITLES[kind]}", "", sums, "", "| " + " | ".join(rows.columns) + " |", "|" + "---|"
-                 * len(rows.columns)]
-        text += ["| " + " | ".join(map(_cell, row)) + " |" for row in rows.itertuples(index=False)]
+        text += ["", f"## {_TITLES[kind]}", "", sums, "", f"| {' | '.join(rows)} |", "|" + "---|" * len(rows.columns)]
+        text += [f"| {' | '.join(map(_cell, row))} |" for row in rows.itertuples(index=False)]
     return "\n".join(text) + "\n"
 
 # %% ../../nbs/80_paper/90_runner.ipynb #7a4119b1
@@ -346,8 +339,7 @@ def _ledger_of(out: Path) -> list:
     return sorted([*new, *old], key=notebook)
 
 def write_ledger(out: "str | Path") -> tuple[list, list[Path]]:
-    """Entries of all notebooks that have run, and the files written: out/ledger.csv, .md, .png and .svg; both empty
-    where none has left a line."""
+    "Entries of all notebooks that have run, and the files written: out/ledger.csv, .md, .png and .svg; or neither."
     from unsaf.paper.draw import ledger_figure, save
     entries = _ledger_of(Path(out))
     if not entries: return [], []
@@ -365,9 +357,8 @@ def ledger_lines(out: "str | Path", width: int = 120, brief: bool = False) -> li
     entries, paths = write_ledger(out)
     if not entries and brief: return []
     if not entries:
-        raise UnsafError(f"{Path(out)/'ledger'}: no notebook has left a line there yet; run some first: unsaf "
-                         "reproduce "
-                         "all")
+        raise UnsafError(f"{Path(out)/'ledger'}: no notebook has left a line there yet; run some first: "
+                         "unsaf reproduce all")
     if not brief: return [*ledger.lines(entries, width), "", *(f"written: {p}" for p in paths)]
     sums = ledger.table(entries).groupby("kind", sort=False)["verdict"].value_counts()
     return [*(f"ledger, {_TITLES[kind].lower()}: " + ", ".join(f"{n} {v}" for v, n in sums[kind].items())

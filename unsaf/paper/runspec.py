@@ -17,16 +17,8 @@ from pathlib import Path
 from typing import Any, Callable, Mapping
 import pandas as pd
 from .. import __version__
-from ..core import Setting, UnsafError, fingerprint, to_json, write_file
-from ..core import say
 from ..assessment.run import Assessment, Plan, assess
-from ..benchmarking.run import Bench, bench
-from ..benchmarking.parts import BenchPlan
-from ..data.images import images as image_set
-from ..models import families
-from ..models.cove import intervene
-from ..models.loading import load
-from ..assessment.probes import reask
+from ..core import Setting, UnsafError, fingerprint, say, to_json, write_file
 
 # %% ../../nbs/80_paper/10_runspec.ipynb #334068f1
 @dataclass(frozen=True)
@@ -55,7 +47,10 @@ KINDS = ("assess", "reask", "bench", "teach", "student")
 @lru_cache(maxsize=None)
 def _defaults(kind: str) -> dict[str, Any]:
     "What `assess` or `bench` take where nothing is given."
-    call, plan = (bench, BenchPlan) if kind == "bench" else (assess, Plan)
+    call, plan = assess, Plan
+    if kind == "bench":
+        from unsaf.benchmarking.parts import BenchPlan as plan
+        from unsaf.benchmarking.run import bench as call
     taken = {name: p.default for name, p in signature(call).parameters.items() if p.default is not p.empty}
     return {f.name: f.default for f in fields(plan) if f.default is not MISSING} | taken | {"intervention": "none"}
 
@@ -158,6 +153,7 @@ def _calls(spec: RunSpec) -> int:
     return sum(_CALLS[b] for b in asked) * n // (2 if halved else 1)
 
 def _devices(name: str) -> int:
+    from unsaf.models import families
     from unsaf.world import tiny
     if name in tiny.names() or name.startswith(("api:", "bridge:")) or Path(name).is_dir(): return 0
     try: billions = families.find(name).billions
@@ -183,8 +179,8 @@ def _write(folder: Path, spec: RunSpec, frames: Mapping[str, pd.DataFrame] = {},
 def _facts(folder: Path) -> dict:
     try: return json.loads((folder/"result.json").read_text(encoding="utf-8"))
     except ValueError as e:
-        raise UnsafError(f"{folder}/result.json: no JSON ({e}); delete it and run again: "
-                         "the replies are kept in replies.sqlite") from None
+        raise UnsafError(f"{folder}/result.json: no JSON ({e}); delete it and run again: the replies are kept in "
+                         "replies.sqlite") from None
 
 def _frame(folder: Path, name: str, columns: list[str]) -> pd.DataFrame:
     try: lines = (folder/f"{name}.jsonl").read_text(encoding="utf-8").split("\n")
@@ -193,7 +189,7 @@ def _frame(folder: Path, name: str, columns: list[str]) -> pd.DataFrame:
     return pd.DataFrame([json.loads(line) for line in lines if line.strip()], columns=columns)
 
 # %% ../../nbs/80_paper/10_runspec.ipynb #a03699a1
-def _save(result: "Assessment | Bench", folder: Path, spec: RunSpec) -> None:
+def _save(result: Any, folder: Path, spec: RunSpec) -> None:
     "Its tables as JSON lines, its other fields as facts; the images themselves stay where they are."
     frames, facts = {}, {}
     for name, value in ((f.name, getattr(result, f.name)) for f in fields(result)):
@@ -203,12 +199,14 @@ def _save(result: "Assessment | Bench", folder: Path, spec: RunSpec) -> None:
         elif name != "samples": facts[name] = value
     _write(folder, spec, frames, **facts)
 
-def _read(folder: Path, kind: str) -> "Assessment | Bench | dict":
+def _read(folder: Path, kind: str) -> Any:
     "What `_save` wrote; of a teacher or a student the facts."
     facts = _facts(folder)
     if kind in ("teach", "student"): return facts
     frames = {name: _frame(folder, name, columns) for name, columns in facts["columns"].items()}
     if kind == "bench":
+        from unsaf.benchmarking.parts import BenchPlan
+        from unsaf.benchmarking.run import Bench
         cls, plan = Bench, BenchPlan(**{**facts["plan"], "benchmarks": tuple(facts["plan"]["benchmarks"])})
         frames["table"] = frames["table"].astype(dict.fromkeys(("value", "low", "high"), float))
         frames["items"] = {name[6:]: frames.pop(name) for name in [*frames] if name.startswith("items-")}
@@ -219,22 +217,20 @@ def _read(folder: Path, kind: str) -> "Assessment | Bench | dict":
 # %% ../../nbs/80_paper/10_runspec.ipynb #4a3608bf
 def _ask_teacher(spec: RunSpec, folder: Path) -> None:
     from unsaf.distill.data import teach
+    from unsaf.models.loading import load
     data = teach(load(spec.model), spec.data, spec.n, spec.k, spec.setting, dict(spec.options)["answers"],
                  store=folder, seed=spec.seed, progress=False)
     data.save(folder, parquet=False)
     _write(folder, spec, questions=len(data.iq), answers=len(data.qa), left_out=len(data.left_out), hash=data.hash)
 
-def _lessons(s: Student, store: "str | Path", held_out: list) -> Any:
-    "What the teacher of a student wrote; raises `UnsafError` where an image of it is in an examination."
+def _records_of_teacher(s: Student, store: "str | Path", held_out: list, template: Any) -> tuple[list, str]:
+    "From what its teacher wrote; raises `UnsafError` where an image of it is in an examination."
+    from unsaf.data.images import images
+    from unsaf.distill import curricula
     from unsaf.distill.data import TeacherData, keep_apart
     spec = _taught(s)
-    data = TeacherData.load(home(spec, store), image_set(spec.data, n=spec.n, seed=spec.seed))
+    data = TeacherData.load(home(spec, store), images(spec.data, n=spec.n, seed=spec.seed))
     keep_apart(dict(zip(data.iq["image_id"], data.iq["digest"])), s.data, held_out)
-    return data
-
-def _records_of_teacher(s: Student, store: "str | Path", held_out: list, template: Any) -> tuple[list, str]:
-    from unsaf.distill import curricula
-    data = _lessons(s, store, held_out)
     strategy, _, k = s.arm.removeprefix("UnD-").lower().partition(" k=")
     have = dict(iq=len(data.iq), qa=len(data.qa), joint=min(len(data.iq), len(data.qa)))[strategy]
     kind = "question" if strategy == "iq" else "answer"
@@ -245,13 +241,13 @@ def _records_of_teacher(s: Student, store: "str | Path", held_out: list, templat
 def _records(s: Student, store: "str | Path", held_out: list) -> tuple[list, str]:
     "The records of a student, or none and why."
     from unsaf.distill import curricula
+    from unsaf.models.loading import load
     template = load(s.base).template
     if s.arm.startswith("UnD"): return _records_of_teacher(s, store, held_out, template)
     name, labels, many = s.arm.partition(" ")[0].lower(), "by" if "(BY)" in s.arm else "oe", s.n * 2 * s.k
     if s.data.startswith("scenes"):
-        domain = s.data.partition(":")[2] or "plain"
-        return curricula.baseline_scenes(name, many, 2000 + s.seed, labels, domain, exclude=held_out,
-                                         template=template), ""
+        domain, more = s.data.partition(":")[2] or "plain", dict(exclude=held_out, template=template)
+        return curricula.baseline_scenes(name, many, 2000 + s.seed, labels, domain, **more), ""
     from unsaf.data.sources import folder_of
     from unsaf.data.benchmarks import BENCHMARKS
     folder = folder_of(BENCHMARKS[name])
@@ -261,9 +257,10 @@ def _records(s: Student, store: "str | Path", held_out: list) -> tuple[list, str
 
 def make_student(s: Student, store: "str | Path") -> dict:
     "Train `s`, or find its adapter in store/adapters: {adapter, records}, or {why} where no record came of its data."
-    from unsaf.distill.study import adapter, annotate
+    from unsaf.data.images import images
     from unsaf.distill.recipes import recipe_of
-    held_out = [image_set(data, n=n, seed=seed) for data, n, seed in s.held_out]
+    from unsaf.distill.study import adapter, annotate
+    held_out = [images(data, n=n, seed=seed) for data, n, seed in s.held_out]
     records, why = _records(s, store, held_out)
     if not records: return dict(adapter="", records=0, why=why or f"{s.label}: no record came of the data")
     recipe = replace(recipe_of(s.recipe), epochs=s.epochs, seed=s.seed)
@@ -274,6 +271,8 @@ def make_student(s: Student, store: "str | Path") -> dict:
 # %% ../../nbs/80_paper/10_runspec.ipynb #b6fc0be0
 def model_of(spec: RunSpec, store: "str | Path") -> Any:
     "The model of a run, loaded; a student with its adapter. Raises `UnsafError` where there is none."
+    from unsaf.models.cove import intervene
+    from unsaf.models.loading import load
     if isinstance(spec.model, Student):
         made = _facts(home(RunSpec("student", spec.model), store))
         model = load(spec.model.base, adapter=Path(store)/"adapters"/made["adapter"])
@@ -300,10 +299,13 @@ def _make(spec: RunSpec, store: Path, folder: Path, say: Callable) -> None:
     given = dict(n=spec.n, seed=spec.seed, store=folder, progress=False)
     if spec.kind == "assess": result = assess(model, spec.data, spec.setting, spec.k, **given, **options)
     elif spec.kind == "bench":
+        from unsaf.benchmarking.run import bench
         named = options.pop("benchmarks")
         result = bench(model, named, spec.data, k=spec.k, setting=spec.setting, **given, **options)
     else:
-        shown = image_set(spec.data, n=spec.n, seed=spec.seed)
+        from unsaf.assessment.probes import reask
+        from unsaf.data.images import images
+        shown = images(spec.data, n=spec.n, seed=spec.seed)
         result = reask(model, run_spec(spec.of, store, say), shown, folder, **options)
     _save(result, folder, spec)
 

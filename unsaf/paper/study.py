@@ -20,15 +20,13 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 import pandas as pd
-from ..core import UnsafError, write_file
-from ..core import say
+from ..core import UnsafError, say, write_file
 from ..prompts.templates import LAYOUTS, PARAPHRASES, SUFFIX, SYSTEM
-from ..distill.recipes import RECIPES
 from ..metrics.accuracy import OPEN_RULES
 from ..models import families
 from . import ledger
 from .demand import refuse, with_needs
-from .published import KEYS, beside
+from .published import beside, keys_of, names
 from .runspec import RunSpec, Student, done, run_spec
 from .stats import balanced
 
@@ -49,7 +47,6 @@ class Profile:
     held_out: tuple[tuple[str, int, int], ...] = ()            # (images, n, seed) that training refuses
     cot: tuple[str, ...] = ()            # teachers whose chains of thought are taught with their answers (Section 5.2)
 
-# %% ../../nbs/80_paper/50_study.ipynb #e9ba5988
 BOTH = ("MC", "OE")
 TINY = ("tiny-s", "tiny-m", "tiny-l", "tiny-m-base", "tiny-student")
 TESTBED = Profile(
@@ -84,7 +81,7 @@ PROFILES = {p.name: p for p in (TESTBED, PAPER)}
 @dataclass(frozen=True)
 class Study:
     "A table or figure: what it runs, and what is made of that."
-    name: str                                              # table04; its files are called so
+    name: str                                              # its files are called so
     plan: Callable[["Experiment"], list[dict]]             # one row per run, with its `spec`
     table: Callable[["Experiment"], pd.DataFrame]          # one row per cell, or per point of a figure
     testbed: Mapping[str, Any]                             # its choices under each profile
@@ -122,12 +119,11 @@ GRADED = ("rule", "confidence", "right_from")               # of benchmarks: whe
 UND, BASELINES = ("UnD-QA", "UnD-IQ", "UnD-Joint"), ("MM-UPD", "UNK-VQA (BY)", "UNK-VQA (OE)")
 ARMS = (*UND, "UnD-IQ k=1", "UnD-Joint k=1", *BASELINES)
 _SEVERAL = ("models", "data", "settings", "seeds", "teachers", "students", "arms", "suffixes", "paraphrases", "ratios",
-            "sizes",
-            "interventions", "layouts", "bench_data", "bench_settings", "mr_data", "cu_data")
+            "sizes", "interventions", "layouts", "bench_data", "bench_settings", "mr_data", "cu_data")
 _WHOLE = ("n", "n_bench", "n_pope", "n_chair", "n_train", "k", "draws", "epochs", "sizes")
 _AMONG: dict[str, tuple] = {
     "suffixes": tuple(SUFFIX), "paraphrases": tuple(range(PARAPHRASES + 1)), "layout": LAYOUTS, "layouts": LAYOUTS,
-    "template": ("auto", *SYSTEM), "answers": ("short", "cot"), "lessons": ("oe", "mc"), "recipe": tuple(RECIPES),
+    "template": ("auto", *SYSTEM), "answers": ("short", "cot"), "lessons": ("oe", "mc"),
     "interventions": ("dola", "cove"), "bench_settings": ("oe", "mc"), "confidence": ("normalised", "raw"),
     "rule": ("auto", *OPEN_RULES), "cross": (True, False), "equal": (True, False), "arms": ARMS}
 
@@ -142,6 +138,12 @@ def _listed(name: str, value: Any) -> Any:
     return tuple(str(s).upper() for s in value)
 
 # %% ../../nbs/80_paper/50_study.ipynb #722a0f6c
+def _known(name: str) -> tuple:
+    "The values that a choice can have; none where any will do."
+    if name != "recipe": return _AMONG.get(name, ())
+    from unsaf.distill.recipes import RECIPES
+    return tuple(RECIPES)
+
 def _whole(x: Any, least: int) -> bool: return isinstance(x, int) and not isinstance(x, bool) and x >= least
 
 def _check(c: Mapping[str, Any]) -> None:
@@ -152,8 +154,8 @@ def _check(c: Mapping[str, Any]) -> None:
             if name == "seeds" and not _whole(x, 0): raise UnsafError(f"seeds = {x!r}: give whole numbers, 0 or more")
             if name == "ratios" and not (isinstance(x, (int, float)) and 0 < x < float("inf")):
                 raise UnsafError(f"ratios = {x!r}: give numbers above 0")
-            if name in _AMONG and x not in _AMONG[name]:
-                raise UnsafError(f"{name} = {x!r} is unknown: use {', '.join(map(str, _AMONG[name]))}")
+            if (known := _known(name)) and x not in known:
+                raise UnsafError(f"{name} = {x!r} is unknown: use {', '.join(map(str, known))}")
             if name in ("models", "data", "teachers", "students") and not isinstance(x, str):
                 raise UnsafError(f"{name} = {x!r}: give names")
     for pair in c.get("pairs", ()):
@@ -210,9 +212,8 @@ def pairs(runs: Runs, column: str, first: Any, second: Any, **where: Any) -> lis
     "Results with `first` in a column beside those with `second` in it, all else alike."
     rows = runs.rows(**where)
     if not len(rows): return []
-    others = [c for c in rows if c not in ("spec", "seed", column,
-                                           *(c for c, v in where.items() if not isinstance(v, (tuple, list))))
-              and rows[c].notna().all()]
+    fixed = {"spec", "seed", column, *(c for c, v in where.items() if not isinstance(v, (tuple, list)))}
+    others = [c for c in rows if c not in fixed and rows[c].notna().all()]
     a, b = (runs.over(*others, **{**where, column: value}) for value in (first, second))
     return [(a[key], b[key]) for key in a if key in b]
 
@@ -282,19 +283,18 @@ class Experiment(Runs):
     def printed(self, table: pd.DataFrame) -> pd.DataFrame:
         "The rows that stand for printed cells, spelled as in print."
         rows = table[table["printed"]] if "printed" in table else table
-        rows = rows.drop_duplicates([k for k in KEYS[self.name]
-                                     if k in rows])    # of more data than in print the first stands
+        rows = rows.drop_duplicates([k for k in keys_of(self.name) if k in rows])   # of more data the first stands
         spelled = self.study.spelled if self.profile.name == "paper" else {}
         return rows.assign(**{c: rows[c].replace(names) for c, names in spelled.items() if c in rows})
 
     def beside(self, table: pd.DataFrame) -> "pd.DataFrame | None":
         "Published and measured cells, joined on the keys of the published table; None where the paper prints none."
-        return beside(self.printed(table), self.name) if self.name in KEYS else None
+        return beside(self.printed(table), self.name) if self.name in names() else None
 
     def entries(self, table: pd.DataFrame, tolerance: float = 0.0) -> list[ledger.Entry]:
         "All lines of the ledger: the published cells, then the claims."
         cells = []
-        if self.name in KEYS and "value" in table:
+        if self.name in names() and "value" in table:
             cells = ledger.cell_entries(self.name, self.printed(table), self.profile.name, tolerance)
         return [*cells, *(self.study.claims(self, table) if self.study.claims else ())]
 
@@ -307,18 +307,22 @@ class Experiment(Runs):
         return [*paths, ledger.write(entries, self.out/"ledger"/f"{self.name}.json")]
 
 # %% ../../nbs/80_paper/50_study.ipynb #797ef0d0
-def studies() -> dict[str, tuple[Study, str]]:
-    "All studies by name, each with the module that it stands in, whose notebook runs it."
+def studies(name: str = "") -> dict[str, tuple[Study, str]]:
+    """All studies by name, each with the module that it stands in, whose notebook runs it. For a name the modules that
+    have it in capitals (COLOURS for colours) come first, and the search ends where it is found."""
     package, out = import_module("unsaf.paper.studies"), {}
-    for info in iter_modules(package.__path__):
+    def likely(info: Any) -> bool:
+        return f"'{name.upper()}'" in Path(info.module_finder.path, f"{info.name}.py").read_text(encoding="utf-8")
+    for info in sorted(iter_modules(package.__path__), key=likely, reverse=True):
         module = import_module(f"{package.__name__}.{info.name}")
-        out |= {x.name: (x, info.name) for x in (getattr(module, name) for name in module.__all__)
-                if isinstance(x, Study)}
-    return dict(sorted(out.items(), key=lambda item: (not item[0].startswith("table"), not item[0].startswith("fig"),
-                                                      item[0])))
+        found = [x for x in (getattr(module, n) for n in module.__all__) if isinstance(x, Study)]
+        out |= {x.name: (x, info.name) for x in found}
+        if name in out: break
+    kinds = ("table", "fig")                 # tables, figures, the others
+    return dict(sorted(out.items(), key=lambda item: (*(not item[0].startswith(kind) for kind in kinds), item[0])))
 
 def open_study(
-    name: "str | Study",                           # table04, or a study
+    name: "str | Study",                           # as its files are called, or a study
     profile: str = "testbed",                      # or paper
     out: "str | Path | None" = None,               # figures/PROFILE where None
     store: "str | Path" = "runs/reproduce",
@@ -329,7 +333,7 @@ def open_study(
     if profile not in PROFILES: raise UnsafError(f"profile {profile!r} is unknown: use {' or '.join(PROFILES)}")
     if not isinstance(addresses or {}, Mapping):
         raise UnsafError(f"addresses = {addresses!r}: give a dict, as in {{'Qwen-VL-Chat-7B': 'api:...'}}")
-    known = {} if isinstance(name, Study) else studies()
+    known = {} if isinstance(name, Study) else studies(name)
     if isinstance(name, str) and name not in known:
         raise UnsafError(f"notebook {name!r} is unknown: there are {', '.join(known)}")
     study, p = name if isinstance(name, Study) else known[name][0], PROFILES[profile]

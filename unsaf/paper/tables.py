@@ -40,22 +40,21 @@ def readable(runs: Sequence[Any]) -> list[Any]:
 
 def reasons(runs: Sequence[Any]) -> str:
     "Why runs have no score."
-    missing = [r.why if isinstance(r, Missing) else f"none of {len(r.table)} questions was answered or abstained on"
-               if len(r.table) else
-            f"no question could be read in {len(r.lists)} lists" for r in runs]
-    return "; ".join(dict.fromkeys(missing))
+    def reason(r: Any) -> str:
+        if isinstance(r, Missing): return r.why
+        if len(r.table): return f"none of {len(r.table)} questions was answered or abstained on"
+        return f"no question could be read in {len(r.lists)} lists"
+    return "; ".join(dict.fromkeys(map(reason, runs)))
 
 def scored(runs: Sequence[Any], metrics: Sequence[str] = tuple(AWARE)) -> list[dict]:
-    """one row per metric for the assessments of all seeds: metric, value, low, high, n (questions), images, seeds,
+    """One row per metric for the assessments of all seeds: metric, value, low, high, n (questions), images, seeds,
     yields of both classes, why."""
     good = readable(runs)
     about = dict(n=sum(int(r.table["cell"].notna().sum()) for r in good), images=sum(len(r.images) for r in good),
                  seeds=len(good), **_yields(runs))
-    if not good:
-        return [dict(metric=m, value=np.nan, low=np.nan, high=np.nan, **about, why=reasons(runs)) for m in metrics]
-    result = spread([AWARE[m] for m in metrics], [(r.images, counts_of(r.table, r.images)) for r in good])
-    bad = [r for r in runs if r not in good]
-    why = f"{len(bad)} of {len(runs)} seeds left out: {reasons(bad)}" if bad else ""
+    bad, result = [r for r in runs if r not in good], dict.fromkeys(AWARE.values(), (np.nan,) * 3)
+    if good: result = spread([AWARE[m] for m in metrics], [(r.images, counts_of(r.table, r.images)) for r in good])
+    why = f"{len(bad)} of {len(runs)} seeds left out: " * bool(good) + reasons(bad) if bad else ""
     return [dict(zip(("metric", "value", "low", "high"), (m, *result[AWARE[m]])), **about, why=why) for m in metrics]
 
 def _yields(runs: Sequence[Any]) -> dict[str, float]:
@@ -95,18 +94,16 @@ def benched(runs: Sequence[Any], benchmark: str, part: str, metric: str, scale: 
                  why="; ".join(dict.fromkeys(reasons)))
     if not rows: return dict(value=np.nan, low=np.nan, high=np.nan, **about)
     value = float(np.mean([r["value"] for r in rows]))
-    if len(rows) == 1: low, high = float(rows[0]["low"]), float(rows[0]["high"])
-    else:
-        half = float(np.mean([(r["high"] - r["low"]) / 2 for r in rows]))
-        low, high = value - half, value + half
+    half = float(np.mean([(r["high"] - r["low"]) / 2 for r in rows]))
+    low, high = (value - half, value + half) if len(rows) > 1 else (float(rows[0]["low"]), float(rows[0]["high"]))
     return dict(value=value * scale, low=low * scale, high=high * scale, **about)
 
 def _row(table: pd.DataFrame, benchmark: str, part: str, metric: str) -> pd.DataFrame:
     "The row of a number; the share of abstentions is read off the row of the accuracy."
     known = "accuracy" if metric == "abstained" else metric
     hit = table[(table["benchmark"] == benchmark) & (table["part"] == part) & (table["metric"] == known)]
-    return hit.assign(value=hit["abstained"] / hit["replies"], low=np.nan,
-                      high=np.nan) if metric == "abstained" else hit
+    if metric != "abstained": return hit
+    return hit.assign(value=hit["abstained"] / hit["replies"], low=np.nan, high=np.nan)
 
 def _no_number(run: Any, benchmark: str, part: str, metric: str) -> str:
     if isinstance(run, Missing): return run.why

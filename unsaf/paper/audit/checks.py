@@ -13,7 +13,7 @@ from itertools import product
 from typing import Callable, Iterable, Iterator, Sequence
 import numpy as np
 import pandas as pd
-from ..published import half_unit
+from ..published import half_unit, table_name
 
 CONSISTENT, INCONSISTENT, IMPOSSIBLE, UNDECIDED = VERDICTS = "consistent", "inconsistent", "impossible", "not decidable"
 EPS = 1e-9      # 0.67 - 0.005 and 0.665 are one number on paper, and two in binary
@@ -83,8 +83,8 @@ def above(a: Range, b: Range) -> bool | None:
 # %% ../../../nbs/80_paper/audit/10_checks.ipynb #9b263f3a
 @dataclass(frozen=True)
 class Check:
-    "A check: of which table ('table08') or 'text', where, what is claimed and printed, what comes out, and a verdict."
-    of: str
+    "A check: of which table or 'text', where, what is claimed and printed, what comes out, and a verdict."
+    of: str | int            # a number stands for the name of a table
     where: str
     claim: str
     published: str
@@ -95,9 +95,9 @@ class Check:
     comment: str = ""
 
     def __post_init__(self):
+        object.__setattr__(self, "of", table_name(self.of))
         if self.verdict not in VERDICTS: raise ValueError(f"verdict {self.verdict!r} is none of {', '.join(VERDICTS)}")
 
-# %% ../../../nbs/80_paper/audit/10_checks.ipynb #7cb14b6e
 def fits(holds: bool, otherwise: str = INCONSISTENT) -> str:
     "The verdict on what holds or does not."
     return CONSISTENT if holds else otherwise
@@ -125,7 +125,7 @@ def judge_count(
 
 # %% ../../../nbs/80_paper/audit/10_checks.ipynb #b2be506b
 def counted(
-    of: str, where: str, claim: str,
+    of: str | int, where: str, claim: str,
     flags: Iterable[bool | None],     # whether it holds in each cell; None where rounding hides it
     quantifier: str = "all", comment: str = "",
     published: str = "",              # the quantifier, where nothing else is given
@@ -139,6 +139,6 @@ def counted(
     verdict = judge_count(sure, possible, n, quantifier)
     return Check(of, where, claim, published or quantifier, shown, sure, possible, verdict, comment)
 
-def quoted(of: str, where: str, claim: str, text: str, span: Range, comment: str = "", digits: int = 3) -> Check:
+def quoted(of: str | int, where: str, claim: str, text: str, span: Range, comment: str = "", digits: int = 3) -> Check:
     "A check of a number that the prose quotes: `text` as printed ('0.46'), `span` what the tables give."
     return Check(of, where, claim, text, f"{span.mid:.{digits}f}", *span, fits(span.meets(printed(text))), comment)

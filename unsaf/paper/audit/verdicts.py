@@ -13,28 +13,28 @@ from pathlib import Path
 from typing import Callable
 import pandas as pd
 from ...core import UnsafError, write_file
-from . import cells, prose, prose_models, repeats
+from . import cells, prose
 from .cells import ratio_needed, run_rates, runs
 from .checks import CONSISTENT, VERDICTS, Check, Range, corners, frame, rate
-from ..published import keys_of
+from ..published import keys_of, table_name
 
 # %% ../../../nbs/80_paper/audit/60_verdicts.ipynb #7ad3d579
 FAMILIES: dict[str, tuple[Callable[[], list[Check]], ...]] = {
-    "UnF1 from A and T": tuple(lambda name=name: cells.unf1_checks(name) for name in ("table01", "table04", "table05")),
+    "UnF1 from A and T": tuple(lambda name=name: cells.unf1_checks(name) for name in (1, 4, 5)),
     "rates sum to one": (cells.sum_checks,),
     "UnF1 from rates": (cells.equal_class_checks,),
     "one set of questions": (cells.same_question_checks,),
     "question ratio": (cells.ratio_checks,),
     "win, tie, loss": (cells.tie_checks,),
-    "repeated cells": (repeats.teacherless_checks, repeats.between_tables),
-    "one run in several tables": (repeats.same_run_checks,),
-    "different things printed alike": (repeats.lookalike_checks,),
+    "repeated cells": (cells.teacherless_checks, cells.between_tables),
+    "one run in several tables": (cells.same_run_checks,),
+    "different things printed alike": (cells.lookalike_checks,),
     "prose: distillation": (prose.distillation_numbers, prose.distillation_counts, prose.generalisation),
     "prose: hallucination and accuracy": (prose.hallucination, prose.accuracy),
-    "prose: models": (prose_models.main_table, prose_models.source_spread, prose_models.tuning),
-    "prose: prompts": (prose_models.prompting, prose_models.paraphrases),
-    "prose: the rest": (prose_models.rankings, prose_models.calibration, prose_models.scale, prose_models.settings),
-    "always answering": (prose_models.always_answer,),
+    "prose: models": (prose.main_table, prose.source_spread, prose.tuning),
+    "prose: prompts": (prose.prompting, prose.paraphrases),
+    "prose: the rest": (prose.rankings, prose.calibration, prose.scale, prose.settings),
+    "always answering": (prose.always_answer,),
 }
 
 # %% ../../../nbs/80_paper/audit/60_verdicts.ipynb #83cf00ee
@@ -52,22 +52,22 @@ def keep() -> Path:
 
 @lru_cache(maxsize=None)
 def _kept() -> pd.DataFrame:
-    with _file().open(encoding="utf-8") as f: found = pd.read_csv(f, dtype=str, keep_default_na=False)
-    return found.assign(**{end: pd.to_numeric(found[end]) for end in ("low", "high")})
+    with _file().open(encoding="utf-8") as f: checks = pd.read_csv(f, dtype=str, keep_default_na=False)
+    return checks.assign(**{end: pd.to_numeric(checks[end]) for end in ("low", "high")})
 
 def audit(*families: str) -> pd.DataFrame:
     "Every check, or those of some families (in `check`), with the fields of `Check`; `UnsafError` for unknown ones."
     unknown = [f for f in families if f not in FAMILIES]
     if unknown: raise UnsafError(f"no family of checks is called {unknown[0]!r}: use {', '.join(FAMILIES)}")
-    found = _kept()
-    return (found[found["check"].isin(families)] if families else found).reset_index(drop=True)
+    checks = _kept()
+    return (checks[checks["check"].isin(families)] if families else checks).reset_index(drop=True)
 
 # %% ../../../nbs/80_paper/audit/60_verdicts.ipynb #497db33e
-def lines(found: pd.DataFrame | None = None, width: int = 120) -> list[str]:
+def lines(checks: pd.DataFrame | None = None, width: int = 120) -> list[str]:
     "The audit for a terminal: counts a family, and every check that is not consistent."
-    found = audit() if found is None else found
+    checks = audit() if checks is None else checks
     out = []
-    for name, rows in found.groupby("check", sort=False):
+    for name, rows in checks.groupby("check", sort=False):
         out.append(f"{name}: " + ", ".join(f"{n} {v}" for v in VERDICTS if (n := int((rows["verdict"] == v).sum()))))
         for r in rows[rows["verdict"] != CONSISTENT].to_dict("records"):
             both = f"Printed: {r['published']}; recomputed: {r['recomputed']}"
@@ -88,15 +88,15 @@ def _of_scores(run: dict) -> tuple[float, Range]:
     return float(run["T"]) * (2 - 1 / float(run["A"])), corners(value, rate(run["A"]), rate(run["T"]))
 
 # %% ../../../nbs/80_paper/audit/60_verdicts.ipynb #6d34440e
-def derived(name: str) -> pd.DataFrame:
-    "J, balanced accuracy and always answering beside UnF1 for table01, 04, 05 (equal classes) or 06 (its own ratio)."
-    known, rates = ("table01", "table04", "table05", "table06"), name == "table06"
-    if name not in known: raise UnsafError(f"nothing can be derived for {name!r}: use {', '.join(known)}")
+def derived(name: str | int) -> pd.DataFrame:
+    "J, balanced accuracy and always answering beside UnF1 for tables 1, 4, 5 (equal classes) or 6 (its own ratio)."
+    known, rates = [*map(table_name, (1, 4, 5, 6))], table_name(name) == table_name(6)
+    if table_name(name) not in known: raise UnsafError(f"nothing can be derived for {name!r}: use {', '.join(known)}")
     out = []
     for run in runs(name):
         j, (low, high) = _of_rates(run) if rates else _of_scores(run)
         line = corners(lambda r: 2 * r / (2 * r + 1), ratio_needed(run) if rates else Range(1, 1))      # 2P/(2P + N)
-        gain = prose_models.gain_over_always(run) if rates else rate(run["UnF1"]) - line
+        gain = prose.gain_over_always(run) if rates else rate(run["UnF1"]) - line
         side = "above" if gain.low > 0 else "below" if gain.high < 0 else "hidden by rounding"
         out.append({k: run[k] for k in keys_of(name) if k != "metric"} | dict(
             unf1=float(run["UnF1"]), j=j, j_low=low, j_high=high, balanced_accuracy=(1 + j) / 2, ba_low=(1 + low) / 2,

@@ -11,8 +11,6 @@ __all__ = ['KEYS', 'GRADED', 'GRADED_PAPER', 'TABLE12', 'TABLE10', 'TABLE09', 'p
 """Tables 9, 10 and 12: what distillation does to calibration and accuracy."""
 
 # %% ../../../nbs/80_paper/studies/75_accuracy.ipynb #9c9c083a
-from collections.abc import Mapping
-from typing import Any
 import matplotlib as mpl
 import matplotlib.ticker
 import numpy as np
@@ -20,8 +18,8 @@ import pandas as pd
 from ...core import UnsafError
 from ...assessment.report import INK, Drawing
 from ..audit.cells import win_tie_loss
-from ..draw import QUIET, dots, finish, missing_note, need, noted, number, order, outer, panels, titled
-from ..ledger import Entry, line, nothing, printed_gap, unchanged
+from ..draw import dots, finish, missing_note, need, noted, order, outer, panels, stacked, titled
+from ..ledger import Entry, nothing, point, printed_gap, unchanged
 from ..published import published
 from ..stats import bench_gap
 from ..study import UND, Experiment, Runs, Study, bench_spec, pairs
@@ -38,8 +36,8 @@ def examined(e: Runs) -> list[dict]:
     rows = [dict(row, part="assess") for row in taught(e)]
     for row in lessons(e, e.choices["bench_data"]):
         t, s, arm, d, _, seed = row.values()
-        spec = bench_spec(e, student(e, t, s, arm, seed), d, e.choices["benchmarks"], parts(e)[d], seed,
-                          **room(e, t, arm))
+        made, more = student(e, t, s, arm, seed), room(e, t, arm)
+        spec = bench_spec(e, made, d, e.choices["benchmarks"], parts(e)[d], seed, **more)
         rows.append(dict(row, part="bench", spec=spec))
     return rows
 
@@ -50,12 +48,9 @@ def accuracy_table(e: Experiment) -> pd.DataFrame:
     rows = []
     for key, runs in e.over(*KEYS, part="bench").items():
         part = parts(e)[key[-1]]
-        for name, own, metric in (("accuracy", part, "accuracy"),
-                                  ("accuracy, abstention offered", f"{part}, offered", "accuracy"),
-                                  ("abstained", part, "abstained"),
-                                  ("abstained, abstention offered", f"{part}, offered", "abstained")):
-            rows.append(dict(zip(KEYS, key), setting=part.upper(), metric=name, unit="percent",
-                             **benched(runs, "accuracy", own, metric, 100)))
+        rows += [dict(zip(KEYS, key), setting=part.upper(), metric=metric + more.replace(",", ", abstention"),
+                      unit="percent", **benched(runs, "accuracy", part + more, metric, 100))
+                 for metric in ("accuracy", "abstained") for more in ("", ", offered")]
     return long_table(rows, ("accuracy",))
 
 def accuracy_figure(e: Experiment, table: pd.DataFrame) -> Drawing:
@@ -77,15 +72,15 @@ def accuracy_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
     out = []
     for arm in UND:
         for d, part in parts(e).items():
-            gap = bench_gap(pairs(e, "strategy", arm, "Baseline", part="bench", dataset=d), "accuracy", part,
-                            "accuracy")
+            both = pairs(e, "strategy", arm, "Baseline", part="bench", dataset=d)
+            gap = bench_gap(both, "accuracy", part, "accuracy")
             claim = f"{arm} does not degrade accuracy on {d} ({part.upper()}) by more than a point"
             out.append(unchanged(e, claim, _printed(arm, d), gap, .01, 1))
     return out
 
 def _printed(arm: str, data: str) -> str:
     "Over the printed cells of this dataset, or of all where it is none of the paper's."
-    rows = published("table12")
+    rows = published(TABLE12.name)
     if data in set(rows["dataset"]): rows = rows[rows["dataset"] == data]
     a, b = (rows[rows["strategy"] == s].set_index(["teacher", "student", "dataset"])["value"]
             for s in (arm, "Baseline"))
@@ -109,24 +104,21 @@ def tally_table(e: Experiment) -> pd.DataFrame:
         why = f"{missing} of {len(some)} comparisons have no accuracy" if missing else ""
         for metric, count in zip(("win", "tie", "loss"), win_tie_loss(gains, 100 * e.choices["tie"])):
             rows.append(dict(strategy=arm, dataset=d, metric=metric, value=np.nan if missing else count, low=np.nan,
-                             high=np.nan,
-                             n=len(gains), seeds=len(e.choices["seeds"]), why=why))
+                             high=np.nan, n=len(gains), seeds=len(e.choices["seeds"]), why=why))
     return long_table(rows, ("win", "tie", "loss"))
 
-# %% ../../../nbs/80_paper/studies/75_accuracy.ipynb #6f19685d
 def tally_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
     "Accuracy is preserved or improved in the majority of cases."
     def kept(rows: pd.DataFrame) -> dict[str, tuple[int, int]]:
         n = rows.groupby(["dataset", "metric"], sort=False)["value"].sum(min_count=1).unstack()
         return {d: (int(r["win"] + r["tie"]), int(r.sum())) for d, r in n.iterrows() if r.notna().all()}
-    ours, said, out = kept(table), ", ".join(f"{k} of {n} on {d}" for d,
-                                             (k, n) in kept(published("table10")).items()), []
+    ours, out = kept(table), []
+    reported = ", ".join(f"{k} of {n} on {d}" for d, (k, n) in kept(published(e.name)).items())
     for d in e.choices["bench_data"]:
         claim = f"accuracy is preserved or improved in the majority of cases ({d})"
-        k, n = ours.get(d, (0, 0))
-        out.append(line(e, claim, said, f"{k} of {n}", np.nan, np.nan, 2 * k > n, "", "point values: more than half")
-                   if d in ours
-                   else nothing(e, claim, said, "a comparison has no accuracy"))
+        if d not in ours: out.append(nothing(e, claim, reported, "a comparison has no accuracy")); continue
+        k, n = ours[d]
+        out.append(point(e, claim, reported, f"{k} of {n}", 2 * k > n, "more than half"))
     return out
 
 # %% ../../../nbs/80_paper/studies/75_accuracy.ipynb #bd409c5e
@@ -137,35 +129,24 @@ def tally_figure(result: pd.DataFrame, note: str = "") -> Drawing:
         raise UnsafError("{strategy} on {dataset} has several rows: give one".format(**result[twice].iloc[0]))
     shown, names = order(result, "dataset"), order(result, "strategy")
     figure, axes = panels(len(shown), (3, .36 * len(names) + .9), 3, names, sharey=True, sharex=True)
-    shades = {"win": (INK, ""), "tie": ("#dfe3e8", ""), "loss": ("white", "///")}
+    looks = {"win": (INK, ""), "tie": ("#dfe3e8", ""), "loss": ("white", "///")}
+    counts = result[list(looks)].where(result[list(looks)].notna().all(axis=1), np.nan)
     for ax, d in zip(axes, shown):
-        _bars(ax, result[result["dataset"] == d].set_index("strategy").reindex(names)[list(shades)], shades)
+        mine = counts[result["dataset"] == d].set_axis(result.loc[result["dataset"] == d, "strategy"])
+        stacked(ax, mine.reindex(names), looks, "no count")
+        ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True, nbins=6))
         titled(ax, d)
         ax.set_xlabel("pairs of student and teacher")
     outer(axes)
-    counted = result.assign(count=result[list(shades)].sum(axis=1, skipna=False))
+    counted = result.assign(count=counts.sum(axis=1, skipna=False))
     return finish(figure, "", noted(note, missing_note(counted, "count", "strategy", "dataset")), axes)
 
-def _bars(ax: Any, table: pd.DataFrame, shades: Mapping[str, tuple[str, str]]) -> None:
-    "A stacked bar a row of `table`, a part a column; a row with a missing part has no bar but says so."
-    for y, (_, row) in enumerate(table.iterrows()):
-        if row.isna().any(): ax.text(.1, y, "x  no count", va="center", fontsize=8, color=QUIET); continue
-        left = 0.0
-        for name, (face, hatch) in shades.items():
-            ax.barh(y, row[name], left=left, color=face, hatch=hatch, edgecolor=INK, lw=.6, height=.66, label=name)
-            if row[name]: number(ax, left + row[name] / 2, y, row[name], face, hatch)
-            left += row[name]
-    ax.set(yticks=range(len(table)), ylim=(len(table) - .4, -.6))
-    ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True, nbins=6))
-    ax.set_yticklabels([str(i) for i in table.index], parse_math=False)
-
-# %% ../../../nbs/80_paper/studies/75_accuracy.ipynb #42027d9d
 def tally_drawn(e: Experiment, table: pd.DataFrame) -> Drawing:
     "Wins, ties and losses, a panel per dataset."
     keys = ["strategy", "dataset"]
-    counts = table.pivot(index=keys, columns="metric",
-                         values="value").reindex(pd.MultiIndex.from_frame(table[keys].drop_duplicates()))
-    return tally_figure(counts.reset_index(), note=e.profile.note)
+    counts = table.pivot(index=keys, columns="metric", values="value")
+    counts = counts.reindex(pd.MultiIndex.from_frame(table[keys].drop_duplicates()))
+    return tally_figure(counts.reset_index(), e.profile.note)
 
 TABLE10 = Study("table10", examined, tally_table, dict(GRADED, tie=.005), dict(GRADED_PAPER, tie=.005), tally_drawn,
                 tally_claims)
@@ -192,7 +173,7 @@ def ece_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
     for d, part in parts(e).items():
         gap = bench_gap(pairs(e, "strategy", "UnD-IQ", "Baseline", part="bench", dataset=d), "calibration", part, "ece")
         claim = f"UnD-IQ maintains a low ECE on {d}: no more than 0.02 above the untuned student's"
-        out.append(unchanged(e, claim, printed_gap("table09", "UnD-IQ", "Baseline", "ECE"), gap, .02, -1))
+        out.append(unchanged(e, claim, printed_gap(e.name, "UnD-IQ", "Baseline", "ECE"), gap, .02, -1))
     return out
 
 TABLE09 = Study(

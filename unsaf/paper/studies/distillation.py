@@ -16,16 +16,15 @@ from collections.abc import Iterable, Sequence
 from itertools import product
 from math import nan, sqrt
 from typing import Any
-import numpy as np
 import pandas as pd
 from ...core import UnsafError
-from ...metrics.pressure import by_image, share
+from ...metrics.pressure import by_image
 from ...metrics.stability import CELLS
 from ...metrics.resampling import cluster_bootstrap
 from ...assessment.report import INK, Drawing
-from ..draw import (QUIET, dots, finish, interval, missing_note, need, noted, number, only, order, outer,
-                              panel_names, panels, titled)
-from ..ledger import Entry, direction, line, nothing, printed_gap, unchanged
+from ..draw import (QUIET, dots, finish, interval, missing_note, need, noted, only, order, outer, panel_names,
+                              panels, stacked, titled)
+from ..ledger import Entry, direction, nothing, point, printed_gap, unchanged
 from ..published import published
 from ..runspec import Missing, Student
 from ..stats import Difference, awareness_gap, one_hot
@@ -66,9 +65,7 @@ def lessons(e: Runs, data: Iterable[str], settings: Iterable[Any] = (None,),
 def taught(e: Runs) -> list[dict]:
     "Self-assessments; pool: own, or the questions of base or teacher; teachers: the teacher's own score."
     out: dict[tuple, dict] = {}
-    def add(pool: str, row: dict, spec: Any) -> None:
-        row = dict(row, pool=pool, spec=spec)
-        out[tuple(v for k, v in row.items() if k != "spec")] = row
+    def add(pool: str, row: dict, spec: Any) -> None: out[(*row.values(), pool)] = dict(row, pool=pool, spec=spec)
     for row in lessons(e, e.choices.get("data", ()), e.choices.get("settings", ())):
         t, s, arm, d, setting, seed = row.values()
         made, more = student(e, t, s, arm, seed), room(e, t, arm)
@@ -89,7 +86,7 @@ def student_table(e: Experiment) -> pd.DataFrame:
         about = dict(pool="own" if pool == "teachers" else pool, in_paper=pool == "own")
         rows += [dict(zip(keys, key), **about, **row) for key, runs in e.over(*keys, pool=pool).items()
                  for row in scored(runs)]
-    return long_table(rows, ("UnF1",) if e.name == "table07" else ("A", "T", "UnF1"))
+    return long_table(rows, ("A", "T", "UnF1") if e.name == TABLE01.name else ("UnF1",))
 
 def student_figure(e: Experiment, table: pd.DataFrame) -> Drawing:
     "UnF1 of each strategy, a panel per student (and dataset), a mark per teacher."
@@ -116,14 +113,13 @@ def student_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
     out, others = [], [name for name in ("MM-UPD", "UNK-VQA (BY)", "UNK-VQA (OE)") if name in e.choices["arms"]]
     for more, students, built in groups(e):
         def better(claim: str, arm: str, other: str, every: bool = False, built: str = built) -> Entry:
-            said = printed_gap("table01", arm, other.replace(" (", "("), "UnF1")
-            return direction(e, claim + more, said, arms_gap(e, arm, other, students), 1, built, every)
+            reported = printed_gap(e.name, arm, other.replace(" (", "("), "UnF1")
+            return direction(e, claim + more, reported, arms_gap(e, arm, other, students), 1, built, every)
         out += [better("UnD-IQ raises UnF1 over the untuned student", "UnD-IQ", "Baseline"),
                 better("UnD-IQ outperforms UnD-QA in UnF1, for all students and teachers", "UnD-IQ", "UnD-QA", True),
                 better("UnD-Joint raises UnF1 over the untuned student", "UnD-Joint", "Baseline"),
                 unchanged(e, "UnD-QA offers little benefit: its UnF1 is no more than 0.02 above the untuned student's"
-                          + more,
-                          printed_gap("table01", "UnD-QA", "Baseline", "UnF1"),
+                          f"{more}", printed_gap(e.name, "UnD-QA", "Baseline", "UnF1"),
                           arms_gap(e, "UnD-QA", "Baseline", students), .02, -1, built),
                 *(better(f"UnD-IQ outperforms {name} in UnF1", "UnD-IQ", name, built=built or "oracle")
                   for name in others)]
@@ -134,20 +130,20 @@ def student_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
     return [*out, *_places(e, table), *_teachers(e), *_pools(e)]
 
 # %% ../../../nbs/80_paper/studies/70_distillation.ipynb #69c1f512
+def _unf1(rows: pd.DataFrame, index: list) -> pd.DataFrame:
+    return rows[rows["metric"] == "UnF1"].pivot_table(index=index, columns="strategy", values="value", aggfunc="first")
+
 def _places(e: Experiment, table: pd.DataFrame) -> list[Entry]:
     "UnD-Joint often ranks first or second."
     def firsts(rows: pd.DataFrame) -> tuple[int, int]:
-        w = rows[rows["metric"] == "UnF1"].pivot_table(index=["teacher", "student"], columns="strategy", values="value",
-                                                       aggfunc="first")
-        place = w.rank(axis=1, ascending=False,
-                       method="min")["UnD-Joint"].dropna() if "UnD-Joint" in w else pd.Series(dtype=float)
+        place = _unf1(rows, ["teacher", "student"]).rank(axis=1, ascending=False, method="min")
+        place = place["UnD-Joint"].dropna() if "UnD-Joint" in place else pd.Series(dtype=float)
         return int((place <= 2).sum()), len(place)
     own = table[(table["pool"] == "own") & ~table["strategy"].isin(["teacher", "UnD-IQ k=1"])]
-    (k, n), (a, b) = firsts(own), firsts(published("table01"))
-    claim, said = "UnD-Joint is often first or second among the strategies", f"{a} of {b} students and teachers"
-    if not n: return [nothing(e, claim, said, "no UnF1 of UnD-Joint")]
-    return [line(e, claim, said, f"{k} of {n} students and teachers", np.nan, np.nan, 2 * k > n, "",
-                 "point values: more than half")]
+    (k, n), (a, b) = firsts(own), firsts(published(e.name))
+    claim, reported = "UnD-Joint is often first or second among the strategies", f"{a} of {b} students and teachers"
+    if not n: return [nothing(e, claim, reported, "no UnF1 of UnD-Joint")]
+    return [point(e, claim, reported, f"{k} of {n} students and teachers", 2 * k > n, "more than half")]
 
 def _teachers(e: Experiment) -> list[Entry]:
     "Teachers are chosen for their awareness."
@@ -176,11 +172,10 @@ TAUGHT_PAPER = dict(teachers=("GPT-4o", "Moonshot-v1", "InternVL3-14B"),
 SPELLED = dict(student={"InternVL2-8B": "InternVL-8B"}, teacher={"InternVL3-14B": "InternVL-14B"},
                strategy={"UNK-VQA (OE)": "UNK-VQA(OE)", "UNK-VQA (BY)": "UNK-VQA(BY)"})
 EVERY = UND + ("UnD-IQ k=1",) + BASELINES
-TABLE01 = Study("table01", taught, student_table, dict(TAUGHT, arms=EVERY, data=("plain",), settings=("OE",),
-                                                       cross=True),
-                dict(TAUGHT_PAPER, arms=EVERY, data=("COCO",), settings=("OE",), cross=True), student_figure,
-                student_claims,
-                dict(SPELLED, dataset={"COCO": "COCO-test"}))
+TABLE01 = Study("table01", taught, student_table,
+                dict(TAUGHT, arms=EVERY, data=("plain",), settings=("OE",), cross=True),
+                dict(TAUGHT_PAPER, arms=EVERY, data=("COCO",), settings=("OE",), cross=True),
+                student_figure, student_claims, dict(SPELLED, dataset={"COCO": "COCO-test"}))
 
 # %% ../../../nbs/80_paper/studies/70_distillation.ipynb #306c9476
 def transfer_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
@@ -190,17 +185,15 @@ def transfer_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
         for claim, other, printed in (("outperforms UnD-QA in UnF1", "UnD-QA", "UnD-QA"),
                                       ("raises UnF1 over the untuned student", "Baseline", "base")):
             out.append(direction(e, f"UnD-IQ {claim} on pictures of other kinds{more}",
-                                 printed_gap("table07", "UnD-IQ", printed, "UnF1"),
+                                 printed_gap(e.name, "UnD-IQ", printed, "UnF1"),
                                  arms_gap(e, "UnD-IQ", other, students), 1, built or "domains"))
     def highest(rows: pd.DataFrame) -> tuple[int, int]:
-        w = rows[rows["metric"] == "UnF1"]
-        w = w.pivot_table(index=["teacher", "student", "dataset"], columns="strategy", values="value", aggfunc="first")
+        w = _unf1(rows, ["teacher", "student", "dataset"])
         return (int((w["UnD-IQ"] >= w.max(axis=1)).sum()), len(w)) if "UnD-IQ" in w else (0, 0)
-    (k, n), (a, b) = highest(table), highest(published("table07"))
-    claim, said = "UnD-IQ has the highest UnF1 in nearly all settings", f"{a} of {b}"
-    if not n: return [*out, nothing(e, claim, said, "no UnF1 of UnD-IQ")]
-    return [*out, line(e, claim, said, f"{k} of {n}", np.nan, np.nan, k >= .9 * n, "", "point values: nine of ten",
-                       "domains")]
+    (k, n), (a, b) = highest(table), highest(published(e.name))
+    claim, reported = "UnD-IQ has the highest UnF1 in nearly all settings", f"{a} of {b}"
+    if not n: return [*out, nothing(e, claim, reported, "no UnF1 of UnD-IQ")]
+    return [*out, point(e, claim, reported, f"{k} of {n}", k >= .9 * n, "nine of ten", built="domains")]
 
 TABLE07 = Study("table07", taught, student_table, dict(TAUGHT, data=("cluttered", "sketch"), settings=("OE",)),
                 dict(TAUGHT_PAPER, data=("MMBench", "OKVQA"), settings=("OE",)), student_figure, transfer_claims,
@@ -212,47 +205,40 @@ def wilson(k: float, n: float, z: float = 1.959964) -> tuple[float, float]:
     middle, half = (k + z * z / 2) / (n + z * z), z / (n + z * z) * sqrt(k * (n - k) / n + z * z / 4)
     return max(0.0, middle - half), min(1.0, middle + half)
 
-CLASSES = {"answerable": ("TA", "FU"), "unanswerable": ("FA", "TU")}
-_SHARES = ("class", "outcome", "count", "questions", "images", "rate", "low", "high", "method", "of_counted")
+CLASSES = {"answerable": ("TA", "FU", "neither"), "unanswerable": ("FA", "TU", "neither")}
+_SHARES = ("class", "outcome", "count", "questions", "images", "rate", "low", "high", "method")
 
 def distribution(
     table: pd.DataFrame,       # of an assessment: image_id, answerable, cell
     n: int = 2000,             # resamples of the images
     seed: int = 0,
-) -> pd.DataFrame:             # class, outcome, count, questions, images, rate, low, high, method, of_counted: six rows
+) -> pd.DataFrame:             # class, outcome, count, questions, images, rate, low, high, method: six rows
     """Outcomes of each class: TA, FU | FA, TU | neither, with rates and 95 % limits; nan for a class without questions.
     Raises `UnsafError`."""
     rows = []
-    for (name, outcomes), flag in zip(CLASSES.items(), (True, False)):
+    for (name, kinds), flag in zip(CLASSES.items(), (True, False)):
         mine = table[table["answerable"].astype(bool) == flag]
-        odd = mine["cell"].isin(CELLS) & ~mine["cell"].isin(outcomes)
+        odd = mine["cell"].isin(CELLS) & ~mine["cell"].isin(kinds)
         if odd.any():
             raise UnsafError(f"{odd.sum()} {name} questions stand in the cell {mine.loc[odd, 'cell'].iloc[0]}: label "
                              "and cell contradict each other")
-        rows += _class_rows(name, mine, (*outcomes, "neither"), n, seed)
+        rows += [(name, kind, *rest) for kind, rest in zip(kinds, _class_rows(mine, kinds, n, seed))]
     return pd.DataFrame(rows, columns=_SHARES)
 
 # %% ../../../nbs/80_paper/studies/70_distillation.ipynb #7f2667eb
-def _class_rows(name: str, mine: pd.DataFrame, kinds: tuple[str, str, str], n: int, seed: int) -> list[dict]:
-    "The three rows of one class."
-    row = dict.fromkeys(_SHARES, nan) | {"class": name, "count": 0, "questions": len(mine), "images": 0,
-                                         "method": "no question"}
-    if not len(mine): return [row | dict(outcome=kind) for kind in kinds]
+def _class_rows(mine: pd.DataFrame, kinds: tuple[str, str, str], n: int, seed: int) -> list[tuple]:
+    "Count, questions, images, rate, low, high and method of each kind of outcome of one class."
+    if not len(mine): return [(0, 0, 0, nan, nan, nan, "no question")] * 3
     counts = by_image(one_hot(mine["cell"].where(mine["cell"].isin(kinds), "neither"), kinds), mine["image_id"])[1]
-    total, pictures = counts.sum(0), len(counts)
-    drawn = cluster_bootstrap(lambda c: c / c.sum(-1, keepdims=True), counts, n=n, seed=seed) if pictures > 1 else ()
-    out = []
-    for i, kind in enumerate(kinds):
-        rate, extreme = float(total[i] / len(mine)), total[i] in (0, len(mine))
-        low, high, method = nan, nan, "one picture"
-        if drawn and extreme: low, high, method = *wilson(rate * pictures, pictures), "Wilson over pictures"
-        elif drawn: low, high, method = drawn[i].low, drawn[i].high, "resampled pictures"
-        counted = float(share(np.array([total[i], total[:2].sum()]))) if kind != "neither" else nan
-        out.append(row | dict(outcome=kind, count=int(total[i]), images=pictures, rate=rate, low=low, high=high,
-                              method=method, of_counted=counted))
+    images, out = len(counts), []
+    drawn = cluster_bootstrap(lambda c: c / c.sum(-1, keepdims=True), counts, n=n, seed=seed) if images > 1 else ()
+    for i, count in enumerate(counts.sum(0).astype(int)):
+        rate, low, high, method = float(count / len(mine)), nan, nan, "one image"
+        if drawn and count in (0, len(mine)): low, high, method = *wilson(rate * images, images), "Wilson over images"
+        elif drawn: low, high, method = drawn[i].low, drawn[i].high, "resampled images"
+        out.append((int(count), len(mine), images, rate, low, high, method))
     return out
 
-# %% ../../../nbs/80_paper/studies/70_distillation.ipynb #d4c61273
 def outcomes(e: Experiment) -> pd.DataFrame:
     "Figures 7, 9, 10: teacher, student, arm, answerable, outcome, value (share of its class), low, high, count."
     rows = []
@@ -261,12 +247,10 @@ def outcomes(e: Experiment) -> pd.DataFrame:
                   for i, r in enumerate(runs) if not isinstance(r, Missing) and len(r.table)]
         about = dict(teacher=t, student=s, arm=arm, dataset=d, setting=setting)
         if not tables:
-            rows.append(dict(about, answerable=True, outcome="neither", value=np.nan, low=np.nan, high=np.nan,
-                             count=0)); continue
-        for r in distribution(pd.concat(tables)).to_dict("records"):
-            limits = {name: r[name] for name in ("low", "high", "count")}
-            rows.append(dict(about, answerable=r["class"] == "answerable", outcome=r["outcome"], value=r["rate"],
-                             **limits))
+            rows.append(dict(about, answerable=True, outcome="neither", value=nan, low=nan, high=nan, count=0))
+            continue
+        rows += [dict(about, answerable=r["class"] == "answerable", outcome=r["outcome"], value=r["rate"], low=r["low"],
+                      high=r["high"], count=r["count"]) for r in distribution(pd.concat(tables)).to_dict("records")]
     return pd.DataFrame(rows)
 
 # %% ../../../nbs/80_paper/studies/70_distillation.ipynb #bc1643e3
@@ -282,37 +266,27 @@ def distribution_figure(result: pd.DataFrame, teacher: str = "", note: str = "")
                                              ("teacher", "dataset", "setting")))
     shown, arms = order(result, "panel"), order(result, "arm")
     figure, axes = panels(2 * len(shown), (3.6, .46 * len(arms) + .85), 2, arms, sharey=True, sharex=True)
-    for i, name in enumerate(shown):
-        for ax, flag in zip(axes[2 * i:2 * i + 2], (True, False)):
-            _stacks(ax, result[(result["panel"] == name) & (result["answerable"].astype(bool) == flag)], arms)
-            titled(ax, f"{name}: written as {'answerable' if flag else 'unanswerable'}", 3.4)
+    for ax, (name, flag) in zip(axes, product(shown, (True, False))):
+        _stacks(ax, result[(result["panel"] == name) & (result["answerable"].astype(bool) == flag)], arms)
+        titled(ax, f"{name}: written as {'answerable' if flag else 'unanswerable'}", 3.4)
     outer(axes)
     title = f"What became of the questions; teacher {teacher}" if teacher else ""
     small = "numbers: percent of the class; n: its questions; line below a bar: 95% interval of its first share"
     return finish(figure, title, noted(note, missing_note(result, "value", "panel", "arm"), small), axes)
 
-
 # %% ../../../nbs/80_paper/studies/70_distillation.ipynb #952c030b
 def _stacks(ax: Any, rows: pd.DataFrame, arms: list) -> None:
     "A bar an arm, made of the shares of one class, and under it the interval of the first share."
+    rows = rows.dropna(subset="value").drop_duplicates(["arm", "outcome"])
+    shares = rows.pivot(index="arm", columns="outcome", values="value").reindex(index=arms, columns=list(_LOOKS))
+    stacked(ax, shares.astype(float), _LOOKS, "no question of this class", 100)
     for y, arm in enumerate(arms):
-        mine = rows[rows["arm"] == arm].dropna(subset="value").drop_duplicates("outcome").set_index("outcome")
-        left = 0.0
-        if not len(mine):
-            ax.text(.02, y, "x  no question of this class", va="center", fontsize=8, color=QUIET); continue
-        for outcome in (o for o in _LOOKS if o in mine.index):
-            (face, hatch), share = _LOOKS[outcome], float(mine.loc[outcome, "value"])
-            if share <= 0: continue
-            ax.barh(y, share, left=left, color=face, hatch=hatch, edgecolor=INK, lw=.6, height=.64, label=outcome,
-                    clip_on=False)
-            if share > .035: number(ax, left + share / 2, y, 100 * share, face, hatch, 8 if share > .08 else 6)
-            left += share
-        first = mine.loc[next(o for o in _LOOKS if o in mine.index)]
-        interval(ax, first["low"], first["high"], y + .4, marker="|", ms=4)
+        mine = rows[rows["arm"] == arm].sort_values("outcome", key=lambda o: o.map(list(_LOOKS).index))
+        if not len(mine): continue
+        interval(ax, *mine.iloc[0][["low", "high"]], y + .4, marker="|", ms=4)
         if mine["count"].notna().all():
             ax.text(1.015, y, f"n={mine['count'].sum():g}", va="center", fontsize=6.5, color=QUIET, clip_on=False)
-    ax.set(yticks=range(len(arms)), ylim=(len(arms) - .4, -.6), xlim=(0, 1), xlabel="share of the class")
-    ax.set_yticklabels(arms, parse_math=False)
+    ax.set(xlim=(0, 1), xlabel="share of the class")
 
 # %% ../../../nbs/80_paper/studies/70_distillation.ipynb #df5a03fb
 def outcome_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
@@ -320,10 +294,10 @@ def outcome_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
     claims = [("UnD-IQ raises TU on unanswerable questions (and so lowers FA)", "UnD-IQ", "Baseline", "tu_rate", 1),
               ("UnD-Joint raises TA on answerable questions above UnD-IQ's", "UnD-Joint", "UnD-IQ", "ta_rate", 1),
               ("UnD-Joint lowers FA on unanswerable questions below UnD-IQ's", "UnD-Joint", "UnD-IQ", "fa_rate", -1)]
-    if e.name != "fig07":
+    if e.name != FIG07.name:
         claims.append(("UnD-IQ lowers FU on answerable questions (caption)", "UnD-IQ", "Baseline", "fu_rate", -1))
-    return [direction(e, claim + more, "claimed, no value printed", arms_gap(e, arm, other, students, metric), sign,
-                      built)
+    reported = "claimed, no value printed"
+    return [direction(e, claim + more, reported, arms_gap(e, arm, other, students, metric), sign, built)
             for more, students, built in groups(e) for claim, arm, other, metric, sign in claims]
 
 def _outcomes_of(name: str, i: int) -> Study:

@@ -20,8 +20,8 @@ from ..tables import awareness_table
 # %% ../../../nbs/80_paper/studies/95_layout.ipynb #22ebb4d2
 def layouts(e: Experiment) -> list[dict]:
     "The grid in both layouts."
-    return [dict(row, layout=layout, spec=assess_spec(e, row["model"], row["dataset"], row["setting"], row["seed"],
-                                                      layout=layout))
+    names = ("model", "dataset", "setting", "seed")
+    return [dict(row, layout=layout, spec=assess_spec(e, *(row[name] for name in names), layout=layout))
             for row in grid(e) for layout in e.choices["layouts"]]
 
 def layout_table(e: Experiment) -> pd.DataFrame:

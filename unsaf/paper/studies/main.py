@@ -9,7 +9,6 @@ __all__ = ['TABLE04', 'FIG01', 'main_table', 'main_figure', 'main_claims', 'exam
 """Table 4 and Figure 1: all models on three image sources, and the method on one image."""
 
 # %% ../../../nbs/80_paper/studies/10_main.ipynb #04e9941d
-from collections.abc import Mapping
 from typing import Any
 import matplotlib as mpl
 import numpy as np
@@ -18,7 +17,7 @@ from ...core import UnsafError
 from ...metrics.awareness import awareness
 from ...assessment.report import INK, Drawing
 from ..draw import GRID, QUIET, dots, need, wrapped
-from ..ledger import Entry, line, nothing
+from ..ledger import Entry, line, nothing, point
 from ..published import published
 from ..runspec import Missing
 from ..study import BOTH, OPEN, TINY, Experiment, Study, grid
@@ -36,32 +35,33 @@ def main_figure(e: Experiment, table: pd.DataFrame) -> Drawing:
 # %% ../../../nbs/80_paper/studies/10_main.ipynb #323a02fa
 def main_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
     "Little variation over sources, options always chosen, commercial models ahead; ours: always answering."
-    out, theirs = [], published("table04")
+    out, theirs = [], published(e.name)
     for setting, within in (("MC", .03), ("OE", .07)):
         spread, printed = (movement(t[t["setting"] == setting], ("model",), "UnF1") for t in (table, theirs))
-        claim, said = f"UnF1 varies by under {within:.0%} over image sources ({setting})", _span(printed, 2)
-        if not len(spread): out.append(nothing(e, claim, said, "no model has UnF1 on two sources")); continue
-        out.append(line(e, claim, said, _span(spread, 3), np.nan, np.nan, bool(spread.max() < within),
-                        f"{(spread < within).sum()} of {len(spread)} models",
-                        f"point values: below {within:g} for every model", "domains"))
+        claim, reported = f"UnF1 varies by under {within:.0%} over image sources ({setting})", _span(printed, 2)
+        if not len(spread): out.append(nothing(e, claim, reported, "no model has UnF1 on two sources")); continue
+        out.append(point(e, claim, reported, _span(spread, 3), bool(spread.max() < within),
+                         f"below {within:g} for every model", f"{(spread < within).sum()} of {len(spread)} models",
+                         "domains"))
     return [*out, _always_chosen(e, table), _commercial(e, table), _above_the_line(e, table)]
 
 def _span(values: pd.Series, digits: int) -> str: return f"{values.min():.{digits}f} to {values.max():.{digits}f}"
 
-# %% ../../../nbs/80_paper/studies/10_main.ipynb #61750f7a
 def _always_chosen(e: Experiment, table: pd.DataFrame) -> Entry:
     printed = published("table06").query("setting == 'MC' and metric == 'FA'")["value"]
     false = table[(table["setting"] == "MC") & (table["metric"] == "FA")]
     rates = false.groupby("model", sort=False)["value"].mean().dropna()
     claim = "in multiple choice every model selects an option (FA of 0.9 or more)"
-    said = f"FA {_span(printed, 2)} in Table 6"
-    if not len(rates): return nothing(e, claim, said, "no multiple-choice cell")
-    return line(e, claim, said, f"{(rates >= .9).sum()} of {len(rates)} models; FA {_span(rates, 2)}", np.nan, np.nan,
-                bool((rates >= .9).all()), "", "point values (tolerance ours)", "abstention")
+    reported = f"FA {_span(printed, 2)} in Table 6"
+    if not len(rates): return nothing(e, claim, reported, "no multiple-choice cell")
+    measured = f"{(rates >= .9).sum()} of {len(rates)} models; FA {_span(rates, 2)}"
+    return line(e, claim, reported, measured, np.nan, np.nan, bool((rates >= .9).all()), "",
+                "point values (tolerance ours)", "abstention")
 
 # %% ../../../nbs/80_paper/studies/10_main.ipynb #2df608b5
 def _commercial(e: Experiment, table: pd.DataFrame) -> Entry:
-    known = published("table04").drop_duplicates("model").set_index("model")["model_group"]
+    printed = published(e.name)
+    known = printed.drop_duplicates("model").set_index("model")["model_group"]
     def lead(t: pd.DataFrame) -> pd.DataFrame:
         w = t[t["metric"] == "UnF1"].dropna(subset="value")
         kinds = w.groupby(w["model"].replace("InternVL2-8B", "InternVL-8B").map(known))
@@ -69,25 +69,21 @@ def _commercial(e: Experiment, table: pd.DataFrame) -> Entry:
         if len(ends) < 2: return pd.DataFrame(columns=["commercial", "open"])
         return pd.DataFrame(dict(commercial=ends["commercial"]["min"], open=ends["open-source"]["max"])).dropna()
     claim = "every commercial model has a higher UnF1 than every open one"
-    ours, theirs = lead(table), lead(published("table04"))
+    ours, theirs = lead(table), lead(printed)
     ahead = lambda w: int((w["commercial"] > w["open"]).sum())
-    said = f"{ahead(theirs)} of {len(theirs)} sources and settings"
-    if not len(ours): return nothing(e, claim, said, "no commercial model beside an open one")
-    return line(e, claim, said, f"{ahead(ours)} of {len(ours)}", np.nan, np.nan, ahead(ours) == len(ours), "",
-                "point values: all")
+    reported = f"{ahead(theirs)} of {len(theirs)} sources and settings"
+    if not len(ours): return nothing(e, claim, reported, "no commercial model beside an open one")
+    return point(e, claim, reported, f"{ahead(ours)} of {len(ours)}", ahead(ours) == len(ours), "all")
 
-# %% ../../../nbs/80_paper/studies/10_main.ipynb #b0b766b1
 def _above_the_line(e: Experiment, table: pd.DataFrame) -> Entry:
     w = table[table["metric"].isin(["UnF1", "always_answer"])]
     w = w.pivot(index=["model", "dataset", "setting"], columns="metric", values="value").dropna()
-    printed = published("table04").query("model_group == 'open-source' and setting == 'OE' and metric == "
-                                         "'UnF1'")["value"]
+    printed = published(e.name).query("model_group == 'open-source' and setting == 'OE' and metric == 'UnF1'")["value"]
     claim = "(ours) every cell is above what always answering these questions would score"
-    said = f"{(printed < 2 / 3).sum()} of {len(printed)} open-source, open-ended cells are below 2/3"
-    if not len(w): return nothing(e, claim, said, "no cell")
+    reported = f"{(printed < 2 / 3).sum()} of {len(printed)} open-source, open-ended cells are below 2/3"
+    if not len(w): return nothing(e, claim, reported, "no cell")
     above = int((w["UnF1"] > w["always_answer"] + 1e-12).sum())
-    return line(e, claim, said, f"{above} of {len(w)} cells are above", np.nan, np.nan, above == len(w), "",
-                "point values: all cells")
+    return point(e, claim, reported, f"{above} of {len(w)} cells are above", above == len(w), "all cells")
 
 # %% ../../../nbs/80_paper/studies/10_main.ipynb #59ac135a
 TABLE04 = Study(
@@ -103,11 +99,11 @@ def example(e: Experiment) -> tuple[Any, pd.DataFrame]:
     "The image of the run with the most kinds of cells (the first of equals), and what was asked and answered about it."
     (run, *_), spec = next(iter(e.over("model").values())), e.specs()[0]
     if isinstance(run, Missing) or not run.table["cell"].notna().any():
-        raise UnsafError(f"fig01: {spec.title} has no answered question")
+        raise UnsafError(f"{e.name}: {spec.title} has no answered question")
     kinds = run.table.groupby("image_id", sort=False)["cell"].nunique()
     rows = run.table[run.table["image_id"] == kinds.idxmax()]
-    return _pixels(spec, rows["image_id"].iloc[0]), rows[["image_id", "answerable", "question", "options", "reply",
-                                                          "cell"]].reset_index(drop=True)
+    columns = ["image_id", "answerable", "question", "options", "reply", "cell"]
+    return _pixels(spec, rows["image_id"].iloc[0]), rows[columns].reset_index(drop=True)
 
 def _pixels(spec: Any, image_id: str) -> Any:
     from unsaf.data.images import images
@@ -121,8 +117,8 @@ _ASK, _SAY, _COUNT, _WIDE = 2.65, 7.0, 9.5, 10.4                     # where the
 def _lines(text: Any, inches: float, points: float = 9, most: int = 8) -> list[str]:
     "Lines of a text; of a very long one the first, and how much is left out."
     lines = wrapped(" ".join(str(text).split()), inches, points)
-    return lines if len(lines) <= most else [*lines[:most - 1],
-                                             f"[and {sum(map(len, lines[most - 1:]))} more characters]"]
+    if len(lines) <= most: return lines
+    return [*lines[:most - 1], f"[and {sum(map(len, lines[most - 1:]))} more characters]"]
 
 def _choices(options: Any) -> str:
     "The options of a question as one line: lettered where they are a list, as they are where they are a text."
@@ -136,42 +132,31 @@ def example_figure(
     rows: pd.DataFrame,             # answerable, question, options (a list or ''), reply, cell (missing: neither)
     note: str = "",
 ) -> Drawing:
-    "Figure 1: a image, what was asked about it in each role, and what became of each question."
+    "Figure 1: an image, what was asked about it in each role, and what became of each question."
     need(rows, "answerable", "question", "options", "reply", "cell")
-    groups = [(flag, [_block(r) for r in rows.itertuples() if bool(r.answerable) == flag]) for flag in (True, False)]
-    groups = [(flag, blocks) for flag, blocks in groups if blocks]
-    counts, small = wrapped(_count(rows), 7.6, 9), wrapped(note, _WIDE - .2, 7.5)
-    tall = max(1.05 + sum(.32 + sum(b["height"] for b in blocks) for _, blocks in groups) + .17 * len(counts),
-               3.2) + .15 * len(small)
-    figure = Drawing(figsize=(_WIDE, tall))
-    ax = figure.add_axes((0, 0, 1, 1), xlim=(0, _WIDE), ylim=(tall, 0))      # in inches, from the top left
+    figure = Drawing()
+    ax = figure.add_axes((0, 0, 1, 1), xlim=(0, _WIDE))      # in inches, from the top left
     ax.axis("off")
     _flow(ax)
     y = .8
-    for flag, blocks in groups:
-        y = _group(ax, y, f"announced as {'answerable' if flag else 'unanswerable'}: {len(blocks)}", blocks)
+    for flag, role in ((True, "answerable"), (False, "unanswerable")):
+        mine = rows[rows["answerable"].astype(bool) == flag]
+        if not len(mine): continue
+        ax.text(_ASK, y + .08, f"announced as {role}: {len(mine)}", fontsize=9, style="italic", color=QUIET,
+                va="center")
+        y += .32
+        for r in mine.itertuples(): y = _asked(ax, y, r)
+    counts, small = wrapped(_count(rows), 7.6, 9), wrapped(note, _WIDE - .2, 7.5)
     ax.plot([_ASK, _WIDE - .1], [y + .02] * 2, color=GRID, lw=1)
     ax.text(_ASK, y + .1, "\n".join(counts), fontsize=9, va="top", color=INK)
-    _shown(figure, ax, picture, y)
+    tall = max(y + .25 + .17 * len(counts), 3.2) + .15 * len(small)
+    figure.set_size_inches(_WIDE, tall)
+    ax.set_ylim(tall, 0)
+    _shown(figure, picture, y)
     ax.text(.1, tall - .06, "\n".join(small), fontsize=7.5, color=QUIET, va="bottom", parse_math=False)
     return figure
 
-def _group(ax: Any, y: float, head: str, blocks: list) -> float:
-    "The questions of one role under their heading; returns where the next part begins."
-    ax.text(_ASK, y + .08, head, fontsize=9, style="italic", color=QUIET, va="center")
-    y += .32
-    for block in blocks: y = _asked(ax, y, block)
-    return y
-
 # %% ../../../nbs/80_paper/studies/10_main.ipynb #d237750e
-def _block(r: Any) -> dict[str, Any]:
-    "A question with the lines of its texts and the height that they take, in inches."
-    message = "no reply" if not isinstance(r.reply, str) and pd.isna(r.reply) else r.reply
-    asked, choices, says = _lines(r.question, 3.9), wrapped(_choices(r.options), 3.8, 8), _lines(message, 2.35)
-    choices = [] if choices == [""] else choices
-    return dict(asked=asked, choices=choices, says=says, cell=r.cell,
-                height=max(.16 * len(asked) + .145 * len(choices), .16 * len(says), .3) + .12)
-
 def _count(rows: pd.DataFrame) -> str:
     "The four counts and the score that follows, beside that of always answering."
     n = {cell: int((rows["cell"] == cell).sum()) for cell in _BADGES}
@@ -185,43 +170,45 @@ def _count(rows: pd.DataFrame) -> str:
             f"always answering these questions gives {s.always_answer:.2f}")
 
 # %% ../../../nbs/80_paper/studies/10_main.ipynb #bc00ce12
+def _box(ax: Any, at: tuple[float, float], size: tuple[float, float], text: str, gid: str, face: str = "#eef0f2",
+         ink: str = INK, hatch: str = "", shape: str = "round", points: float = 9.5, dash: str = "-") -> None:
+    "A word in a box."
+    ax.add_patch(mpl.patches.FancyBboxPatch(at, *size, boxstyle=f"{shape},pad=.05", fc=face, ec=INK, hatch=hatch, lw=.8,
+                                            ls=dash, gid=gid))
+    ax.text(at[0] + size[0] / 2, at[1] + size[1] / 2, text, fontsize=points, weight="bold", ha="center", va="center",
+            color=ink, bbox=dict(fc=face, ec="none", pad=1.2) if hatch else None)
+
 def _flow(ax: Any) -> None:
     "The headline: from the image through the two stages to the counts."
-    boxes = ((.15, 2.2, "one picture"), (_ASK, 3.95, "1  UnQ-Gen: the model writes questions"),
+    boxes = ((.15, 2.2, "one image"), (_ASK, 3.95, "1  UnQ-Gen: the model writes questions"),
              (_SAY, 2.2, "2  UnQ-Ans: asked anew"), (_COUNT, .8, "3  count"))
-    for (x, width, text), after in zip(boxes, (*boxes[1:], None)):
-        ax.add_patch(mpl.patches.FancyBboxPatch((x, .2), width, .3, boxstyle="round,pad=.05", fc="#eef0f2", ec=INK,
-                                                lw=.8, gid="stage"))
-        ax.text(x + width / 2, .35, text, fontsize=9.5, weight="bold", ha="center", va="center", color=INK)
-        if after:
-            ax.annotate("", (after[0] - .06, .35), (x + width + .06, .35),
-                        arrowprops=dict(arrowstyle="-|>", color=INK, lw=1, shrinkA=0, shrinkB=0))
+    for x, width, text in boxes: _box(ax, (x, .2), (width, .3), text, "stage")
+    for (x, width, _), (after, *_) in zip(boxes, boxes[1:]):
+        ax.annotate("", (after - .06, .35), (x + width + .06, .35),
+                    arrowprops=dict(arrowstyle="-|>", color=INK, lw=1, shrinkA=0, shrinkB=0))
 
-def _asked(ax: Any, y: float, b: Mapping[str, Any]) -> float:
-    "One question with its reply and badge; returns where the next one begins."
-    ax.text(_ASK + .1, y, "\n".join(b["asked"]), fontsize=9, va="top", parse_math=False)
-    if b["choices"]:
-        ax.text(_ASK + .2, y + .16 * len(b["asked"]), "\n".join(b["choices"]), fontsize=8, va="top", color=QUIET,
-                parse_math=False)
+def _asked(ax: Any, y: float, r: Any) -> float:
+    "One question with its options, reply and badge; returns where the next one begins."
+    reply = "no reply" if not isinstance(r.reply, str) and pd.isna(r.reply) else r.reply
+    asked, says, options = _lines(r.question, 3.9), _lines(reply, 2.35), _choices(r.options)
+    choices = wrapped(options, 3.8, 8) if options else []
+    ax.text(_ASK + .1, y, "\n".join(asked), fontsize=9, va="top", parse_math=False)
+    ax.text(_ASK + .2, y + .16 * len(asked), "\n".join(choices), fontsize=8, va="top", color=QUIET, parse_math=False)
     ax.annotate("", (_SAY - .06, y + .08), (_SAY - .3, y + .08), arrowprops=dict(arrowstyle="->", color=QUIET))
-    ax.text(_SAY, y, "\n".join(b["says"]), fontsize=9, va="top", parse_math=False)
-    face, ink, hatch, shape = _BADGES.get(b["cell"], ("white", QUIET, "", "round"))
-    ax.add_patch(mpl.patches.FancyBboxPatch((_COUNT + .12, y), .56, .18, boxstyle=f"{shape},pad=.06", fc=face, ec=INK,
-                                            hatch=hatch, lw=.8, gid="badge",
-                                            ls="-" if b["cell"] in _BADGES else ":"))
-    ax.text(_COUNT + .4, y + .09, b["cell"] if b["cell"] in _BADGES else "neither", ha="center", va="center", fontsize=9
-            if b["cell"] in _BADGES else 8,
-            weight="bold", color=ink, bbox=dict(fc=face, ec="none", pad=1.2) if hatch else None)
-    return y + b["height"]
+    ax.text(_SAY, y, "\n".join(says), fontsize=9, va="top", parse_math=False)
+    known = r.cell in _BADGES
+    face, ink, hatch, shape = _BADGES.get(r.cell, ("white", QUIET, "", "round"))
+    _box(ax, (_COUNT + .12, y), (.56, .18), r.cell if known else "neither", "badge", face, ink, hatch, shape,
+         9 if known else 8, "-" if known else ":")
+    return y + max(.16 * len(asked) + .145 * len(choices), .16 * len(says), .3) + .12
 
-def _shown(figure: Drawing, ax: Any, picture: Any, bottom: float) -> None:
+def _shown(figure: Drawing, picture: Any, bottom: float) -> None:
     "The image at the left, as large as its column and the rows beside it allow."
-    tall, room = figure.get_figheight(), max(bottom - .8, 2.2)
-    pixels = np.asarray(picture)
-    width = min(2.3, room * pixels.shape[1] / pixels.shape[0])
-    height = width * pixels.shape[0] / pixels.shape[1]
-    inset = figure.add_axes(((.1 + (2.3 - width) / 2) / _WIDE, 1 - (.8 + height) / tall, width / _WIDE, height / tall),
-                            xticks=[], yticks=[])
+    tall, pixels = figure.get_figheight(), np.asarray(picture)
+    ratio = pixels.shape[0] / pixels.shape[1]
+    width = min(2.3, max(bottom - .8, 2.2) / ratio)
+    place = (.1 + (2.3 - width) / 2) / _WIDE, 1 - (.8 + width * ratio) / tall, width / _WIDE, width * ratio / tall
+    inset = figure.add_axes(place, xticks=[], yticks=[])
     inset.imshow(pixels, interpolation="nearest", aspect="auto", cmap="gray")
 
 # %% ../../../nbs/80_paper/studies/10_main.ipynb #7bd94622

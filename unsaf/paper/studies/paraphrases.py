@@ -9,11 +9,10 @@ __all__ = ['TABLE11', 'paraphrased', 'paraphrase_table', 'paraphrase_figure', 'p
 """Table 11: the prompts in other words."""
 
 # %% ../../../nbs/80_paper/studies/50_paraphrases.ipynb #41affd19
-import numpy as np
 import pandas as pd
 from ...assessment.report import Drawing
 from ..draw import dots
-from ..ledger import Entry, line, nothing
+from ..ledger import Entry, nothing, point
 from ..published import published
 from ..study import BOTH, TINY, Experiment, Study, again_spec, assess_spec, grid
 from ..tables import long_table, movement, scored
@@ -26,9 +25,8 @@ def paraphrased(e: Experiment) -> list[dict]:
         for w in e.choices["paraphrases"]:
             both = assess_spec(e, row["model"], row["dataset"], row["setting"], row["seed"], paraphrase=w)
             stages = {"both": both}
-            if w:
-                stages |= {"writing": again_spec(both, paraphrase=0),
-                           "answering": again_spec(row["spec"], paraphrase=w)}
+            if w: stages["writing"] = again_spec(both, paraphrase=0)
+            if w: stages["answering"] = again_spec(row["spec"], paraphrase=w)
             rows += [dict(row, stage=stage, paraphrase=w, spec=spec) for stage, spec in stages.items()]
     return rows
 
@@ -50,7 +48,7 @@ def paraphrase_figure(e: Experiment, table: pd.DataFrame) -> Drawing:
 # %% ../../../nbs/80_paper/studies/50_paraphrases.ipynb #e86bf7e7
 def paraphrase_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
     "UnF1 is stable under paraphrases."
-    theirs = movement(published("table11"), ("model", "setting"), "UnF1")
+    theirs = movement(published(e.name), ("model", "setting"), "UnF1")
     out = []
     for stage in ("both", "writing", "answering"):
         some = table[(table["stage"] == stage) | (table["prompt"] == "original")]
@@ -58,12 +56,11 @@ def paraphrase_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
         calm = int((spread <= .05).sum())
         what = "both stages" if stage == "both" else f"the {stage} prompt alone"
         claim = f"UnF1 moves by no more than 0.05 under paraphrases of {what}, for most models"
-        said = f"{(theirs <= .05).sum()} of {len(theirs)} models and settings; largest {theirs.max():.2f}"
-        if stage != "both": claim, said = f"(ours) {claim}", "not printed"
-        if not len(spread): out.append(nothing(e, claim, said, "no score")); continue
-        out.append(line(e, claim, said, f"{calm} of {len(spread)}; largest {spread.max():.3f}", np.nan, np.nan, 2
-                        * calm > len(spread),
-                        "", "point values: more than half (tolerance ours)", "paraphrase"))
+        reported = f"{(theirs <= .05).sum()} of {len(theirs)} models and settings; largest {theirs.max():.2f}"
+        if stage != "both": claim, reported = f"(ours) {claim}", "not printed"
+        if not len(spread): out.append(nothing(e, claim, reported, "no score")); continue
+        out.append(point(e, claim, reported, f"{calm} of {len(spread)}; largest {spread.max():.3f}",
+                         2 * calm > len(spread), "more than half (tolerance ours)", built="paraphrase"))
     return out
 
 TABLE11 = Study(

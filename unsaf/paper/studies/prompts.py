@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from ...core import UnsafError
 from ...assessment.report import INK, Drawing
-from ..draw import (GRID, LINE, QUIET, dots, finish, gone, interval, missing_note, need, noted, only, order,
-                              panel_names, panels, titled)
+from ..draw import (LINE, QUIET, dots, finish, gone, interval, missing_note, named_rows, need, noted, only,
+                              order, panel_names, panels, titled)
 from ..ledger import Entry, direction, unchanged
 from ..published import published
 from ..stats import awareness_gap
@@ -61,9 +61,9 @@ def prompt_table(e: Experiment) -> pd.DataFrame:
 
 def prompt_figure(e: Experiment, table: pd.DataFrame) -> Drawing:
     "UnF1 and J without and with each suffix, a panel per setting and score."
-    return dots(e, table, ["UnF1", "J"], lambda t: t["model"] + " (" + t["group"] + ")", lambda t: t["metric"] + ", "
-                + t["setting"],
-                lambda t: "suffix: " + t["suffix"].replace("", "none"), "score")
+    return dots(e, table, ["UnF1", "J"], lambda t: t["model"] + " (" + t["group"] + ")",
+                lambda t: t["metric"] + ", " + t["setting"], lambda t: "suffix: " + t["suffix"].replace("", "none"),
+                "score")
 
 # %% ../../../nbs/80_paper/studies/30_prompts.ipynb #032708f1
 def prompt_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
@@ -77,23 +77,20 @@ def prompt_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
         for kind, falls, rises in (("audacious", "fa_rate", "fu_rate"), ("timid", "fu_rate", "fa_rate")):
             for metric, sign, word in ((falls, -1, "lowers"), (rises, 1, "raises")):
                 rate, every = metric[:2].upper(), (kind, metric) == ("audacious", "fa_rate")
-                out.append(direction(e, f"open-ended, the suffix {word} {rate} of {kind} models",
-                                     _printed(kind, rate, "OE"),
-                                     gap(kind, "OE", metric), sign, "suffix", every))
+                claim = f"open-ended, the suffix {word} {rate} of {kind} models"
+                printed, measured = _printed(kind, rate, "OE"), gap(kind, "OE", metric)
+                out.append(direction(e, claim, printed, measured, sign, "suffix", every))
         out.append(direction(e, "open-ended, the suffix lowers UnF1 of audacious models",
-                             _printed("audacious", "UnF1", "OE"),
-                             gap("audacious", "OE"), -1, "suffix"))
+                             _printed("audacious", "UnF1", "OE"), gap("audacious", "OE"), -1, "suffix"))
         out.append(unchanged(e, "open-ended, the suffix brings no gain in UnF1 of more than 0.02",
-                             _printed(None, "UnF1", "OE"),
-                             gap(None, "OE"), .02, -1, "suffix"))
+                             _printed(None, "UnF1", "OE"), gap(None, "OE"), .02, -1, "suffix"))
     if "MC" in e.choices["settings"]:
         out.append(unchanged(e, "in multiple choice the suffix changes UnF1 by no more than 0.03",
-                             _printed(None, "UnF1", "MC"),
-                             gap(None, "MC"), .03, 0, "suffix", every=True))
+                             _printed(None, "UnF1", "MC"), gap(None, "MC"), .03, 0, "suffix", every=True))
     return out
 
 def _printed(kind: "str | None", metric: str, setting: str) -> str:
-    rows = published("table06").query("metric == @metric and setting == @setting")
+    rows = published(TABLE06.name).query("metric == @metric and setting == @setting")
     if kind: rows = rows[rows["group"].str.startswith(kind)]
     w = rows.pivot(index="model", columns="aug_type", values="value")
     d = w["Prompt Engineering"] - w["Baseline"]
@@ -101,9 +98,9 @@ def _printed(kind: "str | None", metric: str, setting: str) -> str:
 
 # %% ../../../nbs/80_paper/studies/30_prompts.ipynb #f3e30ba2
 SUFFIXES = dict(models=TINY, data=("plain",), settings=BOTH, suffixes=("audacity", "timidity"))
-SUFFIXES_PAPER = dict(SUFFIXES, data=("COCO",), models=("LLaVA-7B", "LLaVA-13B", "Qwen-VL-7B", "Qwen-VL-Chat-7B",
-                                                        "InternVL2-8B",
-                                                        "InternVL3-8B", "MiniCPM-8B"))
+SUFFIXES_PAPER = dict(SUFFIXES, data=("COCO",),
+                      models=("LLaVA-7B", "LLaVA-13B", "Qwen-VL-7B", "Qwen-VL-Chat-7B", "InternVL2-8B", "InternVL3-8B",
+                              "MiniCPM-8B"))
 TABLE06 = Study("table06", suffixed, prompt_table, SUFFIXES, SUFFIXES_PAPER, prompt_figure, prompt_claims,
                 dict(model={"InternVL2-8B": "InternVL-8B"}))
 
@@ -137,8 +134,8 @@ def rates_figure(result: pd.DataFrame, note: str = "") -> Drawing:
     models, shown = order(result, "model"), sorted(set(result["panel"]))
     metrics = [m for m in _RATES if (result["metric"] == m).any()]
     if not metrics: raise UnsafError(f"the table has no row of {', '.join(_RATES)}, so there is nothing to draw")
-    figure, axes = panels(len(metrics) * len(shown), (3.3, .44 * len(models) + .8), len(shown), models, sharey=True,
-                          sharex=True)
+    figure, axes = panels(len(metrics) * len(shown), (3.3, .44 * len(models) + .8), len(shown), models, "x",
+                          sharey=True, sharex=True)
     for ax, (metric, name) in zip(axes, ((m, p) for m in metrics for p in shown)):
         _before_after(ax, result[result["panel"] == name], metric, models)
         titled(ax, f"{name}: {metric}", 3.2)
@@ -149,24 +146,21 @@ def rates_figure(result: pd.DataFrame, note: str = "") -> Drawing:
 # %% ../../../nbs/80_paper/studies/30_prompts.ipynb #f84d37ba
 def _before_after(ax: Any, rows: pd.DataFrame, metric: str, models: list) -> None:
     "One panel: an arrow a model and suffix, and for UnF1 what always answering gives."
-    values = {(r.model, r.prompt): r for r in rows[rows["metric"] == metric].itertuples()}
-    line = rows[rows["metric"] == "always_answer"] if metric == "UnF1" else rows[:0]
-    always = {(r.model, r.prompt): r.value for r in line.itertuples()}
+    by_metric = {m: {(r.model, r.prompt): r for r in some.itertuples()} for m, some in rows.groupby("metric")}
+    values, always = by_metric.get(metric, {}), by_metric.get("always_answer", {}) if metric == "UnF1" else {}
     for y, model in enumerate(models):
         timid = (rows.loc[rows["model"] == model, "disposition"] == "timid").any()
         if timid: ax.axhspan(y - .5, y + .5, color="#eceef1", lw=0, zorder=0, label="timid models")
         given = [s for s in _SUFFIX if (model, s) in values]
         places = [("none", y - .27), *((s, y + at) for s, at in zip(given, (.05, .32)))]
         for prompt, at in places:
-            if np.isfinite(line := always.get((model, prompt), np.nan)):
-                ax.plot([line] * 2, [at - .14, at + .14], color=LINE, lw=1.5, ls=(0, (2, .7)), label="always answering",
-                        zorder=1)
+            if (line := always.get((model, prompt))) and np.isfinite(line.value):
+                ax.plot([line.value] * 2, [at - .14, at + .14], color=LINE, lw=1.5, ls=(0, (2, .7)), zorder=1,
+                        label="always answering")
             _moved(ax, values.get((model, "none")), values.get((model, prompt)), y - .27, at, prompt)
-    ax.set(yticks=range(len(models)), ylim=(len(models) - .5, -.5), xlim=(-.03, 1.03))
+    named_rows(ax, models)
+    ax.set(xlim=(-.03, 1.03))
     ax.tick_params(labelbottom=True)
-    ax.set_yticklabels(models, parse_math=False)
-    ax.grid(axis="x", color=GRID, lw=.8)
-    ax.set_axisbelow(True)
 
 def _moved(ax: Any, before: Any, after: Any, start: float, at: float, prompt: str) -> None:
     "The mark of a prompt with its interval, and for a suffix the arrow from the mark without one."

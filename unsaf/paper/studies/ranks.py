@@ -11,9 +11,9 @@ __all__ = ['METRICS', 'PAIR', 'FIG02', 'together', 'runs_for', 'footrules', 'ran
 
 # %% ../../../nbs/80_paper/studies/60_ranks.ipynb #7d30ac7b
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
 from math import nan
 from typing import Any
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -21,8 +21,8 @@ from ...benchmarking.run import Bench
 from ...core import UnsafError
 from ...metrics.stability import footrule, footrule_chance, footrule_max, rank
 from ...assessment.report import INK, Drawing
-from ..draw import BAND, QUIET, finish, missing_note, need, noted, outer, panels
-from ..ledger import Entry, line, nothing
+from ..draw import finish, missing_note, need, noted, outer, panels
+from ..ledger import Entry, nothing, point
 from ..runspec import Missing
 from ..stats import STATISTICS, cells_by_image, rows_of, statistic
 from ..study import BOTH, OPEN, TINY, Experiment, Study, measured
@@ -38,12 +38,11 @@ def together(runs: Iterable[Any], name: str, setting: str) -> pd.DataFrame:
         images += [f"{seed}/{i}" for i in rows.attrs["images"]]
         parts.append(rows.assign(**{column: f"{seed}/" + rows[column].astype(str) for column in ("image_id", "item")
                                     if column in rows}))
-    result = pd.concat([p for p in parts if len(p)],
-                       ignore_index=True) if any(len(p) for p in parts) else pd.DataFrame()
+    parts = [p for p in parts if len(p)]
+    result = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     result.attrs = dict(images=images)
     return result
 
-# %% ../../../nbs/80_paper/studies/60_ranks.ipynb #5e59e631
 def _has(run: Bench, name: str, setting: str) -> bool:
     "Whether a run has replies for a statistic in this setting; MR's parts are kinds of misleading lines."
     wanted = STATISTICS[name].benchmark
@@ -71,9 +70,8 @@ def _aligned(samples: Any, dataset: str, values: pd.Series) -> pd.DataFrame:
         return samples.astype(float).reindex(values.index)
     x = np.asarray(samples, float)
     if x.ndim != 2 or len(x) != len(values):
-        raise UnsafError(f"samples of {dataset}: an array models x resamples for {', '.join(map(str, values.index))} "
-                         "is "
-                         f"wanted, got shape {x.shape}")
+        raise UnsafError(f"samples of {dataset}: an array models x resamples for "
+                         f"{', '.join(map(str, values.index))} is wanted, got shape {x.shape}")
     return pd.DataFrame(x, index=values.index)
 
 # %% ../../../nbs/80_paper/studies/60_ranks.ipynb #e8671ef4
@@ -91,9 +89,8 @@ def footrules(
     if samples is not None and (missing := [d for d in values if d not in samples]):
         raise UnsafError(f"samples has nothing for the data set {missing[0]}")
     drawn = {d: _aligned(samples[d], d, x) for d, x in values.items()} if samples is not None else {}
-    names = list(values)
-    pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1:]]
-    return pd.DataFrame([_pair(a, b, values, drawn, higher_is_better) for a, b in pairs], columns=PAIR)
+    rows = [_pair(a, b, values, drawn, higher_is_better) for a, b in combinations(values, 2)]
+    return pd.DataFrame(rows, columns=PAIR)
 
 def _ranks(x: Any, higher: bool) -> np.ndarray:
     return rank(np.round(x, 12), higher)       # a tie stays one whatever the order of summing
@@ -103,9 +100,8 @@ def _pair(a: str, b: str, values: Mapping[str, pd.Series], drawn: Mapping[str, p
     everyone = values[a].index.union(values[b].index)
     models = [m for m in everyone if np.isfinite([values[a].get(m, nan), values[b].get(m, nan)]).all()]
     n = len(models)
-    row = dict(a=a, b=b, distance=nan, low=nan, high=nan, models=n, max=footrule_max(n), chance=footrule_chance(n) if n
-               else nan,
-               undefined=len(everyone) - n, resamples=0)
+    row = dict(a=a, b=b, distance=nan, low=nan, high=nan, models=n, max=footrule_max(n),
+               chance=footrule_chance(n) if n else nan, undefined=len(everyone) - n, resamples=0)
     if n < 2: return row
     row["distance"] = footrule(_ranks(values[a][models], higher), _ranks(values[b][models], higher))
     if not drawn: return row
@@ -129,8 +125,8 @@ def rank_samples(
     s, seeds = statistic(name), list(np.atleast_1d(seed))
     result = {m: cells_by_image(rows, name) for m, rows in rows_by_model.items()}
     paired = len({tuple(images) for images, _ in result.values()}) < 2
-    values = {m: s.value(_times(len(images), n, seeds if paired else [*seeds, i]) @ cells) for i,
-              (m, (images, cells)) in enumerate(result.items())}
+    values = {m: s.value(_times(len(images), n, seeds if paired else [*seeds, i]) @ cells)
+              for i, (m, (images, cells)) in enumerate(result.items())}
     out = pd.DataFrame.from_dict(values, orient="index", columns=range(n))
     out.attrs["paired"] = paired
     return out
@@ -144,18 +140,15 @@ def _times(images: int, n: int, seed: list) -> np.ndarray:
 def distances(e: Experiment, resamples: int = 200) -> pd.DataFrame:
     "One row per metric, setting and pair of data sets."
     parts, given = [], dict(zip(e.choices["data"], e.choices.get("bench_settings", ())))
-    for setting in e.choices["settings"]:
-        names = METRICS[setting] if not given else ("UnF1",)
-        for name in names:
-            result = _ranked(e, name, {}, setting, resamples)
-            if result is not None: parts.append(result.assign(metric=name, setting=setting))
-    for name in METRICS["MC"][1:] if given else ():            # the paper's: each data set in the setting that it has
-        result = _ranked(e, name, given, "MC", resamples)
-        if result is not None: parts.append(result.assign(metric=name, setting="MC" if name == "MR" else "own"))
+    wanted = [(name, {}, s, s) for s in e.choices["settings"] for name in (METRICS[s] if not given else ("UnF1",))]
+    if given:                                 # the paper's: each data set in the setting that it has
+        wanted += [(name, given, "MC", "MC" if name == "MR" else "own") for name in METRICS["MC"][1:]]
+    for name, own, setting, label in wanted:
+        result = _ranked(e, name, own, setting, resamples)
+        if result is not None: parts.append(result.assign(metric=name, setting=label))
     if not parts: raise UnsafError(f"{e.name}: no metric can be ranked on two data sets")
     return pd.concat(parts, ignore_index=True)
 
-# %% ../../../nbs/80_paper/studies/60_ranks.ipynb #8c2eacfd
 def _ranked(e: Experiment, name: str, own: dict, setting: str, resamples: int) -> "pd.DataFrame | None":
     """The distances of one metric, each data set in its `own` setting or else in `setting`; None where fewer than two
     data sets have it."""
@@ -165,8 +158,8 @@ def _ranked(e: Experiment, name: str, own: dict, setting: str, resamples: int) -
     rows = {d: models for d, models in rows.items() if any(map(len, models.values()))}
     if len(rows) < 2: return None
     s = STATISTICS[name]
-    scores = pd.DataFrame([dict(dataset=d, model=m, value=s(result) if len(result) else np.nan) for d,
-                           models in rows.items() for m, result in models.items()])
+    scores = pd.DataFrame([dict(dataset=d, model=m, value=s(result) if len(result) else nan)
+                           for d, models in rows.items() for m, result in models.items()])
     samples = {d: rank_samples({m: result for m, result in models.items() if len(result)}, name, resamples, [0, i])
                for i, (d, models) in enumerate(rows.items())}
     return footrules(scores, s.higher_is_better, samples)
@@ -174,7 +167,7 @@ def _ranked(e: Experiment, name: str, own: dict, setting: str, resamples: int) -
 # %% ../../../nbs/80_paper/studies/60_ranks.ipynb #1e26431e
 def distance_figure(result: pd.DataFrame, note: str = "") -> Drawing:
     """Figure 2: a triangle of distances a metric (metric, setting, a, b, distance, low, high, chance, max, and models
-    where known); white is no distance."""
+    where known); pale is no distance."""
     need(result, "metric", "setting", "a", "b", "distance", "low", "high", "chance", "max")
     shown = list(dict.fromkeys(zip(result["metric"], result["setting"])))
     names = list(dict.fromkeys([*result["a"], *result["b"]]))
@@ -189,7 +182,7 @@ def distance_figure(result: pd.DataFrame, note: str = "") -> Drawing:
                   f"{metric} ({setting})")
     outer(axes)
     figure.set_figheight(figure.get_figheight() + under)
-    ranged = "small numbers: 95% interval when the pictures are drawn again" if result["low"].notna().any() else ""
+    ranged = "small numbers: 95% interval when the images are drawn again" if result["low"].notna().any() else ""
     return finish(figure, "Spearman's footrule between the rankings of two data sets",
                   noted(note, *_undefined(result), ranged))
 
@@ -201,59 +194,53 @@ def _undefined(result: pd.DataFrame) -> tuple[str, str]:
 
 # %% ../../../nbs/80_paper/studies/60_ranks.ipynb #07edfa96
 def _triangle(ax: Any, rows: pd.DataFrame, names: list, top: float, title: str) -> None:
-    "One metric: a square a pair of data sets."
+    "One metric: a square a pair of data sets, dark where they are far apart; an x stands for a missing distance."
+    distance = np.full((len(names),) * 2, nan)
+    text = np.full(distance.shape, "", object)
     for r in rows.itertuples():
-        x, y = sorted((names.index(r.a), names.index(r.b)))
-        there = np.isfinite(r.distance)
-        grey = 1 - .9 * min(r.distance / top, 1) if there else 1.0
-        ax.add_patch(mpl.patches.Rectangle((x - .5, y - .5), 1, 1, fc=str(grey), ec=BAND, lw=.8, ls="-" if there
-                                           else ":", gid="pair", clip_on=False))
-        ink, ranged = "white" if grey < .5 else INK, there and np.isfinite(r.low) and np.isfinite(r.high)
-        ax.text(x, y - (.13 if ranged else 0), f"{r.distance:g}" if there else "x", ha="center", va="center",
-                fontsize=9, color=ink if there else QUIET)
-        if ranged: ax.text(x, y + .25, f"{r.low:.3g}-{r.high:.3g}", ha="center", va="center", fontsize=5.5, color=ink)
-    last = len(names) - 1
-    ax.set(xticks=range(last), yticks=range(1, last + 1), xlim=(-.5, last - .5), ylim=(last + .5, .5), aspect="equal")
+        place = sorted((names.index(r.a), names.index(r.b)), reverse=True)
+        distance[*place] = np.nan_to_num(r.distance)
+        ranged = f"\n{r.low:.3g}-{r.high:.3g}" if np.isfinite([r.distance, r.low, r.high]).all() else ""
+        text[*place] = (f"{r.distance:g}" if np.isfinite(r.distance) else "x") + ranged
+    sns.heatmap(distance[1:, :-1], vmin=0, vmax=top, cmap=sns.blend_palette(["#f4f5f7", "#9aa3ad"], as_cmap=True),
+                cbar=False, square=True, linewidths=.8, annot=text[1:, :-1], fmt="",
+                annot_kws=dict(fontsize=7, color=INK), ax=ax)
     ax.set_xticklabels(names[:-1], rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
-    ax.set_yticklabels(names[1:], parse_math=False)
+    ax.set_yticklabels(names[1:], rotation=0, parse_math=False)
     ax.tick_params(length=0)
-    mean, chance = rows["distance"].mean(), sorted({f"{c:.3g}" for c in rows.loc[rows["distance"].notna(), "chance"]},
-                                                   key=float)
-    beside = "no distance"
-    if len(chance): beside = f"mean {mean:.1f}, chance {' to '.join(dict.fromkeys((chance[0], chance[-1])))}"
+    there = rows.dropna(subset="distance")
+    chance = sorted({f"{c:.3g}" for c in there["chance"]}, key=float)
+    ends = " to ".join(dict.fromkeys([*chance[:1], *chance[-1:]]))
+    beside = f"mean {there['distance'].mean():.1f}, chance {ends}" if chance else "no distance"
     ax.set_title(f"{title}\n{beside}", fontsize=9, parse_math=False)
-    sns.despine(ax=ax, left=True, bottom=True)
 
 # %% ../../../nbs/80_paper/studies/60_ranks.ipynb #da60285c
 def rank_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
     "UnF1 ranks models alike on all data sets, other metrics do not."
     mean = table.groupby(["metric", "setting"], sort=False)["distance"].mean().dropna()
     ours = mean[mean.index.get_level_values("metric") == "UnF1"]
-    claim, said = "UnF1 ranks models alike on all data sets", "distance 0, 2 to 6 with VizWiz"
-    if not len(ours): return [nothing(e, claim, said, "UnF1 ranks no two data sets")]
-    out, worst = [line(e, claim, said, f"mean footrule {ours.min():.2f} to {ours.max():.2f}", np.nan, np.nan,
-                       bool(ours.max() == 0), "",
-                       "point values: distance 0", "domains")], ours.max()
+    claim, reported = "UnF1 ranks models alike on all data sets", "distance 0, 2 to 6 with VizWiz"
+    if not len(ours): return [nothing(e, claim, reported, "UnF1 ranks no two data sets")]
+    worst = ours.max()
+    out = [point(e, claim, reported, f"mean footrule {ours.min():.2f} to {worst:.2f}", bool(worst == 0), "distance 0",
+                 built="domains")]
     for (metric, setting), value in mean.drop("UnF1", level="metric").items():
-        out.append(line(e, f"UnF1 ranks models more alike over data sets than {metric} ({setting})",
-                        _PRINTED_DISTANCE.get(metric, ""),
-                        f"mean footrule {worst:.2f} (UnF1, its worse setting) against {value:.2f}", np.nan, np.nan,
-                        bool(worst < value),
-                        f"{len(e.choices['models'])} models, chance {table['chance'].max():g}",
-                        "point values: mean distance below", "sizes"))
+        out.append(point(e, f"UnF1 ranks models more alike over data sets than {metric} ({setting})",
+                         _PRINTED_DISTANCE.get(metric, ""),
+                         f"mean footrule {worst:.2f} (UnF1, its worse setting) against {value:.2f}",
+                         bool(worst < value), "mean distance below",
+                         f"{len(e.choices['models'])} models, chance {table['chance'].max():g}", "sizes"))
     return out
 
 _PRINTED_DISTANCE = {"Brier": "0 to 8, mean 4.2", "MacroCE": "mostly below 4, mean near 2",
                      "ICE": "(printed as MacroCE, Eq. 6) mostly below 4, mean near 2", "ECE": "up to 12, mean 9",
                      "MCE": "up to 12, mean 9", "MR": "6 to 12", "CU": "2 to 10"}
 
-# %% ../../../nbs/80_paper/studies/60_ranks.ipynb #6ed3a4b3
 FIG02 = Study(
     "fig02", measured, distances,
     testbed=dict(models=TINY, data=("plain", "textured", "cluttered", "sketch", "easy"), settings=BOTH,
                  benchmarks="calibration,mr,cu"),
     paper=dict(models=OPEN, data=("MMBench", "VQAv2", "VizWiz", "TextVQA", "OKVQA"), settings=BOTH,
-               benchmarks="calibration,cu", seeds=(0,),
-               bench_settings=("mc", "oe", "oe", "oe", "oe"),
+               benchmarks="calibration,cu", seeds=(0,), bench_settings=("mc", "oe", "oe", "oe", "oe"),
                mr_data=("ConBench", "MMBench", "MME", "MMMU", "ScienceQA")),
     figure=lambda e, table: distance_figure(table, e.profile.note), claims=rank_claims)

@@ -18,9 +18,9 @@ import pandas as pd
 from ...core import UnsafError
 from ...metrics.awareness import scorer
 from ...assessment.report import INK, SOFT, Drawing
-from ..draw import (BAND, GRID, LINE, empty, finish, gone, interval, missing_note, need, noted, order, outer,
+from ..draw import (BAND, LINE, empty, finish, gone, interval, missing_note, need, noted, order, outer,
                               panels, titled)
-from ..ledger import Entry, line, nothing
+from ..ledger import Entry, nothing, point
 from ..published import published
 from ..stats import units
 from ..study import BOTH, TINY, Experiment, Study, grid
@@ -53,14 +53,11 @@ def _common_size(pool_p: int, pool_n: int, ratios: Sequence[float], size: "int |
                   axis=0)
     if not fits.any():
         raise UnsafError(f"a pool of {pool_p} answerable and {pool_n} unanswerable questions is too small for one size "
-                         "at the ratios "
-                         + ", ".join(f"{r:.3g}" for r in ratios))
+                         f"at the ratios {', '.join(f'{r:.3g}' for r in ratios)}")
     if size is None: return int(sizes[fits][-1])
     if size not in sizes[fits]:
         raise UnsafError(f"size {size} is not possible at all ratios with {pool_p} answerable and {pool_n} "
-                         "unanswerable "
-                         "questions; "
-                         f"the largest that is: {sizes[fits][-1]}")
+                         f"unanswerable questions; the largest that is: {sizes[fits][-1]}")
     return size
 
 # %% ../../../nbs/80_paper/studies/40_ratio.ipynb #11b9be20
@@ -70,29 +67,23 @@ def ratios(
     draws: int = 100,
     size: "int | None" = None,          # questions of each draw; None: the largest that all ratios allow
     seed: int = 0,
-) -> pd.DataFrame:                # ratio, p, n, draws, means with limits, always_answer, expected (Eq. 1), p_pool, n_pool
+) -> pd.DataFrame:                    # ratio, p, n, draws, means with limits, always_answer, expected (Eq. 1), pools
     """Scores of a fixed pool of questions at other class ratios, one row per ratio; raises `UnsafError` for an empty
     class or too small a pool."""
     if draws < 1: raise UnsafError(f"draws = {draws}: give a whole number, 1 or more")
     ta, fa, tu, fu = _pool(table)
-    total = _common_size(ta + fu, fa + tu, ratios, size)
-    rows = []
+    total, pools = _common_size(ta + fu, fa + tu, ratios, size), dict(p_pool=int(ta + fu), n_pool=int(fa + tu))
+    t, f, score, rows = ta / (ta + fu), fa / (fa + tu), scorer("unf1", "unf1_class", "youden_j"), []
     for ratio in ratios:
         p, n = map(int, _split(total, ratio))
         rng = np.random.default_rng([seed, p, n])
-        a, b = rng.hypergeometric(ta, fu, p, draws), rng.hypergeometric(fa, tu, n,
-                                                                        draws)       # answered, of each class
-        scores = scorer("unf1", "unf1_class", "youden_j")(np.stack([a, b, n - b, p - a], axis=1))
-        t, f = ta / (ta + fu), fa / (fa + tu)
-        rows.append(dict(ratio=ratio, p=p, n=n, draws=draws)
-                    | {k: v for name, x in scores.items() for k, v in _spread(name, x).items()}
-                    | dict(always_answer=2 * p / (2 * p + n), expected=2 * t / (1 + t + f * n / p), p_pool=int(ta + fu),
-                           n_pool=int(fa + tu)))
+        a, b = rng.hypergeometric(ta, fu, p, draws), rng.hypergeometric(fa, tu, n, draws)    # answered, of each class
+        row = dict(ratio=ratio, p=p, n=n, draws=draws)
+        for name, values in score(np.stack([a, b, n - b, p - a], axis=1)).items():
+            low, high = np.quantile(values, [.025, .975])
+            row |= {name: float(values.mean()), f"{name}_low": float(low), f"{name}_high": float(high)}
+        rows.append(row | dict(always_answer=2 * p / (2 * p + n), expected=2 * t / (1 + t + f * n / p)) | pools)
     return pd.DataFrame(rows)
-
-def _spread(name: str, values: np.ndarray) -> dict[str, float]:
-    low, high = np.quantile(values, [.025, .975])
-    return {name: float(values.mean()), f"{name}_low": float(low), f"{name}_high": float(high)}
 
 # %% ../../../nbs/80_paper/studies/40_ratio.ipynb #a2ae1825
 AWARE_NAMES = {score: name for name, score in AWARE.items()}
@@ -108,9 +99,8 @@ def ratio_table(e: Experiment) -> pd.DataFrame:
             drawn, why = [dict(ratio=r) for r in e.choices["ratios"]], reasons(runs) or "one class is empty"
         else: drawn, why = ratios(pool, e.choices["ratios"], e.choices["draws"]).to_dict("records"), ""
         rows += [dict(ratio_answerable_to_unanswerable=r["ratio"], **about, metric=metric, value=r.get(k, np.nan),
-                      low=r.get(f"{k}_low", np.nan),
-                      high=r.get(f"{k}_high", np.nan), n=r.get("p", 0) + r.get("n", 0), why=why) for r in drawn
-                      for metric, k in names.items()]
+                      low=r.get(f"{k}_low", np.nan), high=r.get(f"{k}_high", np.nan), n=r.get("p", 0) + r.get("n", 0),
+                      why=why) for r in drawn for metric, k in names.items()]
     return long_table(rows, ("UnF1",))
 
 # %% ../../../nbs/80_paper/studies/40_ratio.ipynb #a4838b0e
@@ -126,8 +116,8 @@ def ratio_figure(result: pd.DataFrame, note: str = "") -> Drawing:
     across = min(5, len(models))                   # settings one below the other; side by side for a single model
     places = [(m, s) for i in range(0, len(models), across) for s in settings
               for m in (*models[i:i + across], *[None] * (across - len(models[i:i + across])))]
-    figure, axes = panels(len(places), (2.5, 2.4), across if len(models) > 1 else len(settings), sharey=True,
-                          sharex=True)
+    figure, axes = panels(len(places), (2.5, 2.4), across if len(models) > 1 else len(settings), (), "both",
+                          sharey=True, sharex=True)
     for ax, (model, setting) in zip(axes, places):
         mine = result[(result["model"] == model) & (result["setting"] == setting)].sort_values("ratio")
         if model is None or not len(mine): ax.set_visible(False); continue
@@ -143,7 +133,7 @@ def _ratios(ax: Any, rows: pd.DataFrame, ratios: Sequence[float]) -> None:
     "One model in one setting."
     ax.fill_between(rows["ratio"], rows["unf1_low"], rows["unf1_high"], color=BAND, lw=0)
     ax.plot(rows["ratio"], rows["always_answer"], color=LINE, ls="--", lw=1.2, label="always answering",
-            zorder=4)     # seen also where a model lies on it
+            zorder=4)                              # seen also where a model lies on it
     ax.plot(rows["ratio"], rows["expected"], color=SOFT, lw=2.6, alpha=.6, label="Eq. 1 with the rates of the pool")
     ax.plot(rows["ratio"], rows["unf1"], color=INK, marker="o", ms=3.5, lw=1, label="UnF1 on counts (Eq. 1)")
     ax.plot(rows["ratio"], rows["unf1_class"], color=INK, ls=":", marker="s", mfc="white", ms=4, lw=1,
@@ -159,8 +149,6 @@ def _ratios(ax: Any, rows: pd.DataFrame, ratios: Sequence[float]) -> None:
     ax.set_xticks(few, [_ratio(r) for r in few])
     ax.xaxis.set_minor_locator(mpl.ticker.FixedLocator([r for r in ratios if r not in few]))
     ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
-    ax.grid(color=GRID, lw=.7)
-    ax.set_axisbelow(True)
 
 def _ratio(r: float) -> str:
     f = Fraction(float(r)).limit_denominator(20)
@@ -187,26 +175,24 @@ def ratio_drawn(e: Experiment, table: pd.DataFrame) -> Drawing:
 # %% ../../../nbs/80_paper/studies/40_ratio.ipynb #b4ac8679
 def ratio_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
     "UnF1 does not move with the class ratio. On counts it must; on class rates it cannot."
-    allowed = movement(published("table08"), ("model", "setting"), "UnF1")
+    allowed = movement(published(e.name), ("model", "setting"), "UnF1")
     out = []
     for metric, form, built in (("UnF1", "Eq. 1 on counts", ""),
                                 ("UnF1_class", "class rates, 2t/(1+t+f)", "definition")):
         spread = movement(table, ("model", "setting"), metric)
         claim = f"UnF1 is distribution-agnostic: {form}"
-        said = f"moves by {allowed.min():.2f} to {allowed.max():.2f} over the ratios"
-        if not len(spread): out.append(nothing(e, claim, said, "no pool of questions")); continue
-        out.append(line(e, claim, said, f"moves by {spread.min():.3f} to {spread.max():.3f}", np.nan, np.nan,
-                        bool(spread.max() <= allowed.max()),
-                        f"{(spread <= allowed.max()).sum()} of {len(spread)} models and settings within the printed "
-                        "range",
-                        f"point values: largest movement at most {allowed.max():.2f}", built))
+        reported = f"moves by {allowed.min():.2f} to {allowed.max():.2f} over the ratios"
+        if not len(spread): out.append(nothing(e, claim, reported, "no pool of questions")); continue
+        rule = f"largest movement at most {allowed.max():.2f}"
+        why = f"{(spread <= allowed.max()).sum()} of {len(spread)} models and settings within the printed range"
+        out.append(point(e, claim, reported, f"moves by {spread.min():.3f} to {spread.max():.3f}",
+                         bool(spread.max() <= allowed.max()), rule, why, built))
     return out
 
 RATIOS = (1 / 8, 1 / 6, 1 / 4, 1 / 2, 2 / 3, 2.0, 3.0, 8.0)      # printed as 0.12 to 8.00
 TABLE08 = Study(
-    "table08", grid, ratio_table, testbed=dict(models=TINY, data=("plain",), settings=BOTH, n=300, ratios=RATIOS,
-                                               draws=100),
+    "table08", grid, ratio_table,
+    testbed=dict(models=TINY, data=("plain",), settings=BOTH, n=300, ratios=RATIOS, draws=100),
     paper=dict(models=("InternVL2-8B", "InternVL3-8B", "LLaVA-13B", "LLaVA-7B", "Qwen-VL-Chat-7B", "mPLUG-Owl-7B"),
-               data=("COCO",),
-               settings=BOTH, ratios=RATIOS, draws=100),
+               data=("COCO",), settings=BOTH, ratios=RATIOS, draws=100),
     figure=ratio_drawn, claims=ratio_claims, spelled=dict(model={"InternVL2-8B": "InternVL-8B"}))

@@ -19,8 +19,7 @@ from ..study import Experiment, Study
 
 # %% ../../../nbs/80_paper/studies/85_resources.ipynb #7aa5144e
 _HERE = {"OK-VQA": "ok-vqa", "MMME": "mme", "Qwen-VL-Chat": "recipe qwen-vl", "InternVL": "recipe xtuner",
-         "mPLUG": "recipe ms-swift",
-         "POPE": "unsaf bench: pope", "CHAIR": "unsaf bench: chair"}
+         "mPLUG": "recipe ms-swift", "POPE": "unsaf bench: pope", "CHAIR": "unsaf bench: chair"}
 
 def way(row: Mapping[str, str]) -> tuple[str, str]:
     "How this package comes to a model, a data set or code of the paper: what to give it, and the kind of way."
@@ -33,9 +32,8 @@ def way(row: Mapping[str, str]) -> tuple[str, str]:
 
 def resource_table(e: Experiment) -> pd.DataFrame:
     "Table 3: the paper's rows, and the way to each here."
-    rows = published("table03").to_dict("records")
-    return pd.DataFrame([dict(section=r["section"], name=r["name"], link_or_endpoint=r["link_or_endpoint"],
-                              **dict(zip(("here", "route"), way(r))))
-                         for r in rows])
+    rows = published(e.name).to_dict("records")
+    columns = ["section", "name", "link_or_endpoint", "here", "route"]
+    return pd.DataFrame([(*(r[c] for c in columns[:3]), *way(r)) for r in rows], columns=columns)
 
 TABLE03 = Study("table03", lambda e: [], resource_table, {}, {})

@@ -9,15 +9,17 @@ __all__ = ['FIG06', 'parameters_of', 'accuracy_and_unf1', 'scale_figure', 'scale
 """Figure 6: UnF1 over accuracy and size."""
 
 # %% ../../../nbs/80_paper/studies/68_scale.ipynb #ff678709
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from itertools import product
 from typing import Any
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from ...assessment.report import INK, SOFT, Drawing
 from ..demand import known as family_of
-from ..draw import (BAND, GRID, LINE, finish, gone, interval, missing_note, need, noted, order,
+from ..draw import (BAND, LINE, finish, gone, interval, missing_note, need, noted, order,
                               panel_names, panels, titled)
-from ..ledger import Entry, line, nothing
+from ..ledger import Entry, nothing, point
 from ..runspec import Missing
 from ..study import PRINTED, TINY, Experiment, Study, measured
 from ..tables import benched, scored
@@ -38,12 +40,10 @@ def accuracy_and_unf1(e: Experiment) -> pd.DataFrame:
     for (m, d), benches in e.over("model", "dataset", part="bench").items():
         own = {row["metric"]: row for row in scored(own_runs[m, d], ("UnF1", "always_answer", "J"))}
         right = benched(benches, "accuracy", setting.lower() if _part(benches, setting.lower()) else "mc", "accuracy")
+        limits = lambda name, row: {name: row["value"], f"{name}_low": row["low"], f"{name}_high": row["high"]}
         rows.append(dict(model=m, dataset=d, setting=setting, parameters=parameters_of(e.profile.models.get(m, m)),
-                         accuracy=right["value"],
-                         accuracy_low=right["low"], accuracy_high=right["high"], unf1=own["UnF1"]["value"],
-                         unf1_low=own["UnF1"]["low"],
-                         unf1_high=own["UnF1"]["high"], always_answer=own["always_answer"]["value"],
-                         j=own["J"]["value"],
+                         **limits("accuracy", right), **limits("unf1", own["UnF1"]),
+                         always_answer=own["always_answer"]["value"], j=own["J"]["value"],
                          why="; ".join(filter(None, [right["why"], own["UnF1"]["why"]]))))
     return pd.DataFrame(rows)
 
@@ -60,7 +60,7 @@ def scale_figure(result: pd.DataFrame, note: str = "") -> Drawing:
          "unf1_high", "always_answer")
     result = result.assign(panel=panel_names(result, "dataset", ["model", "dataset"]))
     shown, largest = order(result, "panel"), result["parameters"].max()
-    figure, axes = panels(len(shown), (4.3, 3.7), 3, sharey=True)
+    figure, axes = panels(len(shown), (4.3, 3.7), 3, (), "both", sharey=True)
     unit = "percent" if result["accuracy"].max() > 1 else "share"
     for ax, name in zip(axes, shown):
         mine = result[result["panel"] == name]
@@ -68,14 +68,12 @@ def scale_figure(result: pd.DataFrame, note: str = "") -> Drawing:
         for r in mine.itertuples(): _bubble(ax, r, largest)
         ax.set(xlabel=f"accuracy ({unit})", ylabel="UnF1")
         titled(ax, name, 4)
-        ax.grid(color=GRID, lw=.7)
-        ax.set_axisbelow(True)
         ax.margins(.16)
+        ax.tick_params(labelleft=True)
     for size in _sizes(largest):
         axes[0].scatter([], [], s=_AREA * size / largest, fc=BAND, ec=INK, label=_spelled(size))
-    for ax in axes: ax.tick_params(labelleft=True)
-    small = [missing_note(result, column, "model", "panel", what=f"no {name} (x)") for column,
-             name in (("accuracy", "accuracy"), ("unf1", "UnF1"))]
+    small = [missing_note(result, column, "model", "panel", what=f"no {name} (x)")
+             for column, name in (("accuracy", "accuracy"), ("unf1", "UnF1"))]
     finish(figure, "", noted(note, *small), axes, tall=True)
     figure.draw_without_rendering()                    # names are placed where the bubbles come to stand
     for ax, name in zip(axes, shown): _names(ax, result[result["panel"] == name])
@@ -93,8 +91,8 @@ def _always(ax: Any, lines: pd.Series) -> None:
 def _sizes(largest: float) -> list[float]:
     "Two or three round sizes up to the largest, largest first."
     if not (np.isfinite(largest) and largest > 0): return []
-    steps = [m * 10.0 ** e for e in range(int(np.floor(np.log10(largest))), int(np.floor(np.log10(largest))) - 2, -1)
-             for m in (5, 2, 1)]
+    power = int(np.floor(np.log10(largest)))
+    steps = [m * 10.0 ** e for e in (power, power - 1) for m in (5, 2, 1)]
     return [s for s in steps if largest / 12 <= s <= largest][:3]
 
 def _spelled(billions: float) -> str:
@@ -116,68 +114,57 @@ def _bubble(ax: Any, r: Any, largest: float) -> None:
 
 # %% ../../../nbs/80_paper/studies/68_scale.ipynb #02a6baae
 def _names(ax: Any, rows: pd.DataFrame) -> None:
-    "The name of each bubble beside it, clear of the others."
+    """The name of each bubble at the best place around it: clear of bubbles, names and the panel's edge, nearer to its
+    own bubble than to another, if possible off the lines, and near."""
     rows = rows[np.isfinite(rows["accuracy"]) & np.isfinite(rows["unf1"])]
-    dpi = ax.figure.dpi / 72
-    points = ax.transData.transform(rows[["accuracy", "unf1"]].to_numpy(float)) if len(rows) else np.empty((0, 2))
+    if not len(rows): return
+    dpi, edge, box = ax.figure.dpi / 72, ax.get_window_extent(), mpl.transforms.Bbox
+    points = ax.transData.transform(rows[["accuracy", "unf1"]].to_numpy(float))
     sizes = [c.get_sizes()[0] ** .5 / 2 for c in ax.collections if len(c.get_offsets()) == 1]
-    hard = [(x - s * dpi, y - s * dpi, x + s * dpi, y + s * dpi) for (x, y), s in zip(points, sizes)]
-    soft = [line.get_window_extent().padded(.5).extents for line in ax.lines if line.get_ls() != "None"]
-    edge, near = tuple(ax.get_window_extent().extents), dict(textcoords="offset points")
-    for r, (x, y), s in zip(rows.itertuples(), points, sizes):
-        text = ax.annotate(str(r.model), (r.accuracy, r.unf1), (0, 0), fontsize=8, ha="center", va="center", zorder=4,
-                           parse_math=False, **near)
-        box = text.get_window_extent()
-        best = min(_offsets(s, box.width / dpi, box.height / dpi),
-                   key=lambda o: _cost(_box(o, (x, y), box, dpi), o, (x, y), points, edge, hard, soft))
-        text.set_position(best)
-        hard.append(_box(best, (x, y), box, dpi))
-        if _gap(hard[-1], (x, y)) > (s + 7) * dpi:
-            ax.annotate("", (r.accuracy, r.unf1), best, arrowprops=dict(arrowstyle="-", color=SOFT, lw=.6, shrinkA=6,
-                                                                        shrinkB=s), zorder=2, **near)
-
-# %% ../../../nbs/80_paper/studies/68_scale.ipynb #dcf71e27
-def _offsets(s: float, wide: float, high: float) -> list[tuple[float, float]]:
-    "Places around a bubble for the middle of a name, in points, the nearest first."
+    taken = [box([p - s * dpi, p + s * dpi]) for p, s in zip(points, sizes)]
+    lines = [line.get_window_extent().padded(.5) for line in ax.lines if line.get_ls() != "None"]
+    def cost(there: Any, o: np.ndarray, own: float) -> float:
+        outside = not (edge.contains(*there.min) and edge.contains(*there.max))
+        nearer = (_gaps(there, points) < own).any()
+        hard, soft = there.count_overlaps(taken) + outside, there.count_overlaps(lines)
+        return 1000 * hard + 60 * nearer + 8 * soft + np.hypot(o[0] / 2, o[1])
     turns = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-    return [(np.cos(t) * (s + far + wide / 2), np.sin(t) * (s + far + high / 2)) for far in (3, 9, 17, 27, 40, 55, 75)
-            for t in turns]
+    around = np.stack([np.cos(turns), np.sin(turns)], axis=1)
+    for r, at, s in zip(rows.itertuples(), points, sizes):
+        text = ax.annotate(str(r.model), (r.accuracy, r.unf1), (0, 0), textcoords="offset points", fontsize=8, zorder=4,
+                           ha="center", va="center", parse_math=False)
+        extent = text.get_window_extent()
+        half = np.array([extent.width, extent.height]) / dpi / 2
+        offsets = np.concatenate([around * (s + far + half) for far in (3, 9, 17, 27, 40, 55, 75)])
+        places = [extent.translated(*(o * dpi)) for o in offsets]
+        best = min(range(len(offsets)), key=lambda i: cost(places[i], offsets[i], _gaps(places[i], at)))
+        text.set_position(offsets[best])
+        taken.append(places[best])
+        if _gaps(places[best], at) > (s + 7) * dpi:
+            ax.annotate("", (r.accuracy, r.unf1), offsets[best], textcoords="offset points", zorder=2,
+                        arrowprops=dict(arrowstyle="-", color=SOFT, lw=.6, shrinkA=6, shrinkB=s))
 
-def _box(o: tuple[float, float], at: Sequence[float], box: Any, dpi: float) -> tuple[float, float, float, float]:
-    x, y = at[0] + o[0] * dpi, at[1] + o[1] * dpi
-    return x - box.width / 2, y - box.height / 2, x + box.width / 2, y + box.height / 2
-
-def _gap(box: Sequence[float], at: Sequence[float]) -> float:
-    "How far a box is from a point, in pixels."
-    return float(np.hypot(max(box[0] - at[0], 0, at[0] - box[2]), max(box[1] - at[1], 0, at[1] - box[3])))
-
-def _cost(a: tuple, o: tuple[float, float], at: Sequence[float], points: np.ndarray, edge: tuple, hard: list,
-          soft: list) -> float:
-    """What a place for a name costs: much on names and bubbles or outside the panel, some nearer to another bubble or
-    on lines, little for distance."""
-    nearer = any(_gap(a, p) < _gap(a, at) for p in points if tuple(p) != tuple(at))
-    meets = lambda b: a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
-    outside = a[0] < edge[0] or a[1] < edge[1] or a[2] > edge[2] or a[3] > edge[3]
-    return 1000 * (sum(map(meets, hard)) + outside) + 60 * nearer + 8 * sum(map(meets, soft)) + np.hypot(o[0] / 2, o[1])
+def _gaps(box: Any, points: np.ndarray) -> Any:
+    "How far a box is from each of some points, in pixels."
+    beside = np.maximum(0, np.maximum(box.min - points, points - box.max))
+    return np.hypot(beside[..., 0], beside[..., 1])
 
 # %% ../../../nbs/80_paper/studies/68_scale.ipynb #658ebe54
 def scale_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
     "UnF1 rises with accuracy and with size."
     from scipy.stats import spearmanr
     out = []
-    for d in e.choices["data"]:
-        for x, word, said in (("accuracy", "accuracy",
-                               "rises steeply above an accuracy of 80% (MMBench) and 64% (OKVQA)"),
-                              ("parameters", "size", "larger models do better, no value printed")):
-            some = table[table["dataset"] == d].dropna(subset=[x, "unf1"])
-            claim = f"models of a larger {word} have a higher UnF1 ({d})"
-            if len(some) < 3: out.append(nothing(e, claim, said, f"{len(some)} models have both")); continue
-            if min(some[x].nunique(), some["unf1"].nunique()) < 2:
-                out.append(nothing(e, claim, said, f"{word} or UnF1 is the same for all")); continue
-            r = float(spearmanr(some[x], some["unf1"]).statistic)
-            out.append(line(e, claim, said, f"rank correlation {r:+.2f} over {len(some)} models", np.nan, np.nan, r > 0,
-                            "",
-                            "point values: correlation above 0", "sizes"))
+    steep = "rises steeply above an accuracy of 80% (MMBench) and 64% (OKVQA)"
+    columns = (("accuracy", "accuracy", steep), ("parameters", "size", "larger models do better, no value printed"))
+    for d, (x, word, reported) in product(e.choices["data"], columns):
+        some = table[table["dataset"] == d].dropna(subset=[x, "unf1"])
+        claim = f"models of a larger {word} have a higher UnF1 ({d})"
+        if len(some) < 3: out.append(nothing(e, claim, reported, f"{len(some)} models have both")); continue
+        if min(some[x].nunique(), some["unf1"].nunique()) < 2:
+            out.append(nothing(e, claim, reported, f"{word} or UnF1 is the same for all")); continue
+        r = float(spearmanr(some[x], some["unf1"]).statistic)
+        out.append(point(e, claim, reported, f"rank correlation {r:+.2f} over {len(some)} models", r > 0,
+                         "correlation above 0", built="sizes"))
     return out
 
 FIG06 = Study(

@@ -19,10 +19,9 @@ import numpy as np
 import pandas as pd
 from ...core import UnsafError
 from ...assessment.report import INK, SOFT, Drawing
-from ..draw import (BAND, DASHES, GRID, QUIET, empty, finish, gone, interval, look, missing_note, need, noted,
-                              order, outer,
-                              panel_names, panels, titled)
-from ..ledger import Entry, line, nothing
+from ..draw import (BAND, DASHES, QUIET, empty, finish, gone, interval, look, missing_note, need, noted,
+                              order, outer, panel_names, panels, titled)
+from ..ledger import Entry, nothing, point
 from ..stats import Statistic, cells_by_image, statistic, units
 from ..study import BOTH, OPEN, TINY, Experiment, Study, measured
 from .ranks import runs_for, together
@@ -46,8 +45,8 @@ def curve(
     odd = [n for n in sizes if isinstance(n, bool) or n != int(n) or n < 1]
     if odd: raise UnsafError(f"sizes holds {odd[0]!r}: give whole numbers, 1 or more")
     cells = units(rows, name)[1] if by == "questions" else cells_by_image(rows, name)[1]
-    return pd.DataFrame([_point(statistic(name), cells, int(n), by, draws, replace, seed) for n in sizes],
-                        columns=CURVE)
+    rows = [_point(statistic(name), cells, int(n), by, draws, replace, seed) for n in sizes]
+    return pd.DataFrame(rows, columns=CURVE)
 
 # %% ../../../nbs/80_paper/studies/65_sizes.ipynb #fb4a4886
 def _point(s: Statistic, cells: np.ndarray, n: int, by: str, draws: int, replace: bool, seed: int) -> dict:
@@ -70,10 +69,9 @@ def _point(s: Statistic, cells: np.ndarray, n: int, by: str, draws: int, replace
     return row | dict(why="; ".join(why))
 
 # %% ../../../nbs/80_paper/studies/65_sizes.ipynb #0397d894
-def curves(e: Experiment, names: "tuple[str, ...] | None" = None) -> pd.DataFrame:
+def curves(e: Experiment, names: Sequence[str] = ("UnF1", "ECE", "MR", "CU")) -> pd.DataFrame:
     """metric, setting, model, n, by (questions or images), mean, sd, cv, population, fpc, draws, defined, why: over
     subsets of each size."""
-    names = names or (("ECE",) if e.name == "fig08" else ("UnF1", "ECE", "MR", "CU"))
     parts = []
     for name in names:
         for setting in e.choices["settings"] if name == "UnF1" else (_conventional(e, name),):
@@ -102,8 +100,6 @@ def _log_axes(axes: Sequence[Any], sizes: Sequence[float], y: bool = False) -> N
         ax.set(xscale="log", xlabel="n")
         ax.set_xticks(list(sizes), [f"{n:g}" for n in sizes], rotation=45 if len(sizes) > 4 else 0)
         ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())
-        ax.grid(color=GRID, lw=.7)
-        ax.set_axisbelow(True)
         if not y: continue
         ax.set_yscale("log")
         ax.yaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
@@ -115,12 +111,11 @@ def _log_axes(axes: Sequence[Any], sizes: Sequence[float], y: bool = False) -> N
 def curve_figure(result: pd.DataFrame, y: str = "cv", note: str = "") -> Drawing:
     """Figure 3: cv or sd over n, both logarithmic, a panel a metric, a line a model (metric, model, n, cv or sd); the
     dotted guide falls as 1/sqrt(n)."""
-    if y not in _SPREAD: raise UnsafError(f"y = {y!r} is no curve of this picture: use cv or sd")
+    if y not in _SPREAD: raise UnsafError(f"y = {y!r} is no curve of this figure: use cv or sd")
     need(result, "metric", "model", "n", y)
-    result = result.assign(panel=panel_names(result, "metric",
-                                             ["metric", "model", "n"])).sort_values("n", kind="stable")
-    models, shown = order(result.sort_index(), "model"), order(result.sort_index(), "panel")
-    figure, axes = panels(len(shown), (2.6, 2.75), 5, sharey=True, sharex=True)
+    result = result.assign(panel=panel_names(result, "metric", ["metric", "model", "n"]))
+    models, shown, result = order(result, "model"), order(result, "panel"), result.sort_values("n", kind="stable")
+    figure, axes = panels(len(shown), (2.6, 2.75), 5, (), "both", sharey=True, sharex=True)
     for ax, name in zip(axes, shown):
         mine = result[result["panel"] == name]
         for i, model in enumerate(models): _curve(ax, mine[mine["model"] == model], y, i, str(model))
@@ -157,7 +152,7 @@ def band_figure(result: pd.DataFrame, note: str = "") -> Drawing:
                          "one")
     result = result.assign(panel=panel_names(result, "model", ["model", "n"]))
     shown = order(result, "panel")
-    figure, axes = panels(len(shown), (2.4, 2.4), 5, sharey=True, sharex=True)
+    figure, axes = panels(len(shown), (2.4, 2.4), 5, (), "both", sharey=True, sharex=True)
     for ax, name in zip(axes, shown):
         _band(ax, result[result["panel"] == name].sort_values("n"))
         titled(ax, name, 2.2)
@@ -188,10 +183,11 @@ def size_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
     own = some[some["metric"].str.startswith("UnF1")].groupby(["metric", "model"])
     curves = [g.sort_values("n")["cv"] for _, g in own if g["n"].nunique() > 1]
     falls = [bool(c.iloc[-1] < c.iloc[0]) for c in curves]
-    claim, said = "the coefficient of variation of UnF1 falls with the sample size", "decreases with n, approaching 0"
-    if not falls: return [*out, nothing(e, claim, said, "no curve with two sizes")]
-    return [*out, line(e, claim, said, f"{sum(falls)} of {len(falls)} curves", np.nan, np.nan, all(falls), "",
-                       "point values: the largest size against the smallest")]
+    claim = "the coefficient of variation of UnF1 falls with the sample size"
+    reported = "decreases with n, approaching 0"
+    if not falls: return [*out, nothing(e, claim, reported, "no curve with two sizes")]
+    return [*out, point(e, claim, reported, f"{sum(falls)} of {len(falls)} curves", all(falls),
+                        "the largest size against the smallest")]
 
 # %% ../../../nbs/80_paper/studies/65_sizes.ipynb #ae2822c5
 def _factor(e: Experiment, some: pd.DataFrame, metric: str, other: str, least: float, message: str) -> Entry:
@@ -202,9 +198,8 @@ def _factor(e: Experiment, some: pd.DataFrame, metric: str, other: str, least: f
     both = both[both["cv"] > 0]
     if not len(both): return nothing(e, claim, message, f"{metric} and {other} have no model and size in common")
     factor = float(np.median(both["cv_of"] / both["cv"]))
-    return line(e, claim, message, f"median factor {factor:.1f}", np.nan, np.nan, factor >= least,
-                f"{len(both)} pairs of one model and size",
-                f"point values: factor at least {least:g}")
+    return point(e, claim, message, f"median factor {factor:.1f}", factor >= least, f"factor at least {least:g}",
+                 f"{len(both)} pairs of one model and size")
 
 def ece_sizes(e: Experiment, table: pd.DataFrame) -> list[Entry]:
     "ECE varies at small sizes; and, ours, its mean is biased upwards there."
@@ -212,14 +207,13 @@ def ece_sizes(e: Experiment, table: pd.DataFrame) -> list[Entry]:
     some = some.dropna(subset="mean").sort_values("n")
     ends = [(g.iloc[0], g.iloc[-1]) for _, g in some.groupby("model") if len(g) > 1]
     out = []
-    for what, claim, said in (("sd", "ECE varies more over small subsets than over large ones",
-                               "shown, no value printed"),
-                              ("mean", "(ours) the mean of ECE itself falls with the sample size: it is biased upwards "
-                                       "in small ones", "not tested")):
+    for what, claim, reported in (
+            ("sd", "ECE varies more over small subsets than over large ones", "shown, no value printed"),
+            ("mean", "(ours) the mean of ECE itself falls with the sample size: it is biased upwards in small ones",
+             "not tested")):
         result = [bool(a[what] > b[what]) for a, b in ends]
-        out.append(line(e, claim, said, f"{sum(result)} of {len(result)} models", np.nan, np.nan, all(result), "",
-                        "point values: all models")
-                   if result else nothing(e, claim, said, "no curve with two sizes"))
+        if not result: out.append(nothing(e, claim, reported, "no curve with two sizes")); continue
+        out.append(point(e, claim, reported, f"{sum(result)} of {len(result)} models", all(result), "all models"))
     return out
 
 # %% ../../../nbs/80_paper/studies/65_sizes.ipynb #11da118c

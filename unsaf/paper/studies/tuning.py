@@ -13,8 +13,7 @@ __all__ = ['TUNED', 'TUNED_PAPER', 'TABLE05', 'FIG04', 'tuning_table', 'tuning_f
 import numpy as np
 import pandas as pd
 from ...assessment.report import SOFT, Drawing
-from ..draw import (GRID, dots, finish, gone, interval, look, missing_note, need, noted, order, outer,
-                              panel_names, panels, titled)
+from ..draw import cells_figure, dots, need, noted, panel_names
 from ..ledger import Entry, direction, unchanged
 from ..published import published
 from ..stats import awareness_gap
@@ -25,8 +24,8 @@ from ..tables import long_table, scored
 def tuning_table(e: Experiment) -> pd.DataFrame:
     "Table 5: a pair of one family, pretrained and instruction-tuned."
     rows = [dict(model=name, variant=variant, checkpoint=model, dataset=d, setting=s, **row)
-            for name, base, tuned in e.choices["pairs"] for variant,
-            model in (("pretrained", base), ("instruction-tuned", tuned))
+            for name, base, tuned in e.choices["pairs"]
+            for variant, model in (("pretrained", base), ("instruction-tuned", tuned))
             for (d, s), runs in e.over("dataset", "setting", model=model).items() for row in scored(runs)]
     return long_table(rows, ("A", "T", "UnF1"))
 
@@ -40,7 +39,7 @@ def tuning_figure(e: Experiment, table: pd.DataFrame) -> Drawing:
 def tuning_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
     "Instruction tuning makes timid."
     both = [pair for _, base, tuned in e.choices["pairs"] for pair in pairs(e, "model", tuned, base)]
-    p = published("table05")
+    p = published(TABLE05.name)
     def printed(metric: str) -> str:
         w = p[p["metric"] == metric].pivot(index=["model", "dataset"], columns="variant", values="value")
         mean = (w["instruction-tuned"] - w["pretrained"]).mean()
@@ -69,38 +68,22 @@ def differences(e: Experiment) -> pd.DataFrame:
             for metric, score in (("audacity", "audacity"), ("timidity", "timidity"), ("UnF1", "unf1"),
                                   ("J", "youden_j")):
                 gap = awareness_gap([(runs, others[d, s])], score)
-                rows.append(dict(pair=name, dataset=d, setting=s, metric=metric, difference=gap.difference, low=gap.low,
-                                 high=gap.high,
-                                 why="; ".join(gap.missing)))
+                rows.append(dict(pair=name, dataset=d, setting=s, metric=metric, difference=gap.difference,
+                                 low=gap.low, high=gap.high, why="; ".join(gap.missing)))
     return pd.DataFrame(rows)
 
-# %% ../../../nbs/80_paper/studies/20_tuning.ipynb #7e3911be
 _SPOKEN = {"audacity": "audacity\n(precision)", "timidity": "timidity\n(recall)"}
 
 def difference_figure(result: pd.DataFrame, note: str = "") -> Drawing:
     "Figure 4: tuned less base (pair, dataset, metric, difference, low, high), a panel a data set, a mark a pair."
     need(result, "pair", "dataset", "metric", "difference", "low", "high")
-    result = result.assign(panel=panel_names(result, "dataset", ["pair", "dataset", "metric"]))
-    metrics, pairs, shown = (order(result, c) for c in ("metric", "pair", "panel"))
-    labels = [_SPOKEN.get(m, str(m)) for m in metrics]
-    figure, axes = panels(len(shown), (2.9, len(metrics) * max(.42, .14 * len(pairs) + .06) + .85), 3, labels,
-                          sharey=True, sharex=True)
-    for ax, name in zip(axes, shown):
-        ax.axvline(0, color=SOFT, lw=1, zorder=1)
-        for r in result[result["panel"] == name].sort_values("pair", key=lambda p: p.map(pairs.index)).itertuples():
-            i = pairs.index(r.pair)
-            y = metrics.index(r.metric) + .8 * (i - (len(pairs) - 1) / 2) / len(pairs)
-            if not np.isfinite(r.difference): gone(ax, y); continue
-            interval(ax, r.low, r.high, y)
-            ax.plot([r.difference], [y], ls="", ms=6, zorder=3, label=str(r.pair), **look(i))
-        for y in range(1, len(metrics)): ax.axhline(y - .5, color=GRID, lw=.7)
-        ax.set(yticks=range(len(metrics)), yticklabels=labels, ylim=(len(metrics) - .5, -.5), xlabel="tuned less base")
-        titled(ax, name)
-        ax.grid(axis="x", color=GRID, lw=.8)
-        ax.set_axisbelow(True)
-    outer(axes)
-    low = "a lower timidity means that more answerable questions are abstained on" if "timidity" in metrics else ""
-    return finish(figure, "", noted(note, missing_note(result, "difference", "pair", "panel", "metric"), low), axes)
+    shown = result.rename(columns=dict(pair="group", difference="value")).assign(
+        row=result["metric"].map(lambda m: _SPOKEN.get(m, str(m))), reference=np.nan,
+        column=panel_names(result, "dataset", ["pair", "dataset", "metric"]))
+    low = "a lower timidity means that more answerable questions are abstained on"
+    note = noted(note, low if "timidity" in set(result["metric"]) else "")
+    figure = cells_figure(shown, "tuned less base", note=note, share=True)
+    for ax in figure.axes: ax.axvline(0, color=SOFT, lw=1, zorder=1)
+    return figure
 
-# %% ../../../nbs/80_paper/studies/20_tuning.ipynb #8f969b06
 FIG04 = Study("fig04", grid, differences, TUNED, TUNED_PAPER, lambda e, table: difference_figure(table, e.profile.note))
