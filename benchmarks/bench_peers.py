@@ -91,7 +91,7 @@ def repeat(folder: Path, envs: Path, n: int, domain: str, repeats: int, only: "s
 
 def accuracy(questions: list[dict], record: dict) -> float:
     "How many replies are right, all read by the same strict rule."
-    from unsaf.metrics.hallucination import read_yes_no
+    from unsaf.metrics.pope import read_yes_no
     read = [read_yes_no(r["text"], rules="strict") for r in record["replies"]]
     return sum(a == q["label"] for a, q in zip(read, questions)) / len(read)
 

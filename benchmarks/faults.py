@@ -72,7 +72,7 @@ PIECES = ["A", "B", "(C)", "D.", "unanswerable", "<think>", "</think>", "<answer
 def texts(out: Outcome, quick: bool, rng: random.Random, tmp: Path) -> None:
     from unsaf.metrics.accuracy import OPEN_RULES, read_choice
     from unsaf.metrics.text.letters import lettered
-    from unsaf.metrics.hallucination import RULES, read_yes_no
+    from unsaf.metrics.pope import RULES, read_yes_no
     from unsaf.metrics.chair import drop_incomplete
     from unsaf.metrics.text.normalise import split_reasoning
     from unsaf.prompts.readers import read_answer, read_questions

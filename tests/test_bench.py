@@ -12,7 +12,7 @@ from unsaf.benchmarking.runs import wrong_letter
 from unsaf.benchmarking.scores import score_mr, score_pope
 from unsaf.core import ImageError, ModelError, Outcome, Picture, Reply, Sample, UnsafError
 from unsaf.metrics.calibration import brier, ece
-from unsaf.metrics.hallucination import POLLINGS, RULES, pope
+from unsaf.metrics.pope import POLLINGS, RULES, pope
 from unsaf.metrics.pressure import Judge, misleading_rate
 from unsaf.models.base import Scripted
 from unsaf.models.cache import Cached

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from unsaf.prompts.benchmarks import pope_question
 from unsaf.core import ImageError, UnsafError
-from unsaf.data import choices, files, open_ended, photos, sources
+from unsaf.data import choices, files, coco_imagenet, open_ended, sources
 from unsaf.data.benchmarks import BENCHMARKS, available, benchmark, easy_polls, pictures
 
 COLORS = ["red", "blue", "green", "yellow", "black", "white"]
@@ -240,14 +240,14 @@ def pope_lines(n: int = 2) -> list[dict]:
 
 def test_pope_from_files_and_hub(tmp_path):
     own = coco_original(tmp_path/"files", "val2014", prefix="COCO_val2014_")
-    for s in photos.STRATEGIES: written(own/f"coco_pope_{s}.json", "\n".join(map(json.dumps, pope_lines(4))))
+    for s in coco_imagenet.STRATEGIES: written(own/f"coco_pope_{s}.json", "\n".join(map(json.dumps, pope_lines(4))))
     shot = str(own/"val2014"/"COCO_val2014_000000000001.jpg")
-    for s in photos.STRATEGIES:
+    for s in coco_imagenet.STRATEGIES:
         hub = as_hub(tmp_path/"hub", {"id": ["0", "1"], "question_id": ["1", "2"], "question": [r["text"] for r in pope_lines()], "answer": ["yes", "no"],
                                       "image_source": ["COCO_val2014_000000000001"] * 2, "image": [shot] * 2, "category": [s] * 2}, s, "Full")
     a, b = benchmark("pope", None, folder=own), benchmark("pope", None, folder=hub)
     assert len(a) == 12 and len(b) == 6 and len(a.unique()) == 2 and Counter(s.answers for s in a) == {("yes",): 6, ("no",): 6}
-    assert [x.info["strategy"] for x in b] == [s for s in photos.STRATEGIES for _ in range(2)]
+    assert [x.info["strategy"] for x in b] == [s for s in coco_imagenet.STRATEGIES for _ in range(2)]
     assert b.image_ids == ["COCO_val2014_000000000001"] * 6 and [a.ids[i] for i in a.order[:2]] == [b.ids[i] for i in b.order[:2]]
     assert [s.question for s in benchmark("pope:popular", folder=own)] == [r["text"] for r in pope_lines(4)]
 
@@ -256,7 +256,7 @@ def test_pope_on_the_official_files(tmp_path):
     root = Path(os.environ["UNSAF_OFFICIAL_FILES"])/"pope"
     every = benchmark("pope", None, folder=root, images=tmp_path)      # the pictures are not needed to read the questions
     assert len(every) == 9000 == BENCHMARKS["pope"].sizes["all"] and len(every.unique()) == 500
-    for s in photos.STRATEGIES:
+    for s in coco_imagenet.STRATEGIES:
         theirs = [json.loads(line) for line in (root/f"coco_pope_{s}.json").read_text().splitlines()]
         ours = benchmark("pope", None, folder=root, images=tmp_path, split=s)
         assert [(x.question, x.answers[0], x.image_id + ".jpg") for x in ours] == [(t["text"], t["label"], t["image"]) for t in theirs]
@@ -479,10 +479,10 @@ def test_parts_are_joined(tmp_path, hub, monkeypatch):
     tables["validation"] = one
     assert len(benchmark("mmmu")) == 3 * 30 and [a[1] for a in asked] == list(choices.SUBJECTS) and len(choices.SUBJECTS) == 30
     shot = photo(tmp_path/"c.png", "red")
-    for s in photos.STRATEGIES:
+    for s in coco_imagenet.STRATEGIES:
         tables[s] = pixels_table({"question_id": ["1"], "question": ["?"], "answer": ["yes"], "category": [s], "image_source": ["x"]}, shot)
     tables.pop("Full", None)
-    assert [s.info["strategy"] for s in benchmark("pope")] == list(photos.STRATEGIES)
+    assert [s.info["strategy"] for s in benchmark("pope")] == list(coco_imagenet.STRATEGIES)
 
 def test_what_the_hub_refuses_is_told_in_one_line(monkeypatch):
     monkeypatch.setattr(sources, "_asked", lambda hub: "5" * 40)
@@ -507,7 +507,7 @@ def test_streaming_keeps_what_the_seed_would_have_chosen(tmp_path, monkeypatch):
 def test_streaming_without_a_key(tmp_path, monkeypatch):
     shots = [photo(tmp_path/f"{i}.png", c) for i, c in enumerate(COLORS)]
     local = as_hub(tmp_path/"hub", {"image": shots, "label": list(range(6))}, "validation")
-    monkeypatch.setattr(photos, "IMAGENET", sources.replace(photos.IMAGENET, hub=str(local)))
+    monkeypatch.setattr(coco_imagenet, "IMAGENET", sources.replace(coco_imagenet.IMAGENET, hub=str(local)))
     whole, drawn = benchmark("imagenet", 3, stream=False), benchmark("imagenet", 3, stream=True)
     assert [(s.image_id, s.info, looks(s)) for s in drawn] == [(s.image_id, s.info, looks(s)) for s in whole]
 

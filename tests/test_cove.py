@@ -208,7 +208,7 @@ def test_a_chain_that_never_began_is_no_revision():
 # ---- on a real network
 
 def test_on_the_bundled_model_and_around_dola(tiny_m):
-    from unsaf.models.decoding import Dola
+    from unsaf.models.dola import Dola
     ask = Request((Picture("red", lambda: Image.new("RGB", (48, 48), "red")), "What is it?"), max_tokens=8)
     for model in (tiny_m, Dola(tiny_m)):
         store, cove = Store(), Cove(model, plan_tokens=24, check_tokens=8)

@@ -14,7 +14,7 @@ from unsaf.distill.results import HEADLINES, adjusted
 from unsaf.metrics.awareness import awareness, scorer
 from unsaf.metrics.calibration import ece
 from unsaf.metrics.chair import Chair
-from unsaf.metrics.hallucination import pope
+from unsaf.metrics.pope import pope
 from unsaf.metrics.resampling import paired_permutation
 from unsaf.models.base import Scripted
 from unsaf.assessment.probes import StyleCheat, audited, by_truth

@@ -12,7 +12,7 @@ from unsaf.benchmarking.run import bench
 from unsaf.benchmarking.parts import BenchPlan, asks_yes_no, given_parts, open_all
 from unsaf.core import Picture, Reply, Sample
 from unsaf.metrics import suites
-from unsaf.metrics.hallucination import RULES, pope, read_yes_no
+from unsaf.metrics.pope import RULES, pope, read_yes_no
 from unsaf.metrics.chair import Chair, drop_incomplete
 from unsaf.metrics.suites import COGNITION, PERCEPTION, mmmu, mmmu_open
 from unsaf.metrics.text.short_answers import for_script, verdict_of, yes_or_no

@@ -31,9 +31,10 @@ def __getattr__(name: str):
 
 class _Moved:
     """Modules of 0.1.0 under their old names, with a warning, for one version; asked where no other finder has the module."""
-    PLACES = {"bench": "benchmarking.run", "frames": "runs", "label_audit": "assessment.label_audit", "leakage": "assessment.leakage",
-              "metrics.abstention": "metrics.calibration",
-              "models.api": "models.served.api", "plots": "assessment.report", "probe_runs": "assessment.probe_runs",
+    PLACES = {"bench": "benchmarking.run", "data.photos": "data.coco_imagenet", "frames": "runs",
+              "label_audit": "assessment.label_audit", "leakage": "assessment.leakage",
+              "metrics.abstention": "metrics.calibration", "models.api": "models.served.api",
+              "models.decoding": "models.dola", "plots": "assessment.report", "probe_runs": "assessment.probe_runs",
               "probes": "assessment.probes", "report": "assessment.report", "reproduce": "paper.runner",
               "saved": "assessment.saved", "tasks": "world.tasks", "tiny": "world.tiny"}
 

@@ -15,7 +15,7 @@ from typing import Any, Callable, Iterable, Mapping, Sequence
 import numpy as np
 from ..core import ModelError, Outcome, Request, Sample, UnsafError, one_of, positive
 from ..metrics.accuracy import OPEN_RULES
-from ..metrics.hallucination import POLLINGS, RULES
+from ..metrics.pope import POLLINGS, RULES
 from ..metrics.pressure import Judge, normalised_match
 from ..metrics.text.letters import lettered
 from ..metrics.text.short_answers import yes_or_no

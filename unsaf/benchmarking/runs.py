@@ -22,7 +22,7 @@ from ..metrics.accuracy import Accuracy, _open_outcome, choice_accuracy, open_ac
 from ..metrics.text.letters import lettered
 from ..metrics.calibration import answer_confidence, choice_confidence
 from ..metrics.chair import CHAIR_COUNTS, Chair, drop_incomplete
-from ..metrics.hallucination import RULES, read_yes_no
+from ..metrics.pope import RULES, read_yes_no
 from ..metrics.text.normalise import split_reasoning
 from ..metrics.text.short_answers import word_of
 from ..models.base import Model

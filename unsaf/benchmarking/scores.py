@@ -17,7 +17,7 @@ from .runs import Run, item_row, plain_request
 from ..core import Outcome, Reply, Sample
 from ..metrics.calibration import aurc, METRICS, ece_if_calibrated
 from ..metrics.chair import CHAIR_COUNTS, CHAIR_SCORES, chair_scorer
-from ..metrics.hallucination import POLLINGS, pope_cells, pope_scorer
+from ..metrics.pope import POLLINGS, pope_cells, pope_scorer
 from ..metrics.pressure import CELLS, Judge, agreement, by_image, misled_cells, pressure_scorer, share
 from ..metrics.resampling import Interval, cluster_bootstrap, cluster_bootstrap_any
 from ..metrics.suites import COGNITION, PERCEPTION, Mme, mme

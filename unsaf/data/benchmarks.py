@@ -20,7 +20,7 @@ from .choices import (
     CONBENCH, MMBENCH, MME, MMMU, MMUPD, SCIENCEQA, conbench, mm_upd, mmbench, mme, mmmu, scienceqa)
 from .image_set import ImageSet, _needs, _unique, FromFile
 from .open_ended import OKVQA, TEXTVQA, UNKVQA, VIZWIZ, VQAV2, ok_vqa, textvqa, unk_vqa, vizwiz, vqav2
-from .photos import CHAIR, COCO, IMAGENET, POPE, STRATEGIES, chair, coco, imagenet, pope
+from .coco_imagenet import CHAIR, COCO, IMAGENET, POPE, STRATEGIES, chair, coco, imagenet, pope
 from .files import in_cache
 from .sources import Benchmark, Card, FileTable, build, folder_of
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Mapping
 from ..core import UnsafError
 from .files import _MEND, check_row, fields, find, id_of, kind_of, pictures_in, read_json, records
-from .photos import coco_id, coco_pictures
+from .coco_imagenet import coco_id, coco_pictures
 from .image_set import _unique
 from .sources import Benchmark, Card, FileTable, opened, stem
 

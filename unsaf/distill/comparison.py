@@ -20,7 +20,7 @@ from ..core import Outcome
 from ..metrics.awareness import scorer
 from ..metrics.calibration import _bin_of
 from ..metrics.chair import CHAIR_COUNTS, chair_scorer
-from ..metrics.hallucination import POLLINGS, pope_cells, pope_scorer
+from ..metrics.pope import POLLINGS, pope_cells, pope_scorer
 from ..metrics.pressure import by_image
 from ..metrics.resampling import CELLS, Comparison, Interval, paired_permutation
 from ..assessment.probes import audited, by_truth

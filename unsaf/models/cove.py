@@ -14,7 +14,7 @@ from ..prompts.benchmarks import ItemList, cove_check_parts, cove_plan_parts, co
 from ..core import Reply, Request, UnsafError
 from ..metrics.text.normalise import UNFINISHED, split_reasoning
 from .base import Model, collect, identity_of, render, template_of
-from .decoding import Dola
+from .dola import Dola
 
 # %% ../../nbs/50_models/10_cove.ipynb #5e562def
 class Ending(StrEnum):

@@ -1,4 +1,4 @@
-"unsaf.metrics.hallucination: POPE and CHAIR against the official scorers' own results, second implementations, and numbers by hand."
+"unsaf.metrics.pope: POPE and CHAIR against the official scorers' own results, second implementations, and numbers by hand."
 import itertools, json, math, os, random, re
 from pathlib import Path
 import numpy as np
@@ -7,7 +7,7 @@ from hypothesis import given, settings, strategies as st
 from sklearn.metrics import accuracy_score, precision_score, recall_score
 from unsaf.core import UnsafError
 from unsaf.metrics import objects
-from unsaf.metrics.hallucination import (
+from unsaf.metrics.pope import (
     CHAIR_COUNTS, CHAIR_SCORES, POLLINGS, POPE_COUNTS, POPE_SCORES, RULES, Chair, chair_scorer, drop_incomplete, pope, pope_cells,
     pope_mean, pope_scorer, read_yes_no)
 from unsaf.metrics.objects import Objects, OfficialObjects

@@ -14,7 +14,7 @@ from unsaf.store import Store
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 import tiny_checkpoints  # noqa: E402
-from unsaf.models.decoding import Dola, Recipe, candidate_layers, contrast, divergence, penalise  # noqa: E402
+from unsaf.models.dola import Dola, Recipe, candidate_layers, contrast, divergence, penalise  # noqa: E402
 from unsaf.models.hf import HF  # noqa: E402
 
 DEPTH = 6
