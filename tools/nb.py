@@ -1,5 +1,6 @@
 """Author notebooks as text: `python tools/nb.py 10_metrics/01_awareness` turns nbtxt/10_metrics/01_awareness.py (percent
-format) into nbs/10_metrics/01_awareness.ipynb, exports it, runs it so that its outputs are stored, and cleans it. `--text` goes the other way; `--no-run` leaves the stored outputs as they are."""
+format) into nbs/10_metrics/01_awareness.ipynb, exports it, runs it so that its outputs are
+stored, and cleans it. `--text` goes the other way; `--no-run` leaves the stored outputs as they are."""
 import argparse, base64, fcntl, io, os, subprocess, sys, warnings
 from contextlib import contextmanager
 from pathlib import Path
