@@ -117,6 +117,7 @@ def test_nothing_scored_still_writes_what_came(tmp_path, photos, inside):
     assert (tmp_path / "run/lists-oe.csv").exists() and "I would rather not." in (tmp_path / "run/report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_the_store_survives(tmp_path, inside):
     code = ("import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
             "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000)); from unsaf.cli.main import app; sys.argv[0] = 'unsaf'; app()")

@@ -19,7 +19,7 @@ def run(book, *left_out):
 
 
 # They train adapters or examine several models: half a minute each, which the slow suite pays.
-LONG = {"65_benchmarking/04_run", "70_distill/03_train", "70_distill/07_evaluation", "70_distill/08_study",
+LONG = {"65_benchmarking/04_run", "70_distill/03_train", "70_distill/08_evaluation", "70_distill/09_study",
         *(f"80_paper/studies/{name}" for name in ("60_ranks", "70_distillation", "75_accuracy", "80_hallucination"))}
 
 

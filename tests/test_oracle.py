@@ -99,7 +99,7 @@ def test_the_second_oracle_knows_every_word_and_wording():
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_both_oracles_and_the_author_agree_on_generated_questions(domain):
     rng, n, statuses, texts = random.Random(0), 0, set(), set()
-    for i in range(150):
+    for i in range(60):
         s = world.scene(101, i, domain)
         for r in (None, rng):
             posed = [p for k in grammar.KINDS if (p := grammar.answerable(s, k, r))]
@@ -114,7 +114,7 @@ def test_both_oracles_and_the_author_agree_on_generated_questions(domain):
                 statuses.add(v.reason or v.status)
                 texts.add(p.text)
                 n += 1
-    assert n > 15_000 and len(texts) > 500 and statuses == {"answerable", "false premise", "unobservable", "no right option"}
+    assert n > 6_000 and len(texts) > 500 and statuses == {"answerable", "false premise", "unobservable", "no right option"}
 
 
 def test_two_things_of_one_name_are_ambiguous():

@@ -73,6 +73,7 @@ def test_a_changed_notebook_or_other_units_are_run_again(tmp_path):
     assert not runner.finished(one)
 
 
+@pytest.mark.slow
 def test_what_is_printed_in_a_worker_goes_to_its_log(tmp_path, capfd):
     loud = toy.book(tmp_path/"loud.ipynb", "print('from the kernel')")
     go([job(tmp_path, "loud", [A], loud)])
@@ -98,6 +99,7 @@ def test_a_failing_unit_fails_what_needs_it_and_nothing_else(tmp_path):
     assert not jobs[1].stamp.exists()
 
 
+@pytest.mark.slow
 def test_failing_notebooks_keep_their_executed_copy(tmp_path):
     broken = job(tmp_path, "broken", [], toy.book(tmp_path/"broken.ipynb", "x = 0", "1 / x"))
     killed = job(tmp_path, "killed", [], toy.book(tmp_path/"killed.ipynb", "import os; os.kill(os.getpid(), 9)"))
@@ -147,6 +149,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "term"])
 def test_a_stopped_run_leaves_no_kernel_behind(tmp_path, ending):
     toy.book(tmp_path/"sleeps.ipynb", SLEEPING)
@@ -225,6 +228,7 @@ def test_a_kernel_of_another_environment_is_one_line(tmp_path, monkeypatch, spec
     assert "\n" not in str(e.value) and "ipykernel install" in str(e.value)
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_a_failure_and_its_kernel_ends(tmp_path):
     sleeps = job(tmp_path, "sleeps", [], toy.book(tmp_path/"sleeps.ipynb", SLEEPING))
     fine, pids = job(tmp_path, "fine", []), []
@@ -262,6 +266,7 @@ def test_workers_share_the_cores_and_reuse_their_process(tmp_path, monkeypatch):
     assert seen["a"]["threads"] == "8" and seen["a"]["pid"] == seen["b"]["pid"] and seen["a"]["gpus"] == ""
 
 
+@pytest.mark.slow
 def test_each_task_sees_its_own_devices(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
     units = [Toy("p", gpus=1, how="slowly"), Toy("q", gpus=1, how="slowly"), Toy("r", gpus=2), Toy("s"), Toy("t", gpus=3)]

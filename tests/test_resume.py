@@ -50,7 +50,8 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-@pytest.mark.parametrize("setting", ["oe", pytest.param("mc", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("setting", ["oe", "mc"])
 def test_killed_twice_is_equal_to_never_killed(tmp_path, setting):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     finish(start(whole, tmp_path / "whole.log", setting))

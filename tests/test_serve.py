@@ -15,6 +15,7 @@ from unsaf.core import Picture, Request
 from unsaf.models.served.api import Api, from_spec
 
 for needed in ("torch", "transformers", "openai", "fastapi", "uvicorn"): pytest.importorskip(needed)
+pytestmark = pytest.mark.slow            # a second process that loads a model
 QUESTIONS = ["Question: What color is the circle?", "Question: How many objects are there?", "Describe the image."]
 LENGTH = 16
 

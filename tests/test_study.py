@@ -78,6 +78,7 @@ def command(*words, code=0):
     return done
 
 
+@pytest.mark.slow
 def test_the_commands(tmp_path):
     "Data, training and export, each from the folder of the one before."
     taught = command("distill", "data", "--teacher", "tiny-l", "--n", 4, "--out", tmp_path / "taught").stdout

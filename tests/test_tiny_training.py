@@ -147,6 +147,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(words):
     assert any(not torch.equal(a, start[k]) for k, a in straight.model.state_dict().items())
 
 
+@pytest.mark.slow
 def test_from_recipe_to_card(tmp_path):
     "The command that makes a checkpoint, and the card that it gets; then damage is noticed."
     T.main(["--out", str(tmp_path), "--size", "s", "--ranks", "1", "--images", "2", "--vision-steps", "2", "--look-steps", "4",
