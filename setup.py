@@ -1,7 +1,7 @@
 "Packaging; every value comes from settings.ini. Edit there, not here."
 from configparser import ConfigParser
 from pathlib import Path
-import shlex
+import shlex, sys
 import setuptools
 
 here = Path(__file__).parent
@@ -17,14 +17,17 @@ def words(key):
 extras = {name: words(f'{name}_requirements') for name in ('hf', 'api', 'data', 'train', 'notebook', 'cluster', 'dev')}
 extras['all'] = sorted({r for name in ('hf', 'api', 'data', 'train', 'notebook') for r in extras[name]})
 
+# The notebooks of the paper's studies are shipped from where they stand, without copies. An editable installation reads
+# them there, and is a plain path: the import hook that setuptools would write otherwise loses to a folder named unsaf.
+notebooks = {} if 'editable_wheel' in sys.argv else {'unsaf.paper_notebooks': 'nbs/80_paper/studies'}
+
 setuptools.setup(
     name=cfg['lib_name'], version=cfg['version'], description=cfg['description'],
     author=cfg['author'], author_email=cfg['author_email'], keywords=cfg['keywords'],
     license='Apache-2.0', license_files=['LICENSE'], python_requires='>=' + cfg['min_python'],
-    # the notebooks of the paper's studies are shipped from where they stand, without copies
-    packages=[*setuptools.find_packages(include=[cfg['lib_path'], cfg['lib_path'] + '.*']), 'unsaf.paper_notebooks'],
-    package_dir={'unsaf.paper_notebooks': 'nbs/80_paper/studies'},
-    package_data={cfg['lib_path']: words('package_data'), 'unsaf.paper_notebooks': ['*.ipynb']},
+    packages=[*setuptools.find_packages(include=[cfg['lib_path'], cfg['lib_path'] + '.*']), *notebooks],
+    package_dir={'': '.', **notebooks},
+    package_data={cfg['lib_path']: words('package_data'), **{name: ['*.ipynb'] for name in notebooks}},
     install_requires=words('requirements'), extras_require=extras,
     classifiers=['Development Status :: 3 - Alpha', 'Intended Audience :: Science/Research',
                  'Programming Language :: Python :: 3',

@@ -57,3 +57,15 @@ def test_without_the_extras_there_is_one_line(dist, tmp_path):
                          timeout=600)
     assert run.returncode == 2 and run.stderr.strip() == "unsaf: torch is not installed: pip install 'unsaf[hf]'"
     assert subprocess.run([tmp_path / "env/bin/unsaf", "doctor"], cwd=tmp_path, env=CLEAN, timeout=600).returncode == 0
+
+
+def test_a_folder_of_its_name_does_not_hide_an_editable_installation(dist, tmp_path):
+    "As where a clone called unsaf lies in the folder in which Python is started."
+    venv.create(tmp_path / "env", with_pip=True)
+    python, source = tmp_path / "env/bin/python", next(dist.glob("*.tar.gz"))
+    with tarfile.open(source) as t: t.extractall(tmp_path, filter="data")
+    (tmp_path / source.name.removesuffix(".tar.gz")).rename(tmp_path / "unsaf")
+    subprocess.run([python, "-m", "pip", "install", "-q", "--no-deps", "-e", str(tmp_path / "unsaf")], check=True, capture_output=True, timeout=600)
+    where = subprocess.run([python, "-c", "import unsaf; print(unsaf.__version__, unsaf.__file__)"], cwd=tmp_path, env=CLEAN, capture_output=True,
+                           text=True, timeout=600)
+    assert str(tmp_path / "unsaf" / "unsaf") in where.stdout, where.stderr
