@@ -50,6 +50,7 @@ def replies(folder):
 
 # ---- assess --probes
 
+@pytest.mark.slow
 def test_assess_with_all_probes(tmp_path, cli):
     args = ("assess", "--model", "tiny-m", "--limit", "6", "--store", tmp_path / "run", "--probes", "all", "--cross", "tiny-s,tiny-student")
     run = cli(*args)
@@ -131,6 +132,7 @@ def test_settings_that_differ_are_told():
 
 # ---- report
 
+@pytest.mark.slow
 def test_a_page_is_rebuilt_without_asking(cheated, cli):
     folder, results = cheated
     kept = replies(folder)

@@ -18,9 +18,12 @@ def run(book, *left_out):
     assert ok, f"{book.name} failed: see the captured standard error"
 
 
-# They train adapters or examine several models: half a minute each, which the slow suite pays.
-LONG = {"65_benchmarking/04_run", "70_distill/03_train", "70_distill/08_evaluation", "70_distill/09_study",
-        *(f"80_paper/studies/{name}" for name in ("60_ranks", "70_distillation", "75_accuracy", "80_hallucination"))}
+# Five seconds or more each: they train adapters, examine several models or run studies. The slow suite has them.
+LONG = {"60_assessment/03_probes", "60_assessment/04_leakage", "60_assessment/06_probe_runs", "65_benchmarking/04_run",
+        "70_distill/03_train", "70_distill/08_evaluation", "70_distill/09_study",
+        "80_paper/10_runspec", "80_paper/30_stats", "80_paper/75_notebooks", "80_paper/90_runner",
+        *(f"80_paper/studies/{name}" for name in ("10_main", "30_prompts", "60_ranks", "65_sizes", "68_scale", "70_distillation",
+                                                  "75_accuracy", "80_hallucination", "90_audit"))}
 
 
 @pytest.mark.parametrize("book", [pytest.param(p, marks=[pytest.mark.slow] * (name(p) in LONG)) for p in books], ids=name)

@@ -116,7 +116,7 @@ def lines_of_always(figure): return [line for ax in figure.axes for line in ax.l
 def drawn(name, which=2, **changes): return FIGURES[name][0](FIGURES[name][which].assign(**changes), NOTE)
 
 
-@everyone
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in ("cells", "distribution", "ratio", "scale"))) for n in FIGURES])
 def test_the_largest_table_is_drawn_and_nothing_lies_on_anything_else(name):
     "Its note is there; legend, note and title keep clear of the panels and of each other."
     before = FIGURES[name][3].copy(deep=True)

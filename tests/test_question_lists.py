@@ -514,6 +514,7 @@ PATTERNS = ["1. Who?\n", "A. x\n", "？", "。", "Question: a\n", "？1. ", "✓
             "1. a?\n   - *Rationale*: is it?\n"]
 
 
+@pytest.mark.slow
 def test_four_times_what_is_read_of_anything_is_read_at_once():
     seconds = {}
     texts = {pattern: pattern*(200_000//len(pattern)) for pattern in PATTERNS} | {f"B{c!r}": "B" + c*60_000 for c in "\u200b"}

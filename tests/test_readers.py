@@ -428,6 +428,7 @@ def test_replies_that_never_came():
     assert read_reply(Reply("B", finish="length"), q).value == "B"
 
 
+@pytest.mark.slow
 def test_long_replies_are_read_in_reasonable_time():
     import time
     start = time.process_time()

@@ -37,6 +37,7 @@ def starts(tmp): return sorted(name.partition("-")[0] for name in toy.started(tm
 
 # ---------------------------------------------------------------- what is run, and what is not run again
 
+@pytest.mark.slow
 def test_units_run_once_then_notebooks_and_nothing_twice(tmp_path):
     jobs = [job(tmp_path, "one", [A, C]), job(tmp_path, "two", [B, C], factor=2)]
     found, said = go(jobs)
@@ -83,6 +84,7 @@ def test_what_is_printed_in_a_worker_goes_to_its_log(tmp_path, capfd):
 
 # ---------------------------------------------------------------- failures
 
+@pytest.mark.slow
 def test_a_failing_unit_fails_what_needs_it_and_nothing_else(tmp_path):
     bad, worse, dead = Toy("bad", how="fails"), Toy("worse", how="breaks"), Toy("dead", how="dies")
     after = Toy("after", needs=(bad,))

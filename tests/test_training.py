@@ -22,7 +22,7 @@ from unsaf.distill.train import adapter_card, main, make_trainer, plan_of, prove
 from unsaf.models.base import collect  # noqa: E402
 from unsaf.models.checkpoint import attach  # noqa: E402
 
-THREE = ("llava", "qwen", "internvl")
+THREE = ("llava", *(pytest.param(name, marks=pytest.mark.slow) for name in ("qwen", "internvl")))
 CPU = dict(dtype="float32", device="cpu")
 FAST = Recipe(rank=4, alpha=16, dropout=0., learning_rate=1e-2, epochs=6, batch_size=4, warmup=0.)
 VISION = ("vision", "visual", "projector", "merger", "embed")
@@ -258,6 +258,7 @@ def largest_difference(a, b):
     return max((a[k] - b[k]).abs().max().item() for k in a)
 
 
+@pytest.mark.slow
 def test_accumulation_and_checkpointing_change_nothing(folders, tmp_path):
     base, once = folders("llava"), replace(FAST, epochs=2, batch_size=4, learning_rate=1e-3)
     four = [RECORDS[i] for i in (0, 1, 3, 6)]      # replies of unlike lengths: the mean of two means would be another loss
