@@ -1,6 +1,7 @@
 """Question lists as real models write them: text -> (questions, pieces), no silent loss, and speed on nasty inputs."""
 import json, time
 from collections import Counter
+import pytest
 from hypothesis import given, settings, strategies as st
 from unsaf.prompts.list_pieces import LIST_LIMIT
 from unsaf.prompts.readers import read_questions

@@ -22,7 +22,8 @@ from unsaf.distill.train import adapter_card, main, make_trainer, plan_of, prove
 from unsaf.models.base import collect  # noqa: E402
 from unsaf.models.checkpoint import attach  # noqa: E402
 
-THREE = ("llava", *(pytest.param(name, marks=pytest.mark.slow) for name in ("qwen", "internvl")))
+THREE = ("llava", "qwen", "internvl")
+three = pytest.mark.parametrize("family", ["llava", *(pytest.param(name, marks=pytest.mark.slow) for name in THREE[1:])])
 CPU = dict(dtype="float32", device="cpu")
 FAST = Recipe(rank=4, alpha=16, dropout=0., learning_rate=1e-2, epochs=6, batch_size=4, warmup=0.)
 VISION = ("vision", "visual", "projector", "merger", "embed")
@@ -93,7 +94,7 @@ class Spy:
         return out
 
 
-@pytest.mark.parametrize("family", THREE)
+@three
 def test_a_row_is_what_evaluation_sends_and_what_a_good_student_emits(folders, family, tmp_path):
     hf = unsaf.load(folders(family), reuse="none", **CPU)
     rows = Rows(hf.chat, RECORDS, hf.positions)
@@ -164,7 +165,7 @@ def test_order_is_a_function_of_seed_and_epoch():
 
 # ---- what is trained
 
-@pytest.mark.parametrize("family", THREE)
+@three
 def test_training_touches_the_language_model_alone(trained, family):
     folder, _, changed, losses, rows = trained(family)
     assert losses[-1] < losses[0] * .8
@@ -172,7 +173,7 @@ def test_training_touches_the_language_model_alone(trained, family):
     assert not [n for n in changed if any(v in n for v in VISION)]
 
 
-@pytest.mark.parametrize("family", THREE)
+@three
 def test_reloaded_and_merged_are_the_same_model(folders, trained, family):
     folder, end, _, _, rows = trained(family)
     hf = unsaf.load(folders(family), **CPU)
@@ -226,7 +227,7 @@ def dpo_loss(model, rows, beta):
     return torch.stack([-torch.nn.functional.logsigmoid(m) for m in margins]).mean().item(), torch.stack(margins).mean().item()
 
 
-@pytest.mark.parametrize("family", THREE)
+@three
 def test_preferences(folders, family, tmp_path):
     pytest.importorskip("trl")
     recipe = replace(FAST, objective="dpo", batch_size=3, epochs=4, learning_rate=5e-3)
