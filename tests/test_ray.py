@@ -111,7 +111,7 @@ def test_failures_and_devices_on_a_cluster(tmp_path, cluster):
 
 
 def test_a_folder_that_a_node_cannot_see_is_refused(tmp_path, cluster, monkeypatch):
-    from unsaf.paper import cluster as room
+    from unsaf.paper import workers as room
     assert len(room.check_nodes([tmp_path])) >= 3
     monkeypatch.setattr(room, "write_file", lambda path, text: Path(f"/nowhere/{path.name}"))
     with pytest.raises(UnsafError, match="does not see .* a disk that all nodes share"): room.check_nodes([tmp_path])
