@@ -1,4 +1,4 @@
-import os
+import os, subprocess
 import pytest
 from hypothesis import settings
 
@@ -17,3 +17,15 @@ def tiny_m():
     "The bundled model, loaded once."
     import unsaf
     return unsaf.load("tiny-m", dtype="float32", device="cpu")
+
+
+@pytest.fixture
+def inside(monkeypatch, capfd):
+    "The command line within this process: its libraries are loaded already."
+    from unsaf.cli.main import app
+    for name in [n for n in os.environ if n.endswith("_API_KEY")]: monkeypatch.delenv(name)
+    def run(*args) -> subprocess.CompletedProcess:
+        with pytest.raises(SystemExit) as e: app([str(a) for a in args])
+        out, err = capfd.readouterr()
+        return subprocess.CompletedProcess(args, e.value.code, out, err)
+    return run

@@ -9,7 +9,6 @@ from scripted_pages import make
 from unsaf import Store as unsaf_store
 from unsaf.assessment.run import assess
 from unsaf.benchmarking.run import bench
-from unsaf.cli.main import app
 from unsaf.core import Reply
 from unsaf.data.images import images
 from unsaf.models.base import Scripted
@@ -37,17 +36,6 @@ def photos(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("photos")
     for i in range(3): Image.new("RGB", (60, 40), (80 * i, 20, 200)).save(folder / f"p{i}.png")
     return folder
-
-
-@pytest.fixture
-def inside(monkeypatch, capfd):
-    "The command line within this process: its libraries are loaded already."
-    for name in [n for n in os.environ if n.endswith("_API_KEY")]: monkeypatch.delenv(name)
-    def run(*args) -> subprocess.CompletedProcess:
-        with pytest.raises(SystemExit) as e: app([str(a) for a in args])
-        out, err = capfd.readouterr()
-        return subprocess.CompletedProcess(args, e.value.code, out, err)
-    return run
 
 
 def test_help_has_examples(inside):

@@ -1,26 +1,14 @@
 "assess --probes, compare, report and audit as a user meets them: what is printed and written, one line for what can be mended, and nothing asked that is kept."
-import json, os, subprocess
+import json, os
 import pandas as pd
 import pytest
 from PIL import Image
 import unsaf
-from unsaf.cli.main import app
 from unsaf.assessment.label_audit import COLUMN, _ids
 from unsaf.models.base import Scripted
 from unsaf.assessment.probes import StyleCheat, audited
 from unsaf.assessment.saved import as_saved, opened, paired, saved_runs
 from unsaf.store import Store
-
-
-@pytest.fixture
-def cli(monkeypatch, capfd):
-    "The command line within this process."
-    for name in [n for n in os.environ if n.endswith("_API_KEY")]: monkeypatch.delenv(name)
-    def run(*args) -> subprocess.CompletedProcess:
-        with pytest.raises(SystemExit) as e: app([str(a) for a in args])
-        out, err = capfd.readouterr()
-        return subprocess.CompletedProcess(args, e.value.code, out, err)
-    return run
 
 
 def one_line(run, *words, code=2):
@@ -51,37 +39,37 @@ def replies(folder):
 # ---- assess --probes
 
 @pytest.mark.slow
-def test_assess_with_all_probes(tmp_path, cli):
+def test_assess_with_all_probes(tmp_path, inside):
     args = ("assess", "--model", "tiny-m", "--limit", "6", "--store", tmp_path / "run", "--probes", "all", "--cross", "tiny-s,tiny-student")
-    run = cli(*args)
+    run = inside(*args)
     assert run.returncode == 0, run.stderr
     for name in ("cross", "blank", "swap", "leakage", "audit", "corrected"): assert f"\n  {name}: " in run.stdout
     assert "tiny-s answered by tiny-student" in run.stdout and "not done" not in run.stdout
     assert 'id="probes-oe"' in (tmp_path / "run/report.html").read_text() and len(pd.read_csv(tmp_path / "run/probes-oe.csv")) > 30
     kept = replies(tmp_path / "run")
-    again = cli(*args, "--json")
+    again = inside(*args, "--json")
     (body,) = json.loads(again.stdout)
     assert body["probes"]["calls"]["asked"] == 0 and replies(tmp_path / "run") == kept and body["probes"]["readings"].keys() >= {"cross", "corrected"}
 
 
-def test_cross_alone_asks_for_cross_and_some_are_told_why_not(tmp_path, cli, photos):
-    run = cli("assess", "--model", "tiny-m", "--images", photos, "--k", "1", "--cross", "tiny-s")
+def test_cross_alone_asks_for_cross_and_some_are_told_why_not(tmp_path, inside, photos):
+    run = inside("assess", "--model", "tiny-m", "--images", photos, "--k", "1", "--cross", "tiny-s")
     assert run.returncode == 0 and "cross: its own J" in run.stdout and "blank:" not in run.stdout
-    run = cli("assess", "--model", "tiny-m", "--images", photos, "--k", "1", "--probes", "cross,audit")
+    run = inside("assess", "--model", "tiny-m", "--images", photos, "--k", "1", "--probes", "cross,audit")
     assert "cross: not done (no other model" in run.stdout and "audit: not done (no truth" in run.stdout and "unsaf audit" in run.stdout
 
 
-def test_probes_are_checked_before_anything_is_asked(tmp_path, cli):
-    one_line(cli("assess", "--model", "tiny-m", "--probes", "luck", "--store", tmp_path / "run"), "'luck'", "blank")
-    one_line(cli("assess", "--model", "tiny-m", "--cross", "tiny-giant", "--store", tmp_path / "run"), "tiny-giant")
+def test_probes_are_checked_before_anything_is_asked(tmp_path, inside):
+    one_line(inside("assess", "--model", "tiny-m", "--probes", "luck", "--store", tmp_path / "run"), "'luck'", "blank")
+    one_line(inside("assess", "--model", "tiny-m", "--cross", "tiny-giant", "--store", tmp_path / "run"), "tiny-giant")
     assert not (tmp_path / "run").exists()
 
 
 # ---- compare
 
-def test_compare_two_models_on_the_same_pictures(tmp_path, cli):
+def test_compare_two_models_on_the_same_pictures(tmp_path, inside):
     args = ("compare", "tiny-s", "tiny-l", "--limit", "8", "--store", tmp_path / "both")
-    run = cli(*args, "--cross")
+    run = inside(*args, "--cross")
     assert run.returncode == 0, run.stderr
     assert "tiny-s and tiny-l on the same 8 images of scenes:0" in run.stdout and "tiny-s answered by tiny-l" in run.stdout
     body = json.loads((tmp_path / "both/compare.json").read_text())
@@ -90,34 +78,34 @@ def test_compare_two_models_on_the_same_pictures(tmp_path, cli):
     assert a.calls["asked"] == b.calls["asked"] == 0
     assert (row["a"], row["b"], row["difference"]) == (a.scores.youden_j, b.scores.youden_j, pytest.approx(b.scores.youden_j - a.scores.youden_j))
     kept = replies(tmp_path / "both")
-    runs = cli("compare", f"{tmp_path / 'both'}@tiny-s", f"{tmp_path / 'both'}@tiny-l", "--json")
+    runs = inside("compare", f"{tmp_path / 'both'}@tiny-s", f"{tmp_path / 'both'}@tiny-l", "--json")
     assert json.loads(runs.stdout)["measures"] == body["measures"] and replies(tmp_path / "both") == kept
-    one_line(cli("compare", tmp_path / "both", "tiny-l"), "2 such runs", "@MODEL")
-    report = cli("report", tmp_path / "both")
+    one_line(inside("compare", tmp_path / "both", "tiny-l"), "2 such runs", "@MODEL")
+    report = inside("report", tmp_path / "both")
     assert report.returncode == 0 and len(list((tmp_path / "both").glob("report*.html"))) == 2
 
 
-def test_compare_a_model_with_a_run(cheated, cli, tmp_path):
+def test_compare_a_model_with_a_run(cheated, inside, tmp_path):
     folder, (oe, mc) = cheated
-    run = cli("compare", folder, "tiny-s", "--setting", "mc", "--json")
+    run = inside("compare", folder, "tiny-s", "--setting", "mc", "--json")
     body = json.loads(run.stdout)
     like = unsaf.assess("tiny-s", unsaf.images("scenes", n=12, seed=5), "mc")
     assert run.returncode == 0 and body["a"]["run"] == mc.run_id and body["measures"][0]["b"] == like.scores.youden_j and body["images"] == 12
 
 
-def test_what_cannot_be_compared_is_one_line(cheated, cli, tmp_path):
+def test_what_cannot_be_compared_is_one_line(cheated, inside, tmp_path):
     folder, _ = cheated
     other = unsaf.assess(StyleCheat(), "scenes", n=4, seed=6, store=tmp_path / "other")
     other.save(tmp_path / "other")
-    one_line(cli("compare", folder, tmp_path / "other", "--setting", "oe"), "0 images in common")
-    one_line(cli("compare", folder, tmp_path / "other"), "2 such runs", "--setting")
-    one_line(cli("compare", folder, tmp_path / "other", "--cross"), "--cross")
-    one_line(cli("compare", "tiny-s", "tiny-s"), "both are tiny-s", "--store")
-    one_line(cli("compare", "tiny-s", "tiny-m", "--measure", "bleu"), "bleu", "youden_j")
-    one_line(cli("compare", "tiny-s", tmp_path / "nowhere"), "nowhere")
+    one_line(inside("compare", folder, tmp_path / "other", "--setting", "oe"), "0 images in common")
+    one_line(inside("compare", folder, tmp_path / "other"), "2 such runs", "--setting")
+    one_line(inside("compare", folder, tmp_path / "other", "--cross"), "--cross")
+    one_line(inside("compare", "tiny-s", "tiny-s"), "both are tiny-s", "--store")
+    one_line(inside("compare", "tiny-s", "tiny-m", "--measure", "bleu"), "bleu", "youden_j")
+    one_line(inside("compare", "tiny-s", tmp_path / "nowhere"), "nowhere")
     (tmp_path / "store").mkdir()
     Store(tmp_path / "store").close()
-    one_line(cli("compare", tmp_path / "store", "tiny-s"), "holds no run", "--store")
+    one_line(inside("compare", tmp_path / "store", "tiny-s"), "holds no run", "--store")
     card = json.loads((folder / "scores-oe.json").read_text())
     for broken in (None, [], card | dict(plan={}), dict.fromkeys(card), card | dict(unreadable_images=None)):
         (tmp_path / "store" / "scores-oe.json").write_text(json.dumps(broken))
@@ -133,13 +121,13 @@ def test_settings_that_differ_are_told():
 # ---- report
 
 @pytest.mark.slow
-def test_a_page_is_rebuilt_without_asking(cheated, cli):
+def test_a_page_is_rebuilt_without_asking(cheated, inside):
     folder, results = cheated
     kept = replies(folder)
     for file in (*folder.glob("*.html"), *folder.glob("table-*")): os.rename(file, f"{file}.old")
-    one_line(cli("report", folder), "table-mc.csv" if (folder / "table-oe.csv").exists() else "table-oe.csv")
+    one_line(inside("report", folder), "table-mc.csv" if (folder / "table-oe.csv").exists() else "table-oe.csv")
     for file in folder.glob("*.old"): os.rename(file, str(file).removesuffix(".old"))
-    run = cli("report", folder, "--probes", "leakage,audit", "--limit", "3")
+    run = inside("report", folder, "--probes", "leakage,audit", "--limit", "3")
     html = (folder / "report.html").read_text()
     assert run.returncode == 0 and run.stdout.count("its raw replies, read anew") == 2 and replies(folder) == kept
     assert html.count("<article") == 6 and html.count('class="probes"') == 2 and html.count("data:image") >= 6
@@ -159,22 +147,22 @@ def test_readers_of_today_read_the_replies_of_then(cheated):
     assert (as_saved(run).table.outcome == "unreadable").any() and opened(run)[0].table.outcome.tolist() == oe.table.outcome.tolist()
 
 
-def test_pictures_that_moved_or_are_gone(tmp_path, cli, photos):
+def test_pictures_that_moved_or_are_gone(tmp_path, inside, photos):
     here, store = tmp_path / "photos", tmp_path / "run"
     here.mkdir()
     for p in photos.iterdir(): (here / p.name).write_bytes(p.read_bytes())
     first = unsaf.assess(StyleCheat(), here, store=store)
     first.save(store)
     here.rename(tmp_path / "moved")
-    gone = cli("report", store)
+    gone = inside("report", store)
     assert gone.returncode == 0 and "as saved, without images" in gone.stdout and "<article" in (store / "report.html").read_text()
-    moved = cli("report", store, "--images", tmp_path / "moved", "--out", tmp_path / "page.html")
+    moved = inside("report", store, "--images", tmp_path / "moved", "--out", tmp_path / "page.html")
     assert "read anew" in moved.stdout and (tmp_path / "page.html").read_text().count("data:image") == 8
     (tmp_path / "moved/p3.png").unlink()
-    one_line(cli("report", store, "--images", tmp_path / "moved"), "p3.png")
-    one_line(cli("report", tmp_path / "nowhere"), "nowhere")
+    one_line(inside("report", store, "--images", tmp_path / "moved"), "p3.png")
+    one_line(inside("report", tmp_path / "nowhere"), "nowhere")
     (store / "scores-oe.json").write_text("{")
-    one_line(cli("report", store), "scores-oe.json")
+    one_line(inside("report", store), "scores-oe.json")
 
 
 def test_a_table_comes_back_as_it_was(tmp_path):
@@ -196,41 +184,41 @@ def test_a_table_comes_back_as_it_was(tmp_path):
 
 # ---- audit
 
-def test_audit_of_a_run_and_of_a_model(cheated, cli, tmp_path):
+def test_audit_of_a_run_and_of_a_model(cheated, inside, tmp_path):
     folder, (oe, _) = cheated
-    run = cli("audit", folder, "--setting", "oe")
+    run = inside("audit", folder, "--setting", "oe")
     body = json.loads((folder / "audit-oe.json").read_text())
     truth = audited(oe.table, oe.samples).truth
     assert run.returncode == 0 and body["a"]["value"] == pytest.approx((~truth[oe.table.answerable]).mean()) and body["b"]["value"] == 0
     assert "too high" in run.stdout and len(pd.read_csv(folder / "audit-oe.csv")) == len(oe.table)
-    run = cli("audit", "tiny-s", "--limit", "8", "--json")
+    run = inside("audit", "tiny-s", "--limit", "8", "--json")
     assert run.returncode == 0 and json.loads(run.stdout)["by"] == "the oracle"
-    kept = cli("audit", "tiny-s", "--limit", "8", "--out", tmp_path / "new")
+    kept = inside("audit", "tiny-s", "--limit", "8", "--out", tmp_path / "new")
     assert kept.returncode == 0 and len(saved_runs(tmp_path / "new")) == 1
 
 
-def test_audit_by_hand_there_and_back(cheated, cli):
+def test_audit_by_hand_there_and_back(cheated, inside):
     folder, (oe, _) = cheated
-    told = cli("audit", folder, "--setting", "oe", "--by-hand", "--n", "1000")
+    told = inside("audit", folder, "--setting", "oe", "--by-hand", "--n", "1000")
     sheet = folder / "label-oe.csv"
     page = pd.read_csv(sheet, dtype=str, keep_default_na=False)
     assert told.returncode == 0 and f"--labels {sheet}" in told.stdout and len(page) == len(oe.table) and not {"answerable", "reply"} & set(page.columns)
-    one_line(cli("audit", folder, "--setting", "oe", "--by-hand"), "there already", "--labels")
-    one_line(cli("audit", folder, "--setting", "oe", "--labels", sheet), "nothing is filled in")
+    one_line(inside("audit", folder, "--setting", "oe", "--by-hand"), "there already", "--labels")
+    one_line(inside("audit", folder, "--setting", "oe", "--labels", sheet), "nothing is filled in")
     truth = dict(zip(_ids(oe.table), audited(oe.table, oe.samples).truth.map({True: "yes", False: "no"})))
     assert page.id.str.startswith("q").all()                        # a spreadsheet takes 12e45 for a number
     page.assign(id=[x[i % 2:] for i, x in enumerate(page.id)], **{COLUMN: page.id.map(truth)}).to_csv(sheet, index=False, sep=";", encoding="utf-8-sig")
-    hand = json.loads(cli("audit", folder, "--setting", "oe", "--labels", sheet, "--json").stdout)
-    oracle = json.loads(cli("audit", folder, "--setting", "oe", "--json").stdout)
+    hand = json.loads(inside("audit", folder, "--setting", "oe", "--labels", sheet, "--json").stdout)
+    oracle = json.loads(inside("audit", folder, "--setting", "oe", "--json").stdout)
     assert hand["by"] == "hand" and all(hand[k]["value"] == pytest.approx(oracle[k]["value"]) for k in ("a", "b", "observed", "corrected", "true", "excess"))
-    one_line(cli("audit", folder, "--setting", "mc", "--labels", sheet), "belongs to another")
+    one_line(inside("audit", folder, "--setting", "mc", "--labels", sheet), "belongs to another")
 
 
-def test_photographs_go_to_a_person(tmp_path, cli, photos):
-    one_line(cli("audit", "tiny-m", "--images", photos, "--k", "2"), "--out")
-    run = cli("audit", "tiny-m", "--images", photos, "--k", "2", "--out", tmp_path / "run", "--n", "4")
+def test_photographs_go_to_a_person(tmp_path, inside, photos):
+    one_line(inside("audit", "tiny-m", "--images", photos, "--k", "2"), "--out")
+    run = inside("audit", "tiny-m", "--images", photos, "--k", "2", "--out", tmp_path / "run", "--n", "4")
     assert run.returncode == 0 and "8 questions to label" in run.stdout and len(pd.read_csv(tmp_path / "run/label-oe.csv")) == 8
     page = pd.read_csv(tmp_path / "run/label-oe.csv", dtype=str, keep_default_na=False)
     page.assign(**{COLUMN: ["yes", "no"] * 4}).to_csv(tmp_path / "run/label-oe.csv", index=False)
-    run = cli("audit", tmp_path / "run", "--labels", tmp_path / "run/label-oe.csv")
+    run = inside("audit", tmp_path / "run", "--labels", tmp_path / "run/label-oe.csv")
     assert run.returncode == 0 and "labels audited by hand: the truth of 8" in run.stdout and (tmp_path / "run/audit-oe.json").exists()
