@@ -14,8 +14,8 @@ def words(key):
     return shlex.split(cfg.get(key, ''))
 
 
-extras = {name: words(f'{name}_requirements') for name in ('hf', 'api', 'data', 'train', 'notebook', 'cluster', 'dev')}
-extras['all'] = sorted({r for name in ('hf', 'api', 'data', 'train', 'notebook') for r in extras[name]})
+extras = {name: words(f'{name}_requirements') for name in ('hf', 'api', 'data', 'train', 'notebook', 'probes', 'cluster', 'dev')}
+extras['all'] = sorted({r for name in ('hf', 'api', 'data', 'train', 'notebook', 'probes') for r in extras[name]})
 
 # The notebooks of the paper's studies are shipped from where they stand, without copies. An editable installation reads
 # them there, and is a plain path: the import hook that setuptools would write otherwise loses to a folder named unsaf.

@@ -80,3 +80,10 @@ def test_setup_is_one_script_of_the_plain_shell():
     subprocess.run(["sh", "-n", str(root/"tools"/"setup.sh")], check=True)
     wrong = subprocess.run(["sh", str(root/"tools"/"setup.sh"), "demos"], capture_output=True, text=True)
     assert wrong.returncode == 2 and wrong.stderr == "usage: setup.sh [demo]\n"
+
+
+def test_every_extra_that_a_message_names_can_be_installed():
+    named = {n for p in (root/"unsaf").rglob("*.py") for n in re.findall(r"unsaf\[(\w+)\]", p.read_text("utf-8"))}
+    there = set(re.findall(r"^(\w+)_requirements", (root/"settings.ini").read_text("utf-8"), re.M)) | {"all"}
+    assert "probes" in named and named <= there, named - there
+    assert "'probes'" in (root/"setup.py").read_text("utf-8")

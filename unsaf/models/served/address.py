@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 from ...core import ModelError
 
 # %% ../../../nbs/50_models/03_served/00_address.ipynb #21439614
-_ESCAPES = re.compile(r"\x1b\][^\x07\x1b]*(\x07|\x1b\\\\)?|\x1b[\[(#][0-?]*[ -/]*[@-~]?|\x9b[0-?]*[ -/]*[@-~]?")
+_ESCAPES = re.compile(r"\x1b\][^\x07\x1b]*(\x07|\x1b\\)?|\x1b[\[(#][0-?]*[ -/]*[@-~]?|\x9b[0-?]*[ -/]*[@-~]?")
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 SECRET = r"key|token|secret|pass|pwd|auth|sig|credential|code|jwt|sas"  # in the name of what may not be shown
 

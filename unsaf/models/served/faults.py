@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from datetime import timezone
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from importlib.resources import files
 from typing import Any
+from ...core import lines_under
 from .address import one_line
 from ...runs import most_frequent
 
@@ -37,8 +37,7 @@ class Fault:
     def __str__(self) -> str: return f"{self.kind}{f' ({self.status})' if self.status else ''}: {self.message}"
 
 # %% ../../../nbs/50_models/03_served/01_faults.ipynb #c0d4a093
-_TEXT = files("unsaf").joinpath("tables/refusals.txt").read_text("utf-8")
-_SECTIONS = {name: lines.splitlines() for name, lines in re.findall(r"^\[(.+)\]\n((?:[^\[\n].*\n)+)", _TEXT, re.M)}
+_SECTIONS = lines_under("refusals.txt")
 CODES = {kind: frozenset(_SECTIONS[f"{kind} codes"]) for kind in ("refused", "quota", "model", "key")}
 
 def _bare(code: object) -> str: return re.sub(r"[^a-z0-9]", "", str(code).lower())
