@@ -154,7 +154,7 @@ def test_nobody_there():
     start = time.monotonic()
     said = fails(Api("m", url), asks(100))
     assert url in said and "is not reachable" in said and "start the server or check the address" in said
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 60
 
 
 def test_dies_in_the_middle():
@@ -171,7 +171,7 @@ def test_no_answer_in_time_is_a_failed_reply():
     with Faulty(lambda c: "hang") as server:
         start = time.monotonic()
         r = only(server, timeout=.2, retries=1)
-    assert r.finish == "failed" and "no answer within 0.2 s" in r.error and time.monotonic() - start < 6
+    assert r.finish == "failed" and "no answer within 0.2 s" in r.error and time.monotonic() - start < 30
 
 
 def test_a_slow_drip_is_a_timeout():
@@ -193,7 +193,7 @@ def test_a_slow_drip_is_a_timeout():
     start = time.monotonic()
     [r] = model.generate(asks(1))
     drip.close()
-    assert r.finish == "failed" and r.error.startswith("timeout") and time.monotonic() - start < 5
+    assert r.finish == "failed" and r.error.startswith("timeout") and time.monotonic() - start < 30
 
 
 # fields that a server refuses
@@ -421,7 +421,7 @@ def test_interrupt():
     time.sleep(.2)
     start = time.monotonic()
     p.send_signal(signal.SIGINT)
-    assert p.communicate(timeout=20)[0] == "interrupted 0\n" and time.monotonic() - start < 10
+    assert p.communicate(timeout=50)[0] == "interrupted 0\n" and time.monotonic() - start < 50
 
 
 def test_a_fault_of_ours_is_not_swallowed():

@@ -622,9 +622,9 @@ def test_an_end_by_ctrl_c_and_by_a_kill(old_world, stand_in, monkeypatch):
         address = said[-1].split("@")[1].split()[0].removesuffix("/v1")
         assert call(address + "/health")[0] == 200
         parent.send_signal(end)
-        rest = parent.communicate(timeout=30)[0]
+        rest = parent.communicate(timeout=60)[0]
         assert (parent.returncode, "stopped" in rest) == ((0, True) if end == signal.SIGINT else (-9, False))
-        until = time.monotonic() + 10
+        until = time.monotonic() + 30
         while time.monotonic() < until:
             try: call(address + "/health")
             except OSError: break

@@ -90,7 +90,7 @@ class Model:
     def session(self): yield 4
     def generate(self, requests):
         for i, r in enumerate(requests):
-            if sys.argv[2] == "model" and i == 5: time.sleep(60)
+            if sys.argv[2] == "model" and i == 5: time.sleep(600)
             yield Reply("1. Question: What is it?", index=i)
 def hangs(*a, **k):
     print("go", flush=True)
@@ -115,6 +115,6 @@ def test_ctrl_c_twice_ends_a_run_whatever_hangs(tmp_path, where):
         process.send_signal(signal.SIGINT)
         time.sleep(1)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=15)
+        process.communicate(timeout=60)
     finally: process.kill()
     assert process.returncode == -signal.SIGINT and stored(tmp_path) == expected
