@@ -100,6 +100,7 @@ def test_what_cannot_be_compared_is_one_line(cheated, inside, tmp_path):
     one_line(inside("compare", folder, tmp_path / "other", "--setting", "oe"), "0 images in common")
     one_line(inside("compare", folder, tmp_path / "other"), "2 such runs", "--setting")
     one_line(inside("compare", folder, tmp_path / "other", "--cross"), "--cross")
+    one_line(inside("compare", folder, tmp_path / "other", "--limit", "3", "--seed", "1"), "--limit, --seed", "leave it out")
     one_line(inside("compare", "tiny-s", "tiny-s"), "both are tiny-s", "--store")
     one_line(inside("compare", "tiny-s", "tiny-m", "--measure", "bleu"), "bleu", "youden_j")
     one_line(inside("compare", "tiny-s", tmp_path / "nowhere"), "nowhere")

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 import unsaf
+from unsaf.cli.common import exit_code
 from unsaf.prompts import readers
 from unsaf.assessment.run import Plan, answer_request, question_request
 from unsaf.core import ImageError, Picture, Reply, Sample, Setting, UnsafError
@@ -102,7 +103,7 @@ def test_a_second_time_nothing_is_asked(taught):
     assert again.calls == 0 and more.hash == data.hash and more.card["calls"] == {"asked": 0, "cached": 60, "failed": 0}
 
 
-def test_what_teaches_nothing_is_left_out_and_counted():
+def test_what_teaches_nothing_is_left_out_and_counted(capsys):
     def spoil(request, text):
         if "[A high-quality unanswerable question.]" in request.text and request.pictures[0].digest == SCENES[0].picture.digest:
             return Reply("", "refused", "content filter")
@@ -117,6 +118,7 @@ def test_what_teaches_nothing_is_left_out_and_counted():
     assert not data.qa.question.str.contains("What color|How many|Is there").any()
     assert set(data.qa[data.qa.outcome == "abstained"].target) == {"unanswerable"} and set(data.qa[data.qa.outcome == "abstained"].reply) == {"Unanswerable."}
     assert any("left out: 1 x list: refused: content filter" in line for line in data.lines())
+    assert exit_code([data], "run it again") == 3 and f"{data.card['calls']['failed']} calls failed" in capsys.readouterr().err
 
 
 def test_a_picture_that_cannot_be_read_is_left_out_by_name():

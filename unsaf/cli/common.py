@@ -206,7 +206,10 @@ def with_models(*groups: Mapping[str, Any]) -> Callable[[Callable], Callable]:
 PARTS = {
     "local models": ("hf", ("torch", "transformers", "accelerate", "safetensors")),
     "served models": ("api", ("openai",)),
-    "data sets": ("data", ("datasets", "pyarrow", "easy-vqa")),
+    "data sets": ("data", ("datasets", "easy-vqa")),
+    "training": ("train", ("peft", "trl")),
+    "word probes": ("probes", ("scikit-learn",)),
+    "clusters": ("cluster", ("ray", "psutil")),
     "notebooks": ("notebook", ("jupyterlab", "papermill", "ipykernel")),
 }
 KEYS = ("OPENAI_API_KEY",)

@@ -15,6 +15,7 @@ from shlex import join
 from typing import Any, Iterator
 import typer
 from .common import API, K, MaxFailures, Models, Seed, Store, TOKENS, argument, option, with_models
+from .common import exit_code, repeat, say
 from ..core import UnsafError, write_file
 from ..runs import lasting
 
@@ -71,10 +72,10 @@ def _dry(names: list[str], profile: str, store: Path, parameters: dict, utilisat
     from unsaf.paper.runner import jobs
     rates, prices = Rates(utilisation=utilisation), read_prices(price)
     wanted = jobs(names, profile, None, store, parameters)
-    print(f"profile {profile}: {len(wanted)} notebooks; nothing is run or fetched\n")
-    if quiet := [job.name for job in wanted if not job.units]: print(f"ask no model: {', '.join(quiet)}\n")
-    print(*lines(estimate({job.name: job.units for job in wanted if job.units}, store, rates,
-                          prices), rates), sep="\n")
+    say(f"profile {profile}: {len(wanted)} notebooks; nothing is run or fetched\n")
+    if quiet := [job.name for job in wanted if not job.units]: say(f"ask no model: {', '.join(quiet)}\n")
+    say(*lines(estimate({job.name: job.units for job in wanted if job.units}, store, rates,
+                          prices), rates))
 
 def _machine(workers: int, ray: str | None, store: Path, out: Path) -> Any:
     if ray is None:
@@ -123,13 +124,13 @@ def _run(names: list[str], profile: str, out: Path, store: Path, workers: int, r
     wanted = jobs(names, profile, out, store, parameters)
     with _termed(), _machine(workers, ray, store, out) as machine: result = run(wanted, machine, force)
     if notebooks_too: keep_notebooks(wanted)
-    print(*result.lines(), *ledger_lines(out, brief=True), sep="\n")
+    say(*result.lines(), *ledger_lines(out, brief=True))
     raise typer.Exit(result.exit_code)
 
 def _ledger(out: Path) -> None:
     from shutil import get_terminal_size
     from unsaf.paper.runner import ledger_lines
-    print(*ledger_lines(out, get_terminal_size((120, 40)).columns), sep="\n")
+    say(*ledger_lines(out, get_terminal_size((120, 40)).columns))
 
 def add_to(parent: typer.Typer) -> None:
     "Give `parent` the command."
@@ -168,7 +169,8 @@ def data(
                    exclude=[open_images(e) for e in exclude or ()], keep=keep,
                    max_failures=max_failures, **how.tokens)
     paths = taught.save(out, pictures)
-    print(*taught.lines(), "", "written:", *(f"  {p}" for p in paths), sep="\n")
+    say(*taught.lines(), "", "written:", *(f"  {p}" for p in paths))
+    raise typer.Exit(exit_code([taught], repeat(out)))
 
 # %% ../../nbs/90_cli/02_paper.ipynb #e681fd41
 def _records(folder: Path, images: str | None, strategy: str, k: int, template: str, seed: int) -> list:
@@ -206,12 +208,12 @@ def train(
         pack(records, pack_to)
         command = join(["accelerate", "launch", "-m", "unsaf.distill.train", "--base", base,
                         "--records", str(pack_to), "--out", str(out), "--recipe", recipe])
-        return print(f"{len(records):,} records in {pack_to}\n{command}")
+        return say(f"{len(records):,} records in {pack_to}\n{command}")
     try: chosen = replace(recipe_of(recipe), seed=seed, **({} if epochs is None else dict(epochs=epochs)))
     except ValueError as e: raise UnsafError(str(e)) from None
     folder = run(base, records, chosen, out, device=device)
     card, again = adapter_card(folder), join(["unsaf", "assess", "--model", base, "--adapter", str(folder)])
-    print(f"{len(records):,} records; adapter in {folder}\nproof: {card['proof']}\n{again}")
+    say(f"{len(records):,} records; adapter in {folder}\nproof: {card['proof']}\n{again}")
 
 # %% ../../nbs/90_cli/02_paper.ipynb #510dfb13
 @distill.command(epilog="Example:  unsaf distill evaluate --base tiny-student --teacher tiny-l --tuned "
@@ -244,10 +246,10 @@ def evaluate(
     models = cast(base, tuned, teacher) | ({"teacher": partial(how.load, teacher)} if how.options else {})
     result = run(models, images, setting, k, store, seed, wanted, n_bench=n_bench, n=n, primary=primary,
                 taught=None if taught is None else TeacherData.load(taught), **how.tokens)
-    print(*result.lines(full), sep="\n")
+    say(*result.lines(full))
     if store:
         figure = write_file(store/"evaluation"/"evaluation.png", result.figure()._repr_png_())
-        print("\nwritten:", *(f"  {p}" for p in [*result.save(store/"evaluation"), figure]), sep="\n")
+        say("\nwritten:", *(f"  {p}" for p in [*result.save(store/"evaluation"), figure]))
     raise typer.Exit(3 if result.calls["failed"] else 0)
 
 # %% ../../nbs/90_cli/02_paper.ipynb #b4f5d86c
@@ -267,4 +269,4 @@ def export(
     from unsaf.distill import export as formats
     ways = {"ms-swift": formats.to_ms_swift, "llama-factory": formats.to_llama_factory, "trl": formats.to_trl}
     if to not in ways: raise UnsafError(f"--to {to}: use {', '.join(ways)}")
-    print(*ways[to](_records(data, images, strategy, k, template, seed), out).lines(), sep="\n")
+    say(*ways[to](_records(data, images, strategy, k, template, seed), out).lines())

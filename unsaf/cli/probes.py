@@ -9,7 +9,7 @@ __all__ = ['wanted', 'put', 'keep', 'compare', 'report', 'audit']
 import json, sys
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import Any, Mapping
 import typer
 from .common import Json, K, Limit, MaxFailures, Models, Seed, Store, argument, option, with_models
 from .common import exit_code, models_of, repeat, say, say_written
@@ -80,6 +80,7 @@ def compare(
     if measure not in COMPARED: raise UnsafError(f"--measure {measure}: use one of {', '.join(COMPARED)}")
     if cross and (_folder_of(a)[0] or _folder_of(b)[0]):
         raise UnsafError("--cross asks models anew: give two models; with --store nothing is asked twice")
+    _all_needed(a, b, dict(limit=limit, k=k, seed=seed))
     sides, asked = _sides((a, b), setting, k, seed, images, limit, store, how, max_failures)
     probes = put(sides[:1], asked[0], ["cross"], asked[1:], store) if cross else []
     pair = paired(*sides, measure)
@@ -98,6 +99,13 @@ def compare(
     raise typer.Exit(exit_code([*new, *probes], repeat(store)))
 
 # %% ../../nbs/90_cli/03_probes.ipynb #45b34cc8
+def _all_needed(a: str, b: str, given: Mapping[str, Any]) -> None:
+    "Raises `UnsafError` for options that choose what a model is asked, where both sides have been asked already."
+    idle = [f"--{name}" for name, value in given.items() if value != dict(limit=None, k=5, seed=0)[name]]
+    if idle and _folder_of(a)[0] and _folder_of(b)[0]:
+        raise UnsafError(f"{', '.join(idle)}: for models that are asked now; {a} and {b} are runs, "
+                         "compared on the images that both hold: leave it out")
+
 def _sides(names: tuple, setting: str | None, k: int, seed: int, images: str | None,
            limit: int | None, store: Path | None, given: Models,
            max_failures: float = .2) -> tuple[list, list]:

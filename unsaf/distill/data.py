@@ -130,6 +130,11 @@ class TeacherData:
         return Referenced(image_id, _Checked(here, digest) if here else _Absent(image_id), digest)
 
     @property
+    def calls(self) -> dict[str, int]:
+        "How many calls were asked, cached and failed."
+        return self.card["calls"]
+
+    @property
     def hash(self) -> str:
         return fingerprint("teacher data", self.iq.to_json(orient="values"), self.qa.to_json(orient="values"))
 

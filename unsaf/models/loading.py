@@ -16,7 +16,7 @@ from .cache import Replay
 
 # %% ../../nbs/50_models/15_loading.ipynb #79c6e569
 def load(
-    name: str,       # see the table above
+    name: str,       # a bundled or known model, a folder, or hf:, api:, replay: and what to load
     **options: Any,  # for the backend, e.g. dtype="float32", device="cpu", concurrency=16, key_env="MY_KEY"
 ) -> Model:
     "The model that `name` stands for; raises `ModelError` with one line where there is none."

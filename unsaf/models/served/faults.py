@@ -27,7 +27,7 @@ FIRST = 8      # requests: where the first ones all end in the same 4xx, the oth
 @dataclass(frozen=True)
 class Fault:
     "An answer that is no reply, or no answer."
-    kind: str                          # see the table above
+    kind: str                          # the keys of `_SECTIONS`, or one of `RETRIED`
     message: str                       # one line, as the server or the network put it
     status: int | None = None          # HTTP status, where there was one
     after: float | None = None         # seconds that the server asks us to wait
