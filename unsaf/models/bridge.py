@@ -177,6 +177,7 @@ class Running:
     url: str                       # ends in /v1
     process: subprocess.Popen
     log: Path                      # what the server says
+    key: str = ""                  # fingerprint of checkpoint, environment, device and precision
 
     @property
     def spec(self) -> str:
@@ -231,7 +232,8 @@ def _record(home: Path, name: str, which: dict[str, Any], say: Callable[[str], N
 def _start(env: Path, family: str, which: dict[str, Any], port: int, device: str, dtype: str) -> Running:
     # a folder that was moved is the same checkpoint
     content = {k: v for k, v in which.items() if k != "model" or "revision" in which}
-    name = f"{family}-{fingerprint([content, env.name, device, dtype])[:8]}"
+    key = fingerprint([content, env.name, device, dtype])
+    name = f"{family}-{key[:8]}"
     log, run = env / f"server-{port}.log", env / "run" / name
     run.mkdir(parents=True, exist_ok=True)
     for font in Path(which["model"]).glob("*.ttf") if "code" in which else ():  # see SimSun.ttf above
@@ -244,7 +246,7 @@ def _start(env: Path, family: str, which: dict[str, Any], port: int, device: str
         process = subprocess.Popen(
             command, cwd=run, stdin=subprocess.PIPE, stdout=f, stderr=subprocess.STDOUT,
             env=os.environ | {"HF_MODULES_CACHE": str(run / "modules")}, start_new_session=True)
-    return Running(name, f"http://127.0.0.1:{port}/v1", process, log)
+    return Running(name, f"http://127.0.0.1:{port}/v1", process, log, key)
 
 # %% ../../nbs/50_models/12_bridge.ipynb #72651ec5
 def _await(running: Running, seconds: float) -> None:

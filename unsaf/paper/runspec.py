@@ -155,7 +155,8 @@ def _calls(spec: RunSpec) -> int:
 def _devices(name: str) -> int:
     from unsaf.models import families
     from unsaf.world import tiny
-    if name in tiny.names() or name.startswith(("api:", "bridge:")) or Path(name).is_dir(): return 0
+    if name.startswith("bridge:"): name = f"{name}@".split("@")[1]      # the checkpoint that its server loads
+    if name in tiny.names() or name.startswith("api:") or Path(name).is_dir(): return 0
     try: billions = families.find(name).billions
     except UnsafError: billions = None
     return 1 if billions is None else math.ceil(billions * 2 * 1.2 / 80)
