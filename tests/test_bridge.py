@@ -6,9 +6,10 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 from unsaf.core import ModelError, Picture, Request
-from unsaf.models import bridge, bridge_server
-from unsaf.models.bridge import check, environment, interpreter, legacy, prepare, requirements, serve
+from unsaf.models import bridge, bridge_server, environments
+from unsaf.models.bridge import check, environment, legacy, prepare, requirements, serve
 from unsaf.models.bridge_server import FAMILIES, GREEDY, SAMPLED, Engine, Fault, Server, foreign, grid, read_ask, refusal, tiles
+from unsaf.models.environments import interpreter
 
 HERE = "%d.%d" % sys.version_info[:2]
 STAND_IN = Path(__file__).resolve().parent / "stand_in"
@@ -51,7 +52,7 @@ def nowhere(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "pyenv"))
     monkeypatch.delenv("UNSAF_LEGACY_PYTHON", raising=False)
-    monkeypatch.setattr(bridge, "sys", SimpleNamespace(version_info=(4, 0, 0), executable=sys.executable))
+    monkeypatch.setattr(environments, "sys", SimpleNamespace(version_info=(4, 0, 0), executable=sys.executable))
     return tmp_path
 
 
@@ -165,7 +166,7 @@ def test_an_environment_is_made_once_and_whole(old, monkeypatch):
     assert next(check("old", folder)).startswith("ok  bridge old")
     inside = subprocess.run([env / "bin/python", "-I", "-c", "import torch; print(torch.__file__)"], capture_output=True, text=True, timeout=120).stdout
     assert inside.startswith(str(env))                              # it lives where it was moved to
-    monkeypatch.setattr(bridge, "_build", None)
+    monkeypatch.setattr(environments, "_build", None)
     assert prepare("old", folder, say=said.append) == env and len(said) == 1
     assert environment("old", folder, torch="9.8") != env != environment("old", folder, skip=["torch"])
 

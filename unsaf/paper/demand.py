@@ -57,8 +57,9 @@ def _hub_lacks(name: str) -> str:
             "fetch it where there is a network, or give a folder by -p addresses")
 
 def _bridge_lacks(rest: str) -> str:
-    from unsaf.models.bridge import interpreter, legacy
+    from unsaf.models.bridge import legacy
     from unsaf.models.bridged import TRUST, parts_of, trusted
+    from unsaf.models.environments import interpreter
     try: name, model, _ = parts_of(rest)
     except UnsafError as e: return str(e)
     try: interpreter(legacy(name).pythons)
