@@ -100,9 +100,15 @@ def _data(source: str) -> str: return data_lacks(source)
 def _untrainable(unit: Any) -> str:
     "Why a student cannot be trained here; empty for anything else."
     if getattr(unit, "kind", "") != "student" or not unit.model.base.startswith(("api:", "bridge:")): return ""
-    return (f"{unit.model.base} is behind a server, so its students cannot be trained from here: write the records "
-            "with `unsaf distill export`, train where its code runs, serve the result, and give its address, as in "
-            "-p addresses '{\"STUDENT, ARM by TEACHER\": \"api:NAME@http://HOST:PORT/v1\"}'")
+    from unsaf.distill.engines import student_of
+    from unsaf.models.bridged import TRUST, trusted
+    try: student, environment = student_of(unit.model.base, "ms-swift")
+    except UnsafError as e:
+        return (f"{e}; or train it elsewhere (`unsaf distill export`), serve the result, and give its address, as in "
+                "-p addresses '{\"STUDENT, ARM by TEACHER\": \"api:NAME@http://HOST:PORT/v1\"}'")
+    if not environment or trusted(): return ""
+    return (f"{student.source} brings code of its own, which would run here to train its students: read it, and set "
+            f"{TRUST}=1 if you trust it")
 
 def lacking(units: Iterable[Any]) -> list[str]:
     "What the units (and what they need) lack, a line each thing, in order; asked once a process."
