@@ -1,13 +1,15 @@
 """Old checkpoints behind the bridge: who may run, how they are asked, and that a stand-in says through it what it says by hand."""
-import ast, base64, io, json, os, shutil, signal, stat, subprocess, sys, threading, time, urllib.error, urllib.request, zipfile
+import ast, base64, gc, io, json, os, shutil, signal, stat, subprocess, sys, threading, time, urllib.error, urllib.request, zipfile
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 import pytest
 from PIL import Image
 from unsaf.core import ModelError, Picture, Request
-from unsaf.models import bridge, bridge_server
-from unsaf.models.bridge import check, environment, interpreter, legacy, prepare, requirements, serve
+from unsaf.models import bridge, bridge_server, environments
+from unsaf.models.bridge import check, environment, legacy, prepare, requirements, serve
 from unsaf.models.bridge_server import FAMILIES, GREEDY, SAMPLED, Engine, Fault, Server, foreign, grid, read_ask, refusal, tiles
+from unsaf.models.environments import interpreter
 
 HERE = "%d.%d" % sys.version_info[:2]
 STAND_IN = Path(__file__).resolve().parent / "stand_in"
@@ -50,7 +52,7 @@ def nowhere(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "pyenv"))
     monkeypatch.delenv("UNSAF_LEGACY_PYTHON", raising=False)
-    monkeypatch.setattr(bridge, "sys", SimpleNamespace(version_info=(4, 0, 0), executable=sys.executable))
+    monkeypatch.setattr(environments, "sys", SimpleNamespace(version_info=(4, 0, 0), executable=sys.executable))
     return tmp_path
 
 
@@ -164,7 +166,7 @@ def test_an_environment_is_made_once_and_whole(old, monkeypatch):
     assert next(check("old", folder)).startswith("ok  bridge old")
     inside = subprocess.run([env / "bin/python", "-I", "-c", "import torch; print(torch.__file__)"], capture_output=True, text=True, timeout=120).stdout
     assert inside.startswith(str(env))                              # it lives where it was moved to
-    monkeypatch.setattr(bridge, "_build", None)
+    monkeypatch.setattr(environments, "_build", None)
     assert prepare("old", folder, say=said.append) == env and len(said) == 1
     assert environment("old", folder, torch="9.8") != env != environment("old", folder, skip=["torch"])
 
@@ -505,6 +507,34 @@ def test_a_seed_repeats_a_sample(served):
     assert said(3) == said(3) != said(4) and said(None) != said(None)
 
 
+# ---- as a model with a name
+
+def test_a_bridged_model_is_known_by_its_checkpoint_and_ends_with_its_last_user(served, monkeypatch, tmp_path):
+    import unsaf
+    from unsaf.models import bridged
+    (e, url), ended, asked, alive = served, [], [], [None]
+    @contextmanager
+    def serve(name, model, revision=None, **options):
+        asked.append((name, model, revision, options))
+        try: yield bridge.Running("m", f"{url}/v1", SimpleNamespace(poll=lambda: alive[0]), tmp_path/"log", "a key")
+        finally: ended.append(name)
+    monkeypatch.setattr(bridged, "serve", serve)
+    model = unsaf.load(f"bridge:qwen-vl-chat@{tmp_path}", trust_remote_code=True, dtype="float32", retries=0)
+    assert asked == [("qwen-vl-chat", str(tmp_path), None, {"trust_remote_code": True, "dtype": "float32"})]
+    assert model.identity == {"bridge": "a key"} and model.template == "qwen" and [r.finish for r in model.generate([Request(("Q",))])] == ["stop"]
+    monkeypatch.setattr(e.model, "chat", lambda *a, **k: os.urandom("no number"))
+    alive[0] = 1
+    assert "its server has ended" in line(list, unsaf.load(f"bridge:qwen-vl-chat@{tmp_path}", extra_body={"n": 2}).generate([Request(("Q",))] * 9))
+    gc.collect()
+    assert ended == ["qwen-vl-chat"]       # the second one, which nobody holds
+    del model
+    assert ended == ["qwen-vl-chat"] * 2
+    monkeypatch.setenv("UNSAF_TRUST_REMOTE_CODE", "1")
+    for name, said in (("qwen-vl-chat", "name the checkpoint too"), ("gpt-2@x", "there are qwen-vl"), ("qwen-vl@nowhere", "no folder nowhere")):
+        assert said in line(unsaf.load, f"bridge:{name}")
+    assert "'color' is not for bridged models" in line(unsaf.load, f"bridge:qwen-vl@{tmp_path}", color=1)
+
+
 # ---- starting
 
 @pytest.fixture
@@ -599,6 +629,14 @@ def test_through_the_bridge_as_by_hand(family, old_world, stand_in, tmp_path, mo
         sampled = [[r.text for r in model.generate([Request(requests[0].parts, max_tokens=LENGTH, temperature=1.0, seed=s)] * 2)] for s in range(4)]
         assert all(a == b for a, b in sampled) and len({a for a, _ in sampled}) > 1
         facts = call(running.url + "/models")[1]["data"][0]["unsaf"]
+    if family == "internvl2":              # the same under a name, on a port of its own
+        named = [unsaf.load(f"bridge:{family}@{folder}", trust_remote_code=True, dtype="float32", device="cpu", retries=0) for _ in "ab"]
+        assert named[0].identity == named[1].identity and named[0].url != named[1].url
+        assert [r.text for r in sorted(named[0].generate(requests), key=lambda r: r.index)] == [text for text, _, _ in expected]
+        process = named[0].running.process
+        named[1].close()
+        del named
+        assert process.poll() is not None
     assert len({text for text, _, _ in expected}) > len(expected) / 2, "the stand-in hears and sees"
     assert sum(text != habit for text, _, habit in expected) > len(expected) / 4, "its own habit is not greedy"
     assert "transformers==" + facts["transformers"] == legacy(host).pins[0] and facts["code"]["tiny_lm.py"]

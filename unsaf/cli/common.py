@@ -114,7 +114,9 @@ LOCAL = dict(
     dtype=option(str | None, "local models: float32, bfloat16, float16"),
     device=option(str | None, "local models: cpu, cuda, mps"),
     reuse=option(str | None, "local models: what is computed once for several prompts: auto, prefix, encoder, none"),
-    adapter=option(Path | None, "local models: a folder with a LoRA adapter"))
+    adapter=option(Path | None, "local models: a folder with a LoRA adapter"),
+    trust_remote_code=option(bool | None, "bridge models: run the code that comes with the checkpoint",
+                             "--trust-remote-code"))
 API = dict(
     concurrency=option(int | None, "api models: calls at once to start with"),
     key_env=option(str | None, "api models: the name of the environment variable that holds the key"),
@@ -175,6 +177,7 @@ class Models:
         return self.load(name, _of_kind(name, SHARED, ("dtype", "device", "reuse")))
 
 def _of_kind(name: str, api: Iterable[str], local: Iterable[str]) -> Iterable[str]:
+    if name.startswith("bridge:"): return (*api, "dtype", "device", "trust_remote_code")
     return () if name.startswith("replay:") else api if name.startswith("api:") else local
 
 def models_of(given: Mapping[str, Any]) -> Models:

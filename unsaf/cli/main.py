@@ -272,6 +272,7 @@ def models(name: argument(str | None, "one of the table: all that is known of it
   hf:OWNER/NAME         the same from the hub; hf:OWNER/NAME@REVISION pins it
   api:NAME              the OpenAI API; the key comes from OPENAI_API_KEY
   api:NAME@URL          any OpenAI-compatible server, e.g. api:my-model@http://127.0.0.1:8000/v1
+  bridge:ENV@CHECKPOINT an old checkpoint in its own environment, served while it is asked (unsaf bridge --help)
   replay:FOLDER         the model that filled a store, without the model; replay:FOLDER@NAME where it holds several
 """)
     print(*ways.lines(), "\nunsaf models NAME tells all that is known of one", sep="\n")

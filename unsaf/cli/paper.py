@@ -173,6 +173,12 @@ def data(
     raise typer.Exit(exit_code([taught], repeat(out)))
 
 # %% ../../nbs/90_cli/02_paper.ipynb #e681fd41
+def _recipe(name: str, seed: int, epochs: int | None) -> Any:
+    from dataclasses import replace
+    from unsaf.distill.recipes import recipe_of
+    try: return replace(recipe_of(name), seed=seed, **({} if epochs is None else dict(epochs=epochs)))
+    except ValueError as e: raise UnsafError(str(e)) from None
+
 def _records(folder: Path, images: str | None, strategy: str, k: int, template: str, seed: int) -> list:
     from unsaf.data.images import images as open_images
     from unsaf.distill.curricula import curriculum
@@ -184,9 +190,11 @@ def _records(folder: Path, images: str | None, strategy: str, k: int, template: 
                     "--strategy iq --recipe tiny --out runs/und-iq   |   on several GPUs:  "
                     "accelerate launch -m unsaf.distill.train --base ... --records ... --out ...")
 def train(
-    base: option(str, "the student: a bundled model, a checkpoint folder or hf:OWNER/NAME"),
+    base: option(str, "the student: a bundled model, a checkpoint folder or hf:OWNER/NAME; for --engine also "
+                      "InternVL2-8B, Qwen-VL-Chat, mPLUG-Owl3-7B, bridge:ENVIRONMENT@CHECKPOINT"),
     data: option(Path, "a folder that `unsaf distill data` wrote"),
     out: option(Path, "folder for the adapter; a run that was killed is continued from it"),
+    engine: option(str, "peft (here), or swift or llamafactory in an environment of their own") = "peft",
     strategy: option(str, "qa, iq or joint") = "joint",
     k: option(int, "questions in an IQ record; the evaluation asks for 5") = 5,
     recipe: option(str, "common, qwen-vl, xtuner, ms-swift, tiny") = "common",
@@ -195,22 +203,28 @@ def train(
     template: option(str | None, "the student's system message; its own where not given") = None,
     seed: option(int, "of the adapter and of the order") = 0,
     device: option(str, "auto, cpu, cuda") = "auto",
+    trust_remote_code: option(bool | None, "engines: run the code that comes with the student",
+                              "--trust-remote-code") = None,
+    python: option(Path | None, "engines: an interpreter that has the tool; else one is made") = None,
     pack_to: option(Path | None, "write the records for `accelerate launch -m "
                                  "unsaf.distill.train`, and stop") = None,
 ) -> None:
     "Train a LoRA adapter: UnD-QA, UnD-IQ or UnD-Joint."
-    from dataclasses import replace
-    from unsaf.distill.recipes import recipe_of, pack
+    from unsaf.distill.recipes import pack
     from unsaf.distill.train import adapter_card, train as run
     from unsaf.models.loading import load
+    chosen = _recipe(recipe, seed, epochs)
+    if engine != "peft":
+        from unsaf.distill.engines import template_of, train_by
+        records = _records(data, images, strategy, k, template or template_of(base, engine), seed)
+        name = train_by(engine, base, records, chosen, out, trust_remote_code=trust_remote_code, python=python)
+        return say(f"{len(records):,} records; {join(['unsaf', 'assess', '--model', name])}")
     records = _records(data, images, strategy, k, template or load(base).template, seed)
     if pack_to:
         pack(records, pack_to)
         command = join(["accelerate", "launch", "-m", "unsaf.distill.train", "--base", base,
                         "--records", str(pack_to), "--out", str(out), "--recipe", recipe])
         return say(f"{len(records):,} records in {pack_to}\n{command}")
-    try: chosen = replace(recipe_of(recipe), seed=seed, **({} if epochs is None else dict(epochs=epochs)))
-    except ValueError as e: raise UnsafError(str(e)) from None
     folder = run(base, records, chosen, out, device=device)
     card, again = adapter_card(folder), join(["unsaf", "assess", "--model", base, "--adapter", str(folder)])
     say(f"{len(records):,} records; adapter in {folder}\nproof: {card['proof']}\n{again}")

@@ -23,7 +23,7 @@ from .evaluation import evaluate
 from .recipes import Recipe, recipe_of
 from .results import Evaluation
 from .train import adapter_card, plan_of, train
-from ..models.bridge import alone
+from ..models.environments import alone
 from ..models.loading import load
 from ..store import Store
 

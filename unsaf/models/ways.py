@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from ..core import ModelError
-from .bridge import interpreter, legacy
+from .bridge import legacy
+from .environments import interpreter
 from .families import KNOWN, LOCAL, OPENAI, ROUTES, Known, find
 
 # %% ../../nbs/50_models/14_ways.ipynb #812b8652

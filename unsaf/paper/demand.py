@@ -42,12 +42,7 @@ def hub_answers() -> bool:
 # %% ../../nbs/80_paper/20_demand.ipynb #c7f07599
 def model_lacks(name: str) -> str:
     "Why a model (bundled, a folder, hf:, api:, replay: or bridge:) cannot be had, with what to do; empty where it can."
-    if name.startswith("bridge:"):
-        environment, _, who = name.removeprefix("bridge:").partition("@")
-        who = who or environment
-        return (f"{who} needs an environment of its own and a server: start `unsaf bridge {environment}` (unsaf models "
-                "tells how), then give its address, as in -p addresses "
-                f"'{{\"{who}\": \"api:NAME@http://HOST:PORT/v1\"}}'")
+    if name.startswith("bridge:"): return _bridge_lacks(name.removeprefix("bridge:"))
     if name.startswith("hf:"): return _hub_lacks(name.removeprefix("hf:").partition("@")[0])
     if name.startswith("api:"): return _endpoint_lacks(name)
     from unsaf.world import tiny
@@ -60,6 +55,19 @@ def _hub_lacks(name: str) -> str:
     if Path(name).is_dir() or isinstance(try_to_load_from_cache(name, "config.json"), str) or hub_answers(): return ""
     return (f"hf:{name} is not in the hub's cache and the hub cannot be reached: "
             "fetch it where there is a network, or give a folder by -p addresses")
+
+def _bridge_lacks(rest: str) -> str:
+    from unsaf.models.bridge import legacy
+    from unsaf.models.bridged import TRUST, parts_of, trusted
+    from unsaf.models.environments import interpreter
+    try: name, model, _ = parts_of(rest)
+    except UnsafError as e: return str(e)
+    try: interpreter(legacy(name).pythons)
+    except UnsafError as e: return f"{model}: {e}"
+    if not trusted():
+        return (f"{model} brings code of its own, which would run here in the environment {name}: read it, and set "
+                f"{TRUST}=1 if you trust it; or serve it elsewhere and give its address by -p addresses")
+    return "" if Path(model).is_dir() else _hub_lacks(model)
 
 def _endpoint_lacks(name: str) -> str:
     bare, at, url = name.partition("@http")
@@ -92,9 +100,15 @@ def _data(source: str) -> str: return data_lacks(source)
 def _untrainable(unit: Any) -> str:
     "Why a student cannot be trained here; empty for anything else."
     if getattr(unit, "kind", "") != "student" or not unit.model.base.startswith(("api:", "bridge:")): return ""
-    return (f"{unit.model.base} is behind a server, so its students cannot be trained from here: write the records "
-            "with `unsaf distill export`, train where its code runs, serve the result, and give its address, as in "
-            "-p addresses '{\"STUDENT, ARM by TEACHER\": \"api:NAME@http://HOST:PORT/v1\"}'")
+    from unsaf.distill.engines import student_of
+    from unsaf.models.bridged import TRUST, trusted
+    try: student, environment = student_of(unit.model.base, "ms-swift")
+    except UnsafError as e:
+        return (f"{e}; or train it elsewhere (`unsaf distill export`), serve the result, and give its address, as in "
+                "-p addresses '{\"STUDENT, ARM by TEACHER\": \"api:NAME@http://HOST:PORT/v1\"}'")
+    if not environment or trusted(): return ""
+    return (f"{student.source} brings code of its own, which would run here to train its students: read it, and set "
+            f"{TRUST}=1 if you trust it")
 
 def lacking(units: Iterable[Any]) -> list[str]:
     "What the units (and what they need) lack, a line each thing, in order; asked once a process."
@@ -148,9 +162,8 @@ class Rates:
 # %% ../../nbs/80_paper/20_demand.ipynb #c8677892
 def known(name: str) -> "families.Known | None":
     "The row of the table of families that a name for `unsaf.load` leads to; None where there is none."
-    if name.startswith("bridge:"):
-        name = name.partition("@")[2] or name     # bridge:ENVIRONMENT@NAME: some environments serve several checkpoints
     bare = name.removeprefix("api:").partition("@http")[0]
+    if name.startswith("bridge:"): bare = f"{name}@".split("@")[1]      # bridge:ENVIRONMENT@CHECKPOINT@COMMIT
     try: return families.find(bare)
     except UnsafError: return None
 
@@ -160,7 +173,7 @@ def place(name: str) -> str:
     if name in tiny.names(): return "bundled"
     row = known(name)
     if row is not None and row.route == "api": return "provider"
-    return "endpoint" if name.startswith(("api:", "bridge:")) else "here"
+    return "endpoint" if name.startswith("api:") else "here"
 
 def devices(name: str, rates: Rates = Rates()) -> "int | None":
     "Devices that the weights need; 0 for a bundled model or a provider's; None where the size is not known."

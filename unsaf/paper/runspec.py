@@ -155,7 +155,8 @@ def _calls(spec: RunSpec) -> int:
 def _devices(name: str) -> int:
     from unsaf.models import families
     from unsaf.world import tiny
-    if name in tiny.names() or name.startswith(("api:", "bridge:")) or Path(name).is_dir(): return 0
+    if name.startswith("bridge:"): name = f"{name}@".split("@")[1]      # the checkpoint that its server loads
+    if name in tiny.names() or name.startswith("api:") or Path(name).is_dir(): return 0
     try: billions = families.find(name).billions
     except UnsafError: billions = None
     return 1 if billions is None else math.ceil(billions * 2 * 1.2 / 80)
@@ -238,11 +239,18 @@ def _records_of_teacher(s: Student, store: "str | Path", held_out: list, templat
     return [], f"{s.label}: no legible {kind} among what the teacher wrote ({len(data.left_out)} left out)"
 
 # %% ../../nbs/80_paper/10_runspec.ipynb #16db2075
+def _template(base: str) -> str:
+    "The system message of a base; the server of a bridged one is not started for it."
+    if not base.startswith("bridge:"):
+        from unsaf.models.loading import load
+        return load(base).template
+    from unsaf.models.bridged import parts_of, template_of
+    return template_of(*parts_of(base.removeprefix("bridge:"))[:2])
+
 def _records(s: Student, store: "str | Path", held_out: list) -> tuple[list, str]:
     "The records of a student, or none and why."
     from unsaf.distill import curricula
-    from unsaf.models.loading import load
-    template = load(s.base).template
+    template = _template(s.base)
     if s.arm.startswith("UnD"): return _records_of_teacher(s, store, held_out, template)
     name, labels, many = s.arm.partition(" ")[0].lower(), "by" if "(BY)" in s.arm else "oe", s.n * 2 * s.k
     if s.data.startswith("scenes"):
@@ -255,8 +263,15 @@ def _records(s: Student, store: "str | Path", held_out: list) -> tuple[list, str
     if name != "unk-vqa": return curricula.mm_upd(folder, n=many, seed=s.seed, exclude=held_out), ""
     return curricula.unk_vqa(folder, labels, n=many, seed=s.seed, exclude=held_out, template=template), ""
 
+def _by_engine(s: Student, records: list, recipe: Any, shelf: Path) -> dict:
+    from unsaf.distill.engines import plan_of, student_of, train_by
+    key = plan_of("swift", student_of(s.base, "ms-swift")[0], records, recipe)["key"][:16]
+    train_by("swift", s.base, records, recipe, shelf/key)
+    return dict(adapter="", trained=key, records=len(records), why="")
+
 def make_student(s: Student, store: "str | Path") -> dict:
-    "Train `s`, or find its adapter in store/adapters: {adapter, records}, or {why} where no record came of its data."
+    """Train `s`, or find its adapter in store/adapters: {adapter, records}, or {why} where no record came of its data.
+    One whose code does not run here is trained by ms-swift, into store/students: {trained, records}."""
     from unsaf.data.images import images
     from unsaf.distill.recipes import recipe_of
     from unsaf.distill.study import adapter, annotate
@@ -264,6 +279,7 @@ def make_student(s: Student, store: "str | Path") -> dict:
     records, why = _records(s, store, held_out)
     if not records: return dict(adapter="", records=0, why=why or f"{s.label}: no record came of the data")
     recipe = replace(recipe_of(s.recipe), epochs=s.epochs, seed=s.seed)
+    if s.base.startswith(("api:", "bridge:")): return _by_engine(s, records, recipe, Path(store)/"students")
     path = adapter(s.base, records, recipe, Path(store)/"adapters")
     annotate(path, arm=s.arm, teacher=s.teacher, records=len(records))
     return dict(adapter=path.name, records=len(records), why="")
@@ -271,11 +287,13 @@ def make_student(s: Student, store: "str | Path") -> dict:
 # %% ../../nbs/80_paper/10_runspec.ipynb #b6fc0be0
 def model_of(spec: RunSpec, store: "str | Path") -> Any:
     "The model of a run, loaded; a student with its adapter. Raises `UnsafError` where there is none."
+    from unsaf.distill.engines import name_of
     from unsaf.models.cove import intervene
     from unsaf.models.loading import load
     if isinstance(spec.model, Student):
         made = _facts(home(RunSpec("student", spec.model), store))
-        model = load(spec.model.base, adapter=Path(store)/"adapters"/made["adapter"])
+        if made.get("trained"): model = load(name_of(Path(store).resolve()/"students"/made["trained"]))
+        else: model = load(spec.model.base, adapter=Path(store)/"adapters"/made["adapter"])
     else: model = load(spec.model)
     return intervene(model, dict(spec.options).get("intervention", "none"))
 

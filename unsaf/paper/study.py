@@ -62,9 +62,9 @@ PRINTED = (*OPEN, "LLaVA-13B", "InternVL3-8B", "Qwen-VL-7B", "InternVL3-14B", "G
            "Qwen2-VL-7B", "Qwen2.5-VL-Instruct-7B", "Qwen2.5-VL-Instruct-32B", "mPLUG-Owl-2B", "MiniCPM-3B")
 
 def _address(name: str) -> str:
-    "What `unsaf.load` takes for a name of the paper; `bridge:ENVIRONMENT@NAME` where an address has to be given."
+    "What `unsaf.load` takes for a name of the paper."
     known = families.find(name)
-    return known.load or f"bridge:{known.bridge}@{name}"
+    return known.load or f"bridge:{known.bridge}@{known.hub}"
 
 PAPER = Profile(
     "paper", "the paper's checkpoints, data sets and sizes",
