@@ -11,6 +11,7 @@ from unsaf.prompts.benchmarks import pope_question
 from unsaf.core import ImageError, UnsafError
 from unsaf.data import choices, files, coco_imagenet, open_ended, sources
 from unsaf.data.benchmarks import BENCHMARKS, available, benchmark, easy_polls, pictures
+from unsaf.data.closed import as_choice, left_open
 
 COLORS = ["red", "blue", "green", "yellow", "black", "white"]
 TEN = [{"answer": a, "answer_confidence": "yes", "answer_id": i} for i, a in enumerate(["red"] * 7 + ["dark red"] * 3, 1)]
@@ -342,6 +343,23 @@ def test_conbench(tmp_path):
     a, b = benchmark("conbench", folder=tmp_path/"files"), benchmark("conbench", folder=hub)
     assert [plain(s) for s in a[:3]] == [plain(s) for s in b] and len(a) == 4 and set(a.image_ids) == {"color/0001"} and set(b.image_ids) == {"i1"}
     with pytest.raises(UnsafError, match="looked for CATEGORY"): benchmark("conbench", folder=tmp_path)
+
+def test_what_conbench_and_mme_are_answered_from(tmp_path):
+    photo(tmp_path/"color"/"images"/"1.png", "red")
+    asked = [("N/Y", "Is it red? Please answer yes or no.", "Yes"), ("Choices", "What color is it? A. blue B. red C. green", "B"),
+             ("Choices", "Which?\n(A) one\n(B) two\nPlease choose.", "a"), ("Choices", "Which of these is it?", "A"), ("Choices", "Which? A) x B) y", "C"),
+             ("Q/A", "What color is it?", "red"), ("Caption", "Describe the image.", "")]
+    written(tmp_path/"color"/"output_w_caption_color.json", [{"image": "images/1.png", "question": q, "question_field": f, "answer": a} for f, q, a in asked])
+    found = list(benchmark("conbench", folder=tmp_path))
+    choice = [as_choice(s) for s in found]
+    assert [(s.question, s.options, s.answers) for s in choice[:3]] == [
+        (asked[0][1], ("yes", "no"), ("A",)), ("What color is it?", ("blue", "red", "green"), ("B",)), ("Which?", ("one", "two"), ("A",))]
+    assert choice[3:] == found[3:] and not any(s.options for s in found)
+    assert left_open(found) == {"has options in its text that cannot be told apart": 1, "has an answer that is none of its options": 1,
+                                "asks for a free answer": 1, "asks for a description": 1}
+    photo(tmp_path/"mme"/"color"/"1.jpg", "red")
+    written(tmp_path/"mme"/"color"/"1.txt", "Is it red? Please answer yes or no.\tYes\nIs it blue? Please answer yes or no.\tNo\n")
+    assert [(as_choice(s).options, as_choice(s).answers) for s in benchmark("mme", folder=tmp_path/"mme")] == [(("yes", "no"), ("A",)), (("yes", "no"), ("B",))]
 
 def test_mme(tmp_path):
     two = "Is it red? Please answer yes or no.\tYes\nIs it blue? Please answer yes or no.\tNo\n"

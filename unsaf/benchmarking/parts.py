@@ -4,16 +4,19 @@
 
 # %% auto #0
 __all__ = ['BENCHMARKS', 'KNOWN', 'SETTINGS', 'Parts', 'BenchPlan', 'drawn_parts', 'gold_letter', 'asks_yes_no', 'gold_word',
-           'is_mme', 'part_of', 'given_parts', 'opener', 'open_all', 'embedding_judge', 'nli_judge', 'model_judge']
+           'is_mme', 'part_of', 'Chosen', 'given_parts', 'opener', 'open_all', 'embedding_judge', 'nli_judge',
+           'model_judge']
 
 # %% ../../nbs/65_benchmarking/00_parts.ipynb #6514fce8
 import random, re
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Callable, Iterable, Mapping, Sequence
 import numpy as np
 from ..core import ModelError, Outcome, Request, Sample, UnsafError, one_of, positive
+from ..data.closed import as_choice, left_open
 from ..metrics.accuracy import OPEN_RULES
 from ..metrics.pope import POLLINGS, RULES
 from ..metrics.pressure import Judge, normalised_match
@@ -121,17 +124,26 @@ def part_of(sample: Sample, benchmark: str) -> str | None:
     return "mc" if asked and gold and (gold != "unanswerable" or benchmark != "mr") else None
 
 # %% ../../nbs/65_benchmarking/00_parts.ipynb #1abe3508
-def given_parts(samples: Iterable[Sample], benchmark: str, plan: BenchPlan) -> Parts:
+class Chosen(dict):
+    "Samples by part; `left` counts those that have no options where a benchmark needs them, by reason."
+    def __init__(self, parts: Parts, left: Mapping[str, int] = {}):
+        super().__init__(parts)
+        self.left = Counter(left)
+
+def given_parts(samples: Iterable[Sample], benchmark: str, plan: BenchPlan) -> Chosen:
     "The samples that a benchmark can use, by part, at most `plan.n` each, chosen by `plan.seed`."
     parts: dict[str, list[Sample]] = {}
+    samples = list(samples)
     for s in samples:
         if not isinstance(s, Sample):
             raise UnsafError(f"source: {s!r:.60} is no Sample; give a name, "
                              "or samples as of data.benchmarks or world.tasks")
+        if benchmark == "mr": s = as_choice(s)
         part = part_of(s, benchmark)
         if part and (benchmark in ("pope", "chair") or part in SETTINGS[plan.setting]):
             parts.setdefault(part, []).append(s)
-    return {part: _at_most(parts[part], plan, part) for part in sorted(parts, key=_place)}
+    left = left_open(samples) if benchmark == "mr" else {}
+    return Chosen({part: _at_most(parts[part], plan, part) for part in sorted(parts, key=_place)}, left)
 
 def _place(part: str) -> tuple[int, str]:
     order = ("oe", "mc", *POLLINGS)

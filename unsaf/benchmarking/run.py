@@ -8,7 +8,7 @@ __all__ = ['COLUMNS', 'table_of', 'Bench', 'bench']
 # %% ../../nbs/65_benchmarking/04_run.ipynb #e030c40c
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from html import escape
 from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
@@ -176,6 +176,11 @@ _NEEDS = {"mr": "multiple-choice questions with a right option",
           "pope": "yes-or-no questions about what is there", "chair": "annotated objects",
           "mme": "questions as MME's, answered by yes or no, with a subtask as their category"}
 
+def _left_open(parts: Parts) -> str:
+    "What was left out since it has no options, with the reason; empty for nothing."
+    counts = ", ".join(f"{n:,} ({why})" for why, n in sorted(getattr(parts, "left", {}).items()))
+    return f"; left out without options: {counts}" if counts else ""
+
 def _run(run: Run, opened: Mapping[str, Parts],
          helpers: _Helpers) -> tuple[dict[str, list[Part]], dict[str, pd.DataFrame]]:
     "The parts and the items of every benchmark."
@@ -186,10 +191,10 @@ def _run(run: Run, opened: Mapping[str, Parts],
             any_setting = run.plan.setting == "both" or name in ("pope", "chair")
             left = "" if any_setting else f" in the setting {run.plan.setting}"
             needed = _NEEDS.get(name, "questions with answers")
-            scored[name] = [Part("", {}, 0, 0, {}, missing=f"the source has no {needed}{left}")]
+            scored[name] = [Part("", {}, 0, 0, {}, missing=f"the source has no {needed}{left}{_left_open(parts)}")]
             continue
         if name not in items: items |= _ask(name, run, parts, helpers)
-        scored[name] = list(_scored(name, items, run.plan, helpers))
+        scored[name] = [replace(p, how=f"{p.how}{_left_open(parts)}") for p in _scored(name, items, run.plan, helpers)]
     return scored, {name: rows for name, rows in items.items() if name in scored or name == "rephrasings"}
 
 # %% ../../nbs/65_benchmarking/04_run.ipynb #b0a0eada

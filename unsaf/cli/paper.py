@@ -68,14 +68,14 @@ def _termed() -> Iterator[None]:
 
 def _dry(names: list[str], profile: str, store: Path, parameters: dict, utilisation: float,
          price: list[str] | None) -> None:
-    from unsaf.paper.demand import Rates, estimate, lines
+    from unsaf.paper.demand import Rates, estimate, lines, open_lines
     from unsaf.paper.runner import jobs
     rates, prices = Rates(utilisation=utilisation), read_prices(price)
     wanted = jobs(names, profile, None, store, parameters)
     say(f"profile {profile}: {len(wanted)} notebooks; nothing is run or fetched\n")
     if quiet := [job.name for job in wanted if not job.units]: say(f"ask no model: {', '.join(quiet)}\n")
     say(*lines(estimate({job.name: job.units for job in wanted if job.units}, store, rates,
-                          prices), rates))
+                          prices), rates), *open_lines(unit for job in wanted for unit in job.units))
 
 def _machine(workers: int, ray: str | None, store: Path, out: Path) -> Any:
     if ray is None:

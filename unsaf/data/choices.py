@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 from ..core import UnsafError
+from .closed import FREE, closed_by_text, closed_by_yes_no
 from .files import (FromBase64, check_row, fields, find, given, id_of, kind_of, need,
                               pictures_in, read_json, read_tsv, records, text_of)
 from .image_set import _unique, natural_key, scanned, SUFFIXES, FromFile, _why
@@ -148,7 +149,7 @@ MMMU = Card(
      "card of dspr/MMMU, a duplicate of it",
      "tasks/mmmu of lmms-eval"),
     hub="MMMU/MMMU", columns=("id", "question", "options", "answer", "question_type", "image_1"), key="id",
-    image=tuple(f"image_{i}" for i in range(1, 8)))
+    image=tuple(f"image_{i}" for i in range(1, 8)), open="its open questions have no options")
 
 # %% ../../nbs/40_data/06_choices.ipynb #d1e913de
 def _listed(value: Any) -> list[str]:
@@ -178,7 +179,8 @@ def _mmmu_meaning(row: Any) -> dict:
     letters = string.ascii_uppercase[:len(options)]
     answers = [a for a in _listed(row["answer"]) if (a in tuple(letters) if options else re.search(r"\w", a))]
     return dict(question=row["question"], options=options, answers=tuple(answers),
-                info=fields(row, "id", "answer", "question_type", "subfield", "topic_difficulty", "img_type"))
+                info=fields(row, "id", "answer", "question_type", "subfield", "topic_difficulty", "img_type")
+                | ({} if options else {"open": FREE}))
 
 def mmmu(split: str = MMMU.split, subjects: "tuple[str, ...]" = SUBJECTS, **options: Any) -> Benchmark:
     "The questions of MMMU about one image; `answers` is a letter, or the accepted answers of an open question."
@@ -196,7 +198,8 @@ CONBENCH = Card(
      "tasks/conbench of lmms-eval"),
     hub="ConBench/ConBench_D", revision="afe9d72d7d489ae89d865bff8e73fd7e4f6bdb16",
     columns=("image_id", "question_id", "question", "question_field", "field", "answer", "image"),
-    key=("image_id", "question_field"), shows="image_id")
+    key=("image_id", "question_field"), shows="image_id",
+    open="its free questions and its descriptions have no options, nor has a choice whose text does not tell them apart")
 
 def _conbench_files(root: Path, split: str, images: Any) -> FileTable:
     "One folder per category, with `output_w_caption_CATEGORY.json` and the images that it names."
@@ -212,9 +215,15 @@ def _conbench_files(root: Path, split: str, images: Any) -> FileTable:
     return FileTable(rows, readers, _unique(f"{s}/{r['question_field']}" for s, r in zip(shown, rows)),
                      shown, f"folder:{root}")
 
+def _conbench_closed(row: Any) -> dict:
+    "What a question is answered from, by its kind."
+    if row["question_field"] == "N/Y": return closed_by_yes_no()
+    if row["question_field"] == "Choices": return closed_by_text(row["question"], str(row["answer"]))
+    return {"open": "asks for a description" if row["question_field"] == "Caption" else FREE}
+
 def _conbench_meaning(row: Any) -> dict:
     return dict(question=row["question"].strip(), answers=(str(row["answer"]),),
-                info={"question_field": row["question_field"], "category": row["field"]})
+                info={"question_field": row["question_field"], "category": row["field"]} | _conbench_closed(row))
 
 def conbench(split: str = CONBENCH.split, **options: Any) -> Benchmark:
     "ConBench; from the Hub without the descriptions, from the authors' folder with them; `options` as for `opened`."
@@ -260,7 +269,7 @@ def _mme_files(root: Path, split: str, images: Any) -> FileTable:
 
 def _mme_meaning(row: Any) -> dict:
     return dict(question=row["question"].strip(), answers=(row["answer"].strip().lower(),),
-                info={"category": row["category"]})
+                info={"category": row["category"]} | closed_by_yes_no())
 
 def mme(split: str = MME.split, **options: Any) -> Benchmark:
     "MME, answers `yes` or `no`; `options` as for `opened`."

@@ -37,6 +37,7 @@ class Card:
     shows: "str | None" = None                  # the column with the id of an image; "": one a row; None: by their bytes
     image: tuple[str, ...] = ("image",)         # columns with images
     large: bool = False                         # streamed where only some rows are wanted
+    open: str = ""                              # what of it has no options, where it is asked for the misleading rate
 
     def __repr__(self) -> str: return f"Card({self.name}: {self.title})"
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['COLUMNS', 'answers', 'hub_answers', 'model_lacks', 'data_lacks', 'lacking', 'refuse', 'Rates', 'known', 'place',
-           'devices', 'hours', 'with_needs', 'demand', 'estimate', 'lines']
+           'devices', 'hours', 'with_needs', 'demand', 'estimate', 'lines', 'open_lines']
 
 # %% ../../nbs/80_paper/20_demand.ipynb #4ca49f38
 """What a reproduction asks for, and what of it cannot be had here."""
@@ -279,3 +279,11 @@ def lines(table: pd.DataFrame, rates: Rates = Rates()) -> Iterator[str]:
         yield f"size unknown, so no hours: {', '.join(sizeless)}"
     if costly := list(dict.fromkeys(table.loc[table["dollars"].isna(), "model"])):
         yield f"price unknown, so no dollars: {', '.join(costly)}"
+
+# %% ../../nbs/80_paper/20_demand.ipynb #0f90f46c
+def open_lines(units: Iterable[Any]) -> list[str]:
+    "What of its data the misleading rate cannot ask, a line for each data set of which that is known."
+    from unsaf.data.benchmarks import BENCHMARKS
+    pressed = {unit.data.partition(":")[0] for unit in units
+               if unit.kind == "bench" and "mr" in dict(unit.options).get("benchmarks", "").split(",")}
+    return [f"MR on {name}: {card.open}" for name, card in BENCHMARKS.items() if name in pressed and card.open]
