@@ -117,7 +117,8 @@ def test_a_mind_that_follows_every_hint():
 
 
 def of_mme(image, question, answer): return closed_sample(image, f"Is it {question}? Please answer yes or no.", answer, category="color", closed=("yes", "no"))
-def closed_sample(image, question, *answers, **info): return Sample(Picture(image, lambda: Image.new("RGB", (8, int(image)))), "mme:test", question, (), answers, info)
+def closed_sample(image, question, *answers, **info):
+    return Sample(Picture(image, lambda: Image.new("RGB", (8, int(image)))), "mme:test", question, (), answers, info)
 
 
 def test_mr_asks_questions_that_are_closed_by_their_data_set():

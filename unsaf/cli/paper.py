@@ -242,6 +242,8 @@ def evaluate(
     primary: option(str, "the one metric that decides, named beforehand") = "unf1_class",
     seed: Seed = 0,
     taught: option(Path | None, "the data that was trained on: its images are refused here") = None,
+    cot: option(list[str] | None, "a label that is asked for a chain of thought (J.3), by the benchmarks "
+                                  "too; repeatable") = None,
     store: Store = None,
     *, how: Models,
     full: option(bool, "print all metrics", "--full") = False,
@@ -255,7 +257,8 @@ def evaluate(
                          "name one with --teacher")
     models = cast(base, tuned, teacher) | ({"teacher": partial(how.load, teacher)} if how.options else {})
     result = run(models, images, setting, k, store, seed, wanted, n_bench=n_bench, n=n, primary=primary,
-                taught=None if taught is None else TeacherData.load(taught), **how.tokens)
+                taught=None if taught is None else TeacherData.load(taught),
+                plans={label: dict(template="gpt") for label in cot or ()}, **how.tokens)
     say(*result.lines(full))
     if store:
         figure = write_file(store/"evaluation"/"evaluation.png", result.figure()._repr_png_())

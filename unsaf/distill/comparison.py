@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from ..assessment.run import Assessment
 from ..benchmarking.run import Bench
+from ..benchmarking.runs import texts_of
 from ..benchmarking.scores import is_right, spans
 from ..core import Outcome
 from ..metrics.awareness import scorer
@@ -259,7 +260,7 @@ REPORTED = {"accuracy": ("accuracy", "accuracy_answered"), "calibration": ("ece"
 
 def _polls(rows: pd.DataFrame, parts: Sequence[str], rules: str) -> pd.DataFrame:
     "POPE's counts of each image, the pollings side by side."
-    sides = {p: pope_cells(r["reply"].tolist(), r["label"].tolist(), r["image_id"], rules)
+    sides = {p: pope_cells(texts_of(r), r["label"].tolist(), r["image_id"], rules)
              for p in parts if len(r := rows[rows["part"] == p])}
     return pd.concat([pd.DataFrame(cells, index=images) for images, cells in sides.values()], axis=1).fillna(0)
 
