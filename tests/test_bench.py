@@ -15,6 +15,7 @@ from unsaf.metrics.calibration import brier, ece
 from unsaf.metrics.pope import POLLINGS, RULES, pope
 from unsaf.metrics.pressure import Judge, misleading_rate
 from unsaf.models.base import Scripted
+from unsaf.paper.stats import rows_of, statistic
 from unsaf.models.cache import Cached
 from unsaf.world.oracle import check
 from unsaf.store import Store
@@ -137,6 +138,7 @@ def test_mr_asks_questions_that_are_closed_by_their_data_set():
     assert np.isclose(one(r, "mr", "explicit", "misleading_rate"), 1 / 3) and one(r, "mr", "implicit", "misleading_rate") == 0
     assert len(items) == 8 and (items["gold"].tolist(), items["wrong"].tolist()) == (["A", "B"] * 4, ["B", "A"] * 4)
     assert r.how["mr, explicit"].endswith("; left out without options: 1 (asks for a description), 1 (asks for a free answer)")
+    assert statistic("MR")(rows_of(r, "MR", "MC")) == pytest.approx(1 / 6)        # as Figure 2 takes it: both lines together
     assert set(r.items["accuracy"]["part"]) == {"oe"} and one(r, "mme", "strict", "accuracy") == .75    # asked there as MME asks
     r = bench(Scripted(mind, name="mind"), "mr", samples[4:6], resamples=100, progress=False)
     assert r.missing["mr"].endswith("right option; left out without options: 1 (asks for a description), 1 (asks for a free answer)")

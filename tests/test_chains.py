@@ -176,3 +176,8 @@ def test_from_teacher_to_student_in_chains_of_thought(tmp_path):
     found = json.loads(run.stdout[run.stdout.index("{"):])
     assert run.exit_code == 0 and (found["plan"]["template"], found["plan"]["scale"]) == ("gpt", "fifths")
     assert {r["metric"]: r["value"] for r in found["table"] if r["benchmark"] == "calibration"}["ice"] == pytest.approx(.2)
+
+
+def test_a_label_that_is_none_is_one_line(tmp_path):
+    run = CliRunner().invoke(app, ["distill", "evaluate", "--base", "tiny-student", "--tuned", f"UnD-QA={tmp_path}", "--cot", "QA"])
+    assert run.exit_code == 2 and "--cot QA: no model is called so; there are base, UnD-QA" in run.output

@@ -68,14 +68,15 @@ def _termed() -> Iterator[None]:
 
 def _dry(names: list[str], profile: str, store: Path, parameters: dict, utilisation: float,
          price: list[str] | None) -> None:
-    from unsaf.paper.demand import Rates, estimate, lines, open_lines
+    from unsaf.paper.demand import Rates, baseline_lines, estimate, lines, open_lines
     from unsaf.paper.runner import jobs
     rates, prices = Rates(utilisation=utilisation), read_prices(price)
     wanted = jobs(names, profile, None, store, parameters)
+    units = [unit for job in wanted for unit in job.units]
     say(f"profile {profile}: {len(wanted)} notebooks; nothing is run or fetched\n")
     if quiet := [job.name for job in wanted if not job.units]: say(f"ask no model: {', '.join(quiet)}\n")
     say(*lines(estimate({job.name: job.units for job in wanted if job.units}, store, rates,
-                          prices), rates), *open_lines(unit for job in wanted for unit in job.units))
+                          prices), rates), *open_lines(units), *baseline_lines(units))
 
 def _machine(workers: int, ray: str | None, store: Path, out: Path) -> Any:
     if ray is None:
@@ -256,6 +257,8 @@ def evaluate(
         raise UnsafError(f"--{next(iter(how.options)).replace('_', '-')} is for the teacher: "
                          "name one with --teacher")
     models = cast(base, tuned, teacher) | ({"teacher": partial(how.load, teacher)} if how.options else {})
+    if odd := [label for label in cot or () if label not in models]:
+        raise UnsafError(f"--cot {odd[0]}: no model is called so; there are {', '.join(models)}")
     result = run(models, images, setting, k, store, seed, wanted, n_bench=n_bench, n=n, primary=primary,
                 taught=None if taught is None else TeacherData.load(taught),
                 plans={label: dict(template="gpt") for label in cot or ()}, **how.tokens)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['COLUMNS', 'answers', 'hub_answers', 'model_lacks', 'data_lacks', 'lacking', 'refuse', 'Rates', 'known', 'place',
-           'devices', 'hours', 'with_needs', 'demand', 'estimate', 'lines', 'open_lines']
+           'devices', 'hours', 'with_needs', 'demand', 'estimate', 'lines', 'open_lines', 'baseline_lines']
 
 # %% ../../nbs/80_paper/20_demand.ipynb #4ca49f38
 """What a reproduction asks for, and what of it cannot be had here."""
@@ -287,3 +287,15 @@ def open_lines(units: Iterable[Any]) -> list[str]:
     pressed = {unit.data.partition(":")[0] for unit in units
                if unit.kind == "bench" and "mr" in dict(unit.options).get("benchmarks", "").split(",")}
     return [f"MR on {name}: {card.open}" for name, card in BENCHMARKS.items() if name in pressed and card.open]
+
+# %% ../../nbs/80_paper/20_demand.ipynb #d14c8438
+def baseline_lines(units: Iterable[Any]) -> list[str]:
+    "Which annotated baselines have no copy of their published files here, a line each."
+    from unsaf.data.benchmarks import BENCHMARKS
+    from unsaf.data.sources import folder_of
+    arms: dict[str, str] = {}
+    for unit in with_needs(units):
+        name = unit.model.arm.partition(" ")[0].lower() if unit.kind == "student" else ""
+        if name in BENCHMARKS and not unit.model.data.startswith("scenes"): arms[name] = unit.model.arm.partition(" ")[0]
+    return [f"{arm}: no copy of {name} is at hand, so its cells stay empty: put it into $UNSAF_DATA/{name}"
+            for name, arm in sorted(arms.items()) if folder_of(BENCHMARKS[name]) is None]
