@@ -68,8 +68,8 @@ class _Study:
     def chains(self, label: str) -> dict[str, Any]:
         "What the benchmarks of a model that answers in chains of thought are asked with: the form, and room for it."
         own = self.plans.get(label, {})
-        if own.get("template") == "gpt": return dict(template="gpt", confidence="verbalised")
-        return {name: own[name] for name in ("answer_tokens",) if name in own}
+        if own.get("template") != "gpt": return {}
+        return dict(template="gpt", confidence="verbalised") | {k: own[k] for k in ("answer_tokens",) if k in own}
 
 # %% ../../nbs/70_distill/08_evaluation.ipynb #266dac70
 def _check(s: _Study) -> None:
