@@ -200,7 +200,8 @@ def bench(
     rules: option(str, "POPE: how yes and no are read, strict, pope, lmms-eval, vlmevalkit") = "strict",
     intervention: option(str, "around the model: none, dola or cove") = "none",
     template: option(str, "none: each benchmark's short form; gpt: the chain of thought of J.3") = "none",
-    confidence: option(str, "calibration: normalised, raw, or verbalised (the 1 to 5 of a chain of thought)") = "normalised",
+    confidence: option(str, "calibration: normalised, raw, or verbalised (the 1 to 5 of a chain of "
+                            "thought)") = "normalised",
     scale: option(str, "verbalised: what 1 to 5 stand for, ends, fifths, middles or half") = "ends",
     *, how: Models,
     logprobs: option(bool, "api models: ask for token probabilities, which calibration needs", "--logprobs") = False,

@@ -199,7 +199,8 @@ CONBENCH = Card(
     hub="ConBench/ConBench_D", revision="afe9d72d7d489ae89d865bff8e73fd7e4f6bdb16",
     columns=("image_id", "question_id", "question", "question_field", "field", "answer", "image"),
     key=("image_id", "question_field"), shows="image_id",
-    open="its free questions and its descriptions have no options, nor has a choice whose text does not tell them apart")
+    open="its free questions and its descriptions have no options, nor has a choice whose text does not tell them "
+         "apart")
 
 def _conbench_files(root: Path, split: str, images: Any) -> FileTable:
     "One folder per category, with `output_w_caption_CATEGORY.json` and the images that it names."
@@ -324,8 +325,8 @@ def _fetched(card: Card, name: str, cache: "str | Path | None" = None) -> Path:
                          "give a local copy with folder=") from None
 
 def mm_upd(split: str = MMUPD.split, passes: bool = False, **options: Any) -> Benchmark:
-    """MM-UPD: solvable questions and their twins, `info` with `pair`, `kind` and `answerable`; `folder` may be one of its
-    files; else as `opened`."""
+    """MM-UPD: solvable questions and their twins, `info` with `pair`, `kind` and `answerable`; `folder` may be one
+    of its files; else as `opened`."""
     split, options = from_file(split.removeprefix("mm"), options, _upd_split)      # the Hub's configurations begin so
     if split in MMUPD.sizes and folder_of(MMUPD, options.get("folder")) is None:
         options["folder"] = _fetched(MMUPD, f"data/{_upd_name(split)}", options.get("cache")).parent

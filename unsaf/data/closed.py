@@ -50,8 +50,8 @@ def closed_by_text(question: str, answer: str) -> dict:
     if found is None: return {"open": "has options in its text that cannot be told apart"}
     stem, options = found
     letter = answer.strip().upper()
-    if letter not in tuple(string.ascii_uppercase[:len(options)]): return {"open": "has an answer that is none of its options"}
-    return {"closed": options, "stem": stem}
+    if letter in tuple(string.ascii_uppercase[:len(options)]): return {"closed": options, "stem": stem}
+    return {"open": "has an answer that is none of its options"}
 
 # %% ../../nbs/40_data/01_closed.ipynb #19a65302
 def as_choice(sample: Sample) -> Sample:

@@ -34,8 +34,8 @@ def stated_scores(
     said: Sequence[Any],            # 1 to 5 of each reply; None where it states none that can be read
     correct: Sequence[bool],        # whether the judgement was right
     scale: str = "ends",            # a key of `SCALES`
-) -> dict[str, float]:              # replies, stated, then brier, ece, mce, ice, macro_ce, aurc and auroc; nan where undefined
-    "The measures of calibration on stated confidences; those without one are left out and counted."
+) -> dict[str, float]:              # replies, stated (how many), then the measures; nan where undefined
+    "Brier, ECE, MCE, ICE, MacroCE, AURC and AUROC of stated confidences; replies without one are left out and counted."
     p, y = np.array([stated_confidence(c, scale) for c in said], float), np.asarray(correct, bool)
     has = ~np.isnan(p)
     scores = {name: _or_nan(f, p[has], y[has].astype(int)) for name, f in {**METRICS, "aurc": aurc}.items()}

@@ -295,7 +295,7 @@ def baseline_lines(units: Iterable[Any]) -> list[str]:
     from unsaf.data.sources import folder_of
     arms: dict[str, str] = {}
     for unit in with_needs(units):
-        name = unit.model.arm.partition(" ")[0].lower() if unit.kind == "student" else ""
-        if name in BENCHMARKS and not unit.model.data.startswith("scenes"): arms[name] = unit.model.arm.partition(" ")[0]
+        arm = unit.model.arm.partition(" ")[0] if unit.kind == "student" else ""
+        if arm.lower() in BENCHMARKS and not unit.model.data.startswith("scenes"): arms[arm.lower()] = arm
     return [f"{arm}: no copy of {name} is at hand, so its cells stay empty: put it into $UNSAF_DATA/{name}"
             for name, arm in sorted(arms.items()) if folder_of(BENCHMARKS[name]) is None]
