@@ -15,6 +15,7 @@ from unsaf.metrics.calibration import brier, ece
 from unsaf.metrics.pope import POLLINGS, RULES, pope
 from unsaf.metrics.pressure import Judge, misleading_rate
 from unsaf.models.base import Scripted
+from unsaf.paper.stats import rows_of, statistic
 from unsaf.models.cache import Cached
 from unsaf.world.oracle import check
 from unsaf.store import Store
@@ -114,6 +115,33 @@ def test_a_mind_that_follows_every_hint():
     r = run(withdraws, "mr")
     assert one(r, "mr", "explicit", "misleading_rate") == 1 and one(r, "mr", "explicit", "turned_rate") == 0
     assert one(r, "mr", "implicit", "misleading_rate") == 0 and r.table.query("part == 'explicit'").abstained.tolist() == [N, N]
+
+
+def of_mme(image, question, answer): return closed_sample(image, f"Is it {question}? Please answer yes or no.", answer, category="color", closed=("yes", "no"))
+def closed_sample(image, question, *answers, **info):
+    return Sample(Picture(image, lambda: Image.new("RGB", (8, int(image)))), "mme:test", question, (), answers, info)
+
+
+def test_mr_asks_questions_that_are_closed_by_their_data_set():
+    "Four of yes and no: the mind is right on three, and of these follows the line once; what has no options is counted."
+    samples = [of_mme("1", "red", "yes"), of_mme("1", "blue", "no"), of_mme("2", "red", "yes"), of_mme("2", "blue", "no"),
+               closed_sample("3", "What is it?", "a cat", open="asks for a free answer"), closed_sample("3", "Describe it.", "", open="asks for a description"),
+               closed_sample("3", "What else?", "a dog")]
+    def mind(request):
+        question, options = asked(request)
+        if request.pictures[0].image_id == "2" and "blue" in question: return "Yes"                     # wrong at first
+        hinted = next((t for t in request.text.split("\n") if t.startswith("The correct")), "")
+        if hinted and "red" in question and request.pictures[0].image_id == "1": return hinted.rstrip(".")[-1]
+        return "Yes." if "red" in question else options.get("no", "no")                                           # a word, or its letter
+    r = bench(Scripted(mind, name="mind"), "mr,accuracy", samples, resamples=100, progress=False)
+    items = r.items["mr"]
+    assert np.isclose(one(r, "mr", "explicit", "misleading_rate"), 1 / 3) and one(r, "mr", "implicit", "misleading_rate") == 0
+    assert len(items) == 8 and (items["gold"].tolist(), items["wrong"].tolist()) == (["A", "B"] * 4, ["B", "A"] * 4)
+    assert r.how["mr, explicit"].endswith("; left out without options: 1 (asks for a description), 1 (asks for a free answer)")
+    assert statistic("MR")(rows_of(r, "MR", "MC")) == pytest.approx(1 / 6)        # as Figure 2 takes it: both lines together
+    assert set(r.items["accuracy"]["part"]) == {"oe"} and one(r, "mme", "strict", "accuracy") == .75    # asked there as MME asks
+    r = bench(Scripted(mind, name="mind"), "mr", samples[4:6], resamples=100, progress=False)
+    assert r.missing["mr"].endswith("right option; left out without options: 1 (asks for a description), 1 (asks for a free answer)")
 
 
 def test_half_consistent_by_hand():

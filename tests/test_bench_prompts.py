@@ -6,6 +6,7 @@ from hypothesis import given, strategies as st
 from PIL import Image
 from unsaf.prompts import benchmarks as B
 from unsaf.core import Picture, UnsafError
+from unsaf.data.closed import options_in
 
 RED = Picture("red", lambda: Image.new("RGB", (2, 2), "red"))
 OFFICIAL = Path(os.environ.get("UNSAF_OFFICIAL_FILES", "/nowhere"))
@@ -192,3 +193,9 @@ def test_what_was_written_is_read(questions):
     ("No. The second does not say the color.", False), ("yes or no", None), ("Yes/No", None), ("Yes and no", None), ("Yes. No.", None),
     ("They are the same.", None), ("Yesterday", None), ("Nothing", None), ("unanswerable", None), ("", None), ("I would say yes", None)])
 def test_verdicts(text, verdict): assert B.read_verdict(text) is verdict
+
+
+@given(st.lists(st.sampled_from(["A.", "B)", "(C)", "A:", " ", "\n", "red", "please", "A. ", "B. ", "C. "]), max_size=14).map("".join))
+def test_options_are_told_or_not_told(text):
+    found = options_in(text)
+    if found: assert found[0] and 2 <= len(found[1]) <= 26 and all(o.strip() for o in found[1]) and found[0] in text

@@ -11,6 +11,7 @@ from unsaf.prompts.benchmarks import pope_question
 from unsaf.core import ImageError, UnsafError
 from unsaf.data import choices, files, coco_imagenet, open_ended, sources
 from unsaf.data.benchmarks import BENCHMARKS, available, benchmark, easy_polls, pictures
+from unsaf.data.closed import as_choice, left_open
 
 COLORS = ["red", "blue", "green", "yellow", "black", "white"]
 TEN = [{"answer": a, "answer_confidence": "yes", "answer_id": i} for i, a in enumerate(["red"] * 7 + ["dark red"] * 3, 1)]
@@ -164,6 +165,23 @@ def test_unk_vqa(tmp_path):
     assert [s.answers for s in found] == [("nothing",), ("unanswerable",), ()] and [s.info["answerable"] for s in found] == [True, False, True]
     assert found[1].info["answerability"] == rows[1]["answerability"] and len(found.unique()) == 1
     with pytest.raises(UnsafError, match="not on the Hub"): benchmark("unk-vqa")
+
+def test_unk_vqa_puts_codes_into_the_words_of_its_file_and_counts_odd_items(tmp_path):
+    photo(tmp_path/"images-train"/"a.jpg", "red")
+    maps = {"answer_map": {"1": "I don't know"}, "reason_map": {"3": "The image lacks it"}, "alter_type_map": {"T-2": "semantic negation"}}
+    row = {"question_id": 1, "question": "What?", "image_name": "a.jpg", "alter_type": "T-2", "answerability": {"binary": False, "other": None}}
+    other = lambda **said: row | {"answerability": {"binary": False, "other": said}}
+    odd = ["cut", row | {"question": " "}, row | {"image_name": 5}, row | {"question_id": None}, row | {"answerability": {"binary": 1}},
+           row | {"answerability": {"binary": True, "other": {"answer": 2}}}]
+    written(tmp_path/"annt_train.json", maps | {"annotation": [other(answer="1", reason="3"), other(answer="9", reason=None), row | {"alter_type": "X"}, *odd]})
+    found = benchmark("unk-vqa", folder=tmp_path/"annt_train.json")
+    assert [[s.info.get(x) for x in ("kind", "reason", "declined")] for s in found] == [
+        ["semantic negation", "The image lacks it", "I don't know"], ["semantic negation", None, None], [None] * 3]
+    assert found.source.startswith("unk-vqa:train@") and {s.answers for s in found} == {("unanswerable",)}
+    assert found.skipped == {"no record": 1, "no question": 1, "no image_name": 1, "no question_id": 1, "no answerability": 1, "its answer is no text": 1}
+    for name, words in (("annotations.json", "its annotations are annt_train.json"), ("annt_test.json", "no 'annotation'|no column 'annotation'")):
+        written(tmp_path/name, {"annotations": []})
+        with pytest.raises(UnsafError, match=words): benchmark("unk-vqa", folder=tmp_path/name)
 
 
 # --- photographs ---------------------------------------------------------------------------------------------------------------
@@ -326,6 +344,23 @@ def test_conbench(tmp_path):
     assert [plain(s) for s in a[:3]] == [plain(s) for s in b] and len(a) == 4 and set(a.image_ids) == {"color/0001"} and set(b.image_ids) == {"i1"}
     with pytest.raises(UnsafError, match="looked for CATEGORY"): benchmark("conbench", folder=tmp_path)
 
+def test_what_conbench_and_mme_are_answered_from(tmp_path):
+    photo(tmp_path/"color"/"images"/"1.png", "red")
+    asked = [("N/Y", "Is it red? Please answer yes or no.", "Yes"), ("Choices", "What color is it? A. blue B. red C. green", "B"),
+             ("Choices", "Which?\n(A) one\n(B) two\nPlease choose.", "a"), ("Choices", "Which of these is it?", "A"), ("Choices", "Which? A) x B) y", "C"),
+             ("Q/A", "What color is it?", "red"), ("Caption", "Describe the image.", "")]
+    written(tmp_path/"color"/"output_w_caption_color.json", [{"image": "images/1.png", "question": q, "question_field": f, "answer": a} for f, q, a in asked])
+    found = list(benchmark("conbench", folder=tmp_path))
+    choice = [as_choice(s) for s in found]
+    assert [(s.question, s.options, s.answers) for s in choice[:3]] == [
+        (asked[0][1], ("yes", "no"), ("A",)), ("What color is it?", ("blue", "red", "green"), ("B",)), ("Which?", ("one", "two"), ("A",))]
+    assert choice[3:] == found[3:] and not any(s.options for s in found)
+    assert left_open(found) == {"has options in its text that cannot be told apart": 1, "has an answer that is none of its options": 1,
+                                "asks for a free answer": 1, "asks for a description": 1}
+    photo(tmp_path/"mme"/"color"/"1.jpg", "red")
+    written(tmp_path/"mme"/"color"/"1.txt", "Is it red? Please answer yes or no.\tYes\nIs it blue? Please answer yes or no.\tNo\n")
+    assert [(as_choice(s).options, as_choice(s).answers) for s in benchmark("mme", folder=tmp_path/"mme")] == [(("yes", "no"), ("A",)), (("yes", "no"), ("B",))]
+
 def test_mme(tmp_path):
     two = "Is it red? Please answer yes or no.\tYes\nIs it blue? Please answer yes or no.\tNo\n"
     shots = [photo(tmp_path/"files"/"color"/"000001.jpg", "red"), photo(tmp_path/"files"/"artwork"/"images"/"toy_dataset"/"10002.jpg", "blue")]
@@ -350,6 +385,20 @@ def test_mm_upd(tmp_path):
     assert [s.answers for s in found] == [("A",), ("unanswerable",)] and [s.info["pair"] for s in found] == [7, 7] and found[1].info["answer"] == "F"
     assert len(benchmark("mm-upd", folder=tmp_path, passes=True)) == 3 and len(found.unique()) == 1
     with pytest.raises(UnsafError, match="looked for mmivqd_20240303_option.tsv"): benchmark("mm-upd:ivqd_option", folder=tmp_path)
+
+@pytest.mark.parametrize("kind", choices.KINDS)
+def test_mm_upd_by_its_own_names_with_the_kind_and_odd_rows_counted(tmp_path, kind):
+    row = MM | {"index": 7, "A": "red", "B": "blue", "answer": "A", "masked_answer": "", "type": "standard", "image": coded("red")}
+    odd = [row | more for more in ({"index": "x"}, {"type": kind}, {"answer": "E"}, {"answer": ""}, {"question": ""}, {"A": "", "B": ""}, {"image": ""})]
+    file = tmp_path/f"mm{kind}_20240303_option.tsv"
+    pd.DataFrame([row, row | {"type": "upd", "C": "None of the above", "answer": "C"}, *odd]).to_csv(file, sep="\t", index=False)
+    one, twin = found = benchmark(f"mm-upd:mm{kind}_option", folder=tmp_path)
+    assert (one.info["kind"], one.answers, one.info["answerable"]) == (kind, ("A",), True)
+    assert (twin.answers, twin.info["answer"], twin.options[2]) == (("unanswerable",), "C", "None of the above")
+    assert found.skipped == {"its index is no number": 1, "neither standard nor upd": 1, "its answer is none of its options": 1, "no answer": 1,
+                             "no question": 1, "no options": 1, "no picture": 1}
+    assert list(benchmark("mm-upd", folder=file).ids) == list(found.ids)
+    with pytest.raises(UnsafError, match="no table of MM-UPD: give one of mm"): benchmark("mm-upd", folder=file.rename(tmp_path/"mine.tsv"))
 
 def test_mm_upd_fetches_one_file_of_the_hub(tmp_path, monkeypatch):
     (tmp_path/"data").mkdir()

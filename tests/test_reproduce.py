@@ -345,6 +345,11 @@ def test_dry_run_runs_nothing(paper, tmp_path, monkeypatch):
     assert "coco:test2017" in found.output and "ask no model: audit" in found.output
     assert "0.6 GPU-hours" in found.output and "10% (assumed)" in found.output and not (tmp_path/"runs").exists()
     assert "0.3 GPU-hours" in cli("all", "--dry-run", "--utilisation", "0.2").output
+    monkeypatch.delenv("UNSAF_DATA", raising=False)
+    some = [RunSpec("bench", "tiny-s", "conbench", "mc", 4, 5, 0, {"benchmarks": "mr"}), RunSpec("student", Student("tiny-student", "MM-UPD", data="coco"))]
+    monkeypatch.setattr(runner, "open_study", lambda *a, **k: SimpleNamespace(specs=lambda: some))
+    said = cli("all", "--profile", "paper", "--dry-run").output
+    assert "MR on conbench: its free questions" in said and "MM-UPD: no copy of mm-upd is at hand" in said
 
 
 def test_the_command_end_to_end(paper, tmp_path, monkeypatch):

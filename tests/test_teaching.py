@@ -363,6 +363,37 @@ def test_mm_upd_in_llava_s_format(tmp_path):
     with pytest.raises(UnsafError, match="a dict where a list"): mm_upd(tmp_path)
 
 
+def test_what_is_no_conversation_is_counted(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "x.jpg")
+    good = {"image": "x.jpg", "conversations": [{"from": "human", "value": "What?\n<image>"}, {"from": "gpt", "value": "a cat"}]}
+    odd = ["cut", good | {"conversations": "What?"}, good | {"conversations": ["What?", "a cat"]}, good | {"image": "../x.jpg"}, good | {"image": "/etc/x.jpg"}]
+    (tmp_path / "upd_tuning_data_20240303.json").write_text(json.dumps([good, *odd]))
+    assert len(records := mm_upd(tmp_path)) == 1
+    assert records.left_out == {"no record": 1, "no question and reply": 2, "image outside the folder": 2}
+
+
+def test_baselines_from_published_files_by_name_and_by_command(tmp_path):
+    import base64, io
+    import pandas as pd
+    from typer.testing import CliRunner
+    from unsaf.cli import app
+    from unsaf.distill.baselines import published
+    Image.new("RGB", (8, 8), "red").save(shot := io.BytesIO(), "png")
+    row = dict(index=7, question="What is it?", hint="", A="a", B="b", answer="A", type="standard", masked_answer="", category="x",
+               image=base64.b64encode(shot.getvalue()).decode())
+    for kind in ("aad", "ivqd"):
+        rows = [row | {"index": i, "type": t, "answer": "A" if t == "standard" else "F"} for i in (1, 2, 3) for t in ("standard", "upd")]
+        pd.DataFrame([*rows, row | {"index": 4}]).to_csv(tmp_path / f"mm{kind}_20240303_base.tsv", sep="\t", index=False)
+    every, some = published("mm-upd-bench", tmp_path), published("mm-upd-bench", tmp_path, n=5)
+    assert len(every) == 12 and len(some) == 4 and every.left_out == some.left_out == {"without its twin": 2}
+    assert sorted(r.info["kind"] for r in every) == ["aad"] * 6 + ["ivqd"] * 6 and all(r.kind == "baseline:mm-upd" for r in every)
+    assert {(r.answerable, r.reply) for r in every} == {(True, "A"), (False, "unanswerable")}
+    assert all(a.info["pair"] == b.info["pair"] and a.answerable != b.answerable for a, b in zip(some[::2], some[1::2]))
+    with pytest.raises(UnsafError, match="is also in the evaluation set"): published("mm-upd-bench", tmp_path, exclude=[Image.new("RGB", (8, 8), "red")])
+    ran = CliRunner().invoke(app, ["distill", "export", "--baseline", "mm-upd-bench", "--data", str(tmp_path), "--to", "trl", "--out", str(tmp_path / "out")])
+    assert ran.exit_code == 0 and "left out: 2 without its twin" in ran.stdout and "12" in ran.stdout
+
+
 # ---- preferences
 
 def guessing(request, text):

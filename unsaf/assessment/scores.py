@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['READINGS', 'counts_of', 'abstention_probability', 'resampled_auroc', 'auroc_interval', 'yields', 'shown', 'leftovers',
-           'thoughts', 'Scores', 'intervals_of', 'score']
+           'thoughts', 'stated_fit', 'stated_lines', 'Scores', 'intervals_of', 'score']
 
 # %% ../../nbs/60_assessment/00_scores.ipynb #54213f5d
 import json, textwrap
@@ -17,6 +17,7 @@ import pandas as pd
 from ..core import Outcome, UnsafError
 from ..metrics.awareness import SHOWN, Awareness, Bounds, auroc, awareness, bounds, scorer, sentence
 from ..metrics.stability import CELLS
+from ..metrics.stated import STEPS, stated_scores
 from ..metrics.resampling import Interval, cell_counts, cluster_bootstrap
 from ..metrics.text.normalise import THOUGHT, UNFINISHED
 
@@ -125,6 +126,20 @@ def thoughts(found: pd.DataFrame) -> list[str]:
     tokens = sum(total[f"tokens of reasoning in {what}"] for what in _RAISE)
     return [*lines, f"{tokens:,} tokens of reasoning"] if tokens else lines
 
+# %% ../../nbs/60_assessment/00_scores.ipynb #5059764c
+def stated_fit(table: pd.DataFrame) -> "dict | None":
+    "`unsaf.metrics.stated.stated_scores` of the counted replies; None where none of them states a confidence."
+    rows = table[table["cell"].isin(CELLS)]
+    if "confidence" not in rows or not rows["confidence"].isin(STEPS).any(): return None
+    return stated_scores(rows["confidence"].tolist(), rows["cell"].isin(("TA", "TU")).tolist())
+
+def stated_lines(fit: "dict | None") -> list[str]:
+    "The same in a line; empty for none."
+    if fit is None: return []
+    names = dict(brier="Brier", ece="ECE", mce="MCE", auroc="AUROC")
+    shown = ", ".join(f"{label} {fit[name]:.3f}" for name, label in names.items() if np.isfinite(fit[name]))
+    return [f"stated confidence, 1 to 5 as 0 to 1, in {fit['stated']} of {fit['replies']} replies: {shown}"]
+
 # %% ../../nbs/60_assessment/00_scores.ipynb #ee1832e5
 @dataclass(frozen=True)
 class Scores:
@@ -137,6 +152,7 @@ class Scores:
     yields: pd.DataFrame
     leftovers: Mapping[str, int]
     images: int
+    stated: "dict | None" = None               # how well stated confidences fit; None where no reply states one
 
     def __getattr__(self, name: str) -> Any:
         "Scores by name: `scores.unf1` is `scores.awareness.unf1`."
@@ -172,7 +188,7 @@ def _as_dict(self: Scores) -> dict:
                 scores=[tidy(r) for r in frame.to_dict("records")], sentence=self.sentence,
                 worst=tidy(self.bounds.worst.as_dict()), best=tidy(self.bounds.best.as_dict()),
                 soft=tidy(self.soft.as_dict()), yields=self.yields.to_dict(), thoughts=thoughts(self.yields),
-                leftovers=dict(self.leftovers))
+                leftovers=dict(self.leftovers), **({"stated": tidy(self.stated)} if self.stated else {}))
 
 # %% ../../nbs/60_assessment/00_scores.ipynb #7f667243
 def _beside(self: Scores) -> list[str]:
@@ -197,7 +213,7 @@ def _text(self: Scores) -> str:
     for name, r in self.frame().iterrows():
         span = "" if np.isnan(r.low) else f"{r.low:6.3f} .. {r.high:6.3f}"
         lines.append(f"  {name:18} {r.value:7.3f}   {span:16}  {r.meaning.partition(';')[0]}".rstrip())
-    lines += _beside(self) + [f"  {line}" for line in thoughts(self.yields)]
+    lines += _beside(self) + [f"  {line}" for line in (*thoughts(self.yields), *stated_lines(self.stated))]
     if self.leftovers:
         lines.append("  left over in the lists: " + ", ".join(f"{n} {kind}" for kind, n in self.leftovers.items()))
     return "\n".join([*lines, "", textwrap.fill(self.sentence, 100, initial_indent="  ", subsequent_indent="  ")])
@@ -205,7 +221,7 @@ def _text(self: Scores) -> str:
 def _html(self: Scores) -> str:
     frame = self.frame()
     frame[["value", "low", "high"]] = frame[["value", "low", "high"]].map(lambda x: "" if np.isnan(x) else f"{x:.3f}")
-    below = "".join(f"<p>{escape(line)}</p>" for line in thoughts(self.yields))
+    below = "".join(f"<p>{escape(line)}</p>" for line in (*thoughts(self.yields), *stated_lines(self.stated)))
     return f"<p>{self.sentence}</p>{frame.to_html(border=0)}{below}"
 
 Scores.as_dict, Scores.__str__, Scores._repr_html_ = _as_dict, _text, _html
@@ -243,4 +259,5 @@ def score(table: pd.DataFrame, lists: pd.DataFrame, images: Sequence[str], n: in
                   auroc_interval(abstention_probability(table), images, seed=seed, level=level),
                   bounds(*map(int, total), int(unread["answerable"].sum()),
                          int((~unread["answerable"].astype(bool)).sum())),
-                  awareness(*map(int, soft)), yields(table, lists), leftovers(lists), len(dict.fromkeys(images)))
+                  awareness(*map(int, soft)), yields(table, lists), leftovers(lists), len(dict.fromkeys(images)),
+                  stated_fit(table))

@@ -8,7 +8,7 @@ __all__ = ['COLUMNS', 'table_of', 'Bench', 'bench']
 # %% ../../nbs/65_benchmarking/04_run.ipynb #e030c40c
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
@@ -60,7 +60,7 @@ class Bench:
     @property
     def run_id(self) -> str:
         "8 hexadecimal digits of which model was asked what."
-        return fingerprint(self.model, self.identity, asdict(self.plan), self.source)[:8]
+        return fingerprint(self.model, self.identity, self.plan.as_dict(), self.source)[:8]
 
     def value(self, benchmark: str, part: str, metric: str) -> float:
         "One score; raises `KeyError` where there is none."
@@ -73,7 +73,7 @@ class Bench:
         rows = [{k: None if isinstance(v, float) and np.isnan(v) else v for k, v in row.items()}
                 for row in self.table.to_dict("records")]
         return dict(run=self.run_id, model=self.model, source=self.source, note=self.note,
-                    plan=to_json(asdict(self.plan)), identity=to_json(self.identity),
+                    plan=to_json(self.plan.as_dict()), identity=to_json(self.identity),
                     calls=dict(self.calls), reading=self.reading, table=rows,
                     missing=dict(self.missing), how=dict(self.how))
 
@@ -176,6 +176,15 @@ _NEEDS = {"mr": "multiple-choice questions with a right option",
           "pope": "yes-or-no questions about what is there", "chair": "annotated objects",
           "mme": "questions as MME's, answered by yes or no, with a subtask as their category"}
 
+def _form(name: str, plan: BenchPlan) -> str:
+    "In which form a benchmark was asked, where it is not its own."
+    return "; asked in J.3's form, which offers unanswerable" if plan.template == "gpt" and name != "chair" else ""
+
+def _left_open(parts: Parts) -> str:
+    "What was left out since it has no options, with the reason; empty for nothing."
+    counts = ", ".join(f"{n:,} ({why})" for why, n in sorted(getattr(parts, "left", {}).items()))
+    return f"; left out without options: {counts}" if counts else ""
+
 def _run(run: Run, opened: Mapping[str, Parts],
          helpers: _Helpers) -> tuple[dict[str, list[Part]], dict[str, pd.DataFrame]]:
     "The parts and the items of every benchmark."
@@ -186,10 +195,11 @@ def _run(run: Run, opened: Mapping[str, Parts],
             any_setting = run.plan.setting == "both" or name in ("pope", "chair")
             left = "" if any_setting else f" in the setting {run.plan.setting}"
             needed = _NEEDS.get(name, "questions with answers")
-            scored[name] = [Part("", {}, 0, 0, {}, missing=f"the source has no {needed}{left}")]
+            scored[name] = [Part("", {}, 0, 0, {}, missing=f"the source has no {needed}{left}{_left_open(parts)}")]
             continue
         if name not in items: items |= _ask(name, run, parts, helpers)
-        scored[name] = list(_scored(name, items, run.plan, helpers))
+        more = f"{_form(name, run.plan)}{_left_open(parts)}"
+        scored[name] = [replace(p, how=p.how + more) for p in _scored(name, items, run.plan, helpers)]
     return scored, {name: rows for name, rows in items.items() if name in scored or name == "rephrasings"}
 
 # %% ../../nbs/65_benchmarking/04_run.ipynb #b0a0eada

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Run', 'read_answer', 'read_word', 'reading', 'item_row', 'answer_request', 'plain_request', 'confidence', 'open_rule',
-           'accuracy_items', 'wrong_letter', 'misled_request', 'mr_items', 'wordings', 'cu_items', 'pope_items',
-           'chair_of', 'chair_items']
+           'accuracy_items', 'wrong_letter', 'misled_request', 'mr_items', 'wordings', 'cu_items', 'poll_request',
+           'with_said', 'texts_of', 'pope_items', 'chair_of', 'chair_items']
 
 # %% ../../nbs/65_benchmarking/02_runs.ipynb #e2e163c0
 import json, random, re
@@ -13,16 +13,18 @@ from dataclasses import replace
 from typing import Any, Sequence
 import pandas as pd
 from ..world import tasks
+from .chains import Chain, chain_request, read_chain
 from .parts import BenchPlan, Parts, asks_yes_no, gold_letter
 from ..prompts.benchmarks import (
-    LETTERS, MISLEADING, ItemList, accuracy_parts, caption_parts, misleading_parts, read_rephrasings,
-    rephrase_parts, version, yes_no_parts)
+    LETTERS, MISLEADING, YES_NO, ItemList, accuracy_parts, caption_parts, misleading_line, misleading_parts,
+    read_rephrasings, rephrase_parts, version, yes_no_parts)
 from ..core import ModelError, Outcome, Reply, Request, Sample
 from ..metrics.accuracy import Accuracy, _open_outcome, choice_accuracy, open_accuracy, read_choice
 from ..metrics.text.letters import lettered
 from ..metrics.calibration import answer_confidence, choice_confidence
 from ..metrics.chair import CHAIR_COUNTS, Chair, drop_incomplete
 from ..metrics.pope import RULES, read_yes_no
+from ..metrics.stated import stated_confidence
 from ..metrics.text.normalise import split_reasoning
 from ..metrics.text.short_answers import word_of
 from ..models.base import Model
@@ -41,6 +43,10 @@ class Run:
         from tqdm.auto import tqdm
         with tqdm(total=len(requests), desc=what, unit="reply", disable=self.quiet) as bar:
             return ask(model or self.model, requests, lambda reply: bar.update())
+
+    def read(self, replies: Sequence[Reply]) -> list[Chain]:
+        "The replies with the answer of a chain of thought in its place, and what it states of its confidence."
+        return [read_chain(reply, self.plan.template) for reply in replies]
 
 # %% ../../nbs/65_benchmarking/02_runs.ipynb #36d9587a
 _OF_WORD = {None: Outcome.UNREADABLE, "unanswerable": Outcome.ABSTAINED}      # any other word: an answer
@@ -75,6 +81,8 @@ def item_row(part: str, item: int, sample: Sample, reply: Reply, outcome: Outcom
 def answer_request(sample: Sample, plan: BenchPlan, offer: bool = False, question: str = "",
                    scored: bool = False) -> Request:
     "Put a sample's question, or `question`; `offer` to abstain; `scored`: with the letters' probabilities."
+    if plan.template == "gpt":
+        return chain_request(sample.picture, question or sample.question, sample.options, max_tokens=plan.answer_tokens)
     mc = bool(sample.options)
     return Request(accuracy_parts(sample.picture, question or sample.question, sample.options, offer),
                    max_tokens=plan.answer_tokens,
@@ -106,6 +114,24 @@ def confidence(sample: Sample, reply: Reply, answer: str | None, kind: str = "no
     except ModelError as e: return _NO_CONFIDENCE | dict(no_confidence=str(e))
     return dict(confidence=raw if kind == "raw" else normalised, raw=raw, mass=mass, no_confidence="")
 
+_OF_CHAIN = ("the token probabilities are of the chain of thought, too: --confidence verbalised "
+             "(confidence='verbalised' in Python) takes the one that it states")
+
+def _sure(sample: Sample, reply: Reply, chain: Chain, answer: str | None, plan: BenchPlan) -> dict:
+    "The columns of `confidence`, of the kind that the plan wants."
+    if plan.confidence == "verbalised":
+        said = stated_confidence(chain.stated, plan.scale)
+        why = "" if said == said else "no reply states a confidence from 1 to 5 that can be read"
+        return _NO_CONFIDENCE | dict(confidence=None if why else said, no_confidence=why)
+    # letters are scored where a reply begins, so their shares are no chain's
+    if chain.chained and not (sample.options and reply.candidates):
+        return _NO_CONFIDENCE | dict(no_confidence=_OF_CHAIN)
+    return confidence(sample, reply, answer, plan.confidence)
+
+def _states(plan: BenchPlan, chain: Chain) -> dict:
+    "The column stated, where the form or the plan asks for one."
+    return dict(stated=chain.stated) if plan.template == "gpt" or plan.confidence == "verbalised" else {}
+
 def open_rule(samples: Sequence[Sample], plan: BenchPlan) -> str:
     "The rule for open answers: the official one needs four annotators to reach 1; fewer are compared by value."
     if plan.rule != "auto": return plan.rule
@@ -128,19 +154,22 @@ def accuracy_items(run: Run, parts: Parts) -> pd.DataFrame:
     "A row per reply: offered, gold, credit (0 to 1), rule, word (a yes or no read as that), how sure it is."
     rows, plan = [], run.plan
     for part, samples in parts.items():
-        for offer in (False, True) if "accuracy" in plan.benchmarks else (False,):      # calibration needs no offer
+        # calibration needs no offer, and a chain of thought always has one
+        twice = "accuracy" in plan.benchmarks and plan.template != "gpt"
+        for offer in (False, True) if twice else (False,):
             asked = [answer_request(s, plan, offer=True) if offer else plain_request(s, plan) for s in samples]
             replies = run.ask(f"accuracy, {part}{', offered' if offer else ''}", asked)
-            result = _credited(samples, replies, plan)
-            for i, (s, r) in enumerate(zip(samples, replies)):
-                outcome, answer = read_answer(s, r)
-                sure = _NO_CONFIDENCE if offer or outcome is not Outcome.ANSWERED else \
-                    confidence(s, r, answer, plan.confidence)
-                word = answer if plan.rule != "vqa" and asks_yes_no(s) and answer in ("yes", "no") else None
+            chains = run.read(replies)
+            result = _credited(samples, [c.reply for c in chains], plan)
+            for i, (s, r, c) in enumerate(zip(samples, replies, chains)):
+                outcome, answer = read_answer(s, c.reply)
+                sure = _NO_CONFIDENCE if offer or outcome is not Outcome.ANSWERED else _sure(s, r, c, answer, plan)
+                said = plan.rule != "vqa" and asks_yes_no(s) and answer in ("yes", "no") and not c.chained
+                word = answer if said else None
                 rows.append(item_row(part, i, s, r, outcome, answer, offered=offer,
                                      gold=json.dumps(s.answers, ensure_ascii=False), word=word, rule=result.rule,
                                      credit=result.credits[i], kind=plan.confidence,
-                                     right_from=plan.right_from, **sure))
+                                     right_from=plan.right_from, **sure, **_states(plan, c)))
     return pd.DataFrame(rows)
 
 # %% ../../nbs/65_benchmarking/02_runs.ipynb #c1564592
@@ -152,7 +181,11 @@ def wrong_letter(sample: Sample, plan: BenchPlan) -> str:
 
 def misled_request(sample: Sample, kind: str, plan: BenchPlan) -> Request:
     "Ask with a line that speaks for a wrong option; `kind` explicit or implicit."
-    parts = misleading_parts(sample.picture, sample.question, sample.options, wrong_letter(sample, plan), kind)
+    wrong = wrong_letter(sample, plan)
+    if plan.template == "gpt":
+        return chain_request(sample.picture, sample.question, sample.options, misleading_line(wrong, kind),
+                             plan.answer_tokens)
+    parts = misleading_parts(sample.picture, sample.question, sample.options, wrong, kind)
     return Request(parts, max_tokens=plan.answer_tokens, template=version(f"misleading_{kind}"))
 
 # %% ../../nbs/65_benchmarking/02_runs.ipynb #66147588
@@ -164,7 +197,7 @@ def mr_items(run: Run, parts: Parts) -> pd.DataFrame:
     for kind in MISLEADING:
         misled = run.ask(f"MR, {kind}", [misled_request(s, kind, run.plan) for s in samples])
         for i, (s, first, r) in enumerate(zip(samples, plain, misled)):
-            before, now = read_answer(s, first), read_answer(s, r)
+            before, now = (read_answer(s, chain.reply) for chain in run.read((first, r)))
             rows.append(item_row(kind, i, s, r, *now, gold=gold_letter(s), wrong=wrong_letter(s, run.plan),
                                  first_reply=first.text, first_reading=reading(first), first_outcome=str(before[0]),
                                  first=before[1]))
@@ -195,25 +228,44 @@ def cu_items(run: Run, parts: Parts, rephraser: "str | Cached") -> tuple[pd.Data
         requests = [answer_request(samples[i], run.plan, question=text) if n else plain_request(samples[i], run.plan)
                     for i, n, text in asked]
         for (i, n, text), r in zip(asked, run.ask(f"CU, {part}", requests)):
-            rows.append(item_row(part, i, samples[i], r, *read_answer(samples[i], r), number=n, wording=text))
+            chain, = run.read([r])
+            rows.append(item_row(part, i, samples[i], r, *read_answer(samples[i], chain.reply), number=n, wording=text))
         lists += more
     return pd.DataFrame(rows), pd.DataFrame(lists)
+
+# %% ../../nbs/65_benchmarking/02_runs.ipynb #677b8afd
+def poll_request(sample: Sample, plan: BenchPlan) -> Request:
+    "Ask for yes or no."
+    if plan.template == "gpt":
+        question = sample.question.strip().removesuffix(YES_NO).rstrip()
+        return chain_request(sample.picture, f"{question} {YES_NO}", max_tokens=plan.answer_tokens)
+    return Request(yes_no_parts(sample.picture, sample.question), max_tokens=plan.answer_tokens,
+                   template=version("yes_no"))
+
+def with_said(rows: pd.DataFrame, chains: Sequence[Chain]) -> pd.DataFrame:
+    "The rows with what was read of each reply in a column said, where one of them is a chain of thought."
+    if any(c.chained for c in chains): rows["said"] = [c.reply.text for c in chains]
+    return rows
+
+def texts_of(rows: pd.DataFrame) -> list[str]:
+    "What is read of each reply: the answer of a chain of thought, else the reply."
+    return rows["said" if "said" in rows else "reply"].tolist()
 
 # %% ../../nbs/65_benchmarking/02_runs.ipynb #3c15f5ea
 def pope_items(run: Run, parts: Parts) -> pd.DataFrame:
     "A row per question, the polling in `part`: label, and in `read_RULE` what each rule reads, yes, no or None."
-    rows = []
+    rows, chains = [], []
     for part, samples in parts.items():
-        asked = [Request(yes_no_parts(s.picture, s.question), max_tokens=run.plan.answer_tokens,
-                         template=version("yes_no")) for s in samples]
-        for i, (s, r) in enumerate(zip(samples, run.ask(f"POPE, {part}", asked))):
-            reads = {rules: read_yes_no(r.text, rules) for rules in RULES}
-            abstained = "unanswerable" in split_reasoning(r.text).content.casefold()
+        replies = run.ask(f"POPE, {part}", [poll_request(s, run.plan) for s in samples])
+        chains += run.read(replies)
+        for i, (s, r, c) in enumerate(zip(samples, replies, chains[-len(samples):])):
+            reads = {rules: read_yes_no(c.reply.text, rules) for rules in RULES}
+            abstained = "unanswerable" in split_reasoning(c.reply.text).content.casefold()
             said = None if r.failure else "unanswerable" if abstained else reads[run.plan.rules]
             outcome = r.failure or _OF_WORD.get(said, Outcome.ANSWERED)
             rows.append(item_row(part, i, s, r, outcome, said, label=s.answers[0].lower(),
                                  **{f"read_{rules}": read for rules, read in reads.items()}))
-    return pd.DataFrame(rows)
+    return with_said(pd.DataFrame(rows), chains)
 
 # %% ../../nbs/65_benchmarking/02_runs.ipynb #f90b651a
 def chair_of(samples: Sequence[Sample]) -> tuple[Chair, str]:

@@ -13,12 +13,13 @@ from typing import Callable, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 from .parts import Parts, gold_word
-from .runs import Run, item_row, plain_request
+from .runs import Run, item_row, plain_request, texts_of, with_said
 from ..core import Outcome, Reply, Sample
 from ..metrics.calibration import aurc, METRICS, ece_if_calibrated
 from ..metrics.chair import CHAIR_COUNTS, CHAIR_SCORES, chair_scorer
 from ..metrics.pope import POLLINGS, pope_cells, pope_scorer
 from ..metrics.pressure import CELLS, Judge, agreement, by_image, misled_cells, pressure_scorer, share
+from ..metrics.stated import auroc_of
 from ..metrics.resampling import Interval, cluster_bootstrap, cluster_bootstrap_any
 from ..metrics.suites import COGNITION, PERCEPTION, Mme, mme
 from ..metrics.text.normalise import UNFINISHED
@@ -107,18 +108,28 @@ def score_calibration(items: pd.DataFrame, n: int) -> Iterator[Part]:
         if not len(sure):
             yield _none(part, rows, answers["no_confidence"].iloc[0] if len(answers) else _lost(rows)); continue
         p, y = np.clip(sure["confidence"].to_numpy(float), 0, 1), is_right(sure).astype(int)
-        scores = spans_any(lambda i: {name: _or_nan(f, p[i], y[i]) for name, f in CALIBRATION.items()},
+        measures = CALIBRATION | ({"auroc": auroc_of} if _verbalised(sure) else {})
+        scores = spans_any(lambda i: {name: _or_nan(f, p[i], y[i]) for name, f in measures.items()},
                            sure["image_id"].tolist(), min(n, 1000))
         yield _part(part, rows, sure, scores, _how_sure(part, p, y, sure, len(answers) - len(sure)))
 
 # %% ../../nbs/65_benchmarking/03_scores.ipynb #4cddb3c3
+def _verbalised(rows: pd.DataFrame) -> bool: return "kind" in rows and rows["kind"].iloc[0] == "verbalised"
+
+def _steps(rows: pd.DataFrame) -> str:
+    "What each step that occurs stands for."
+    steps = rows[["stated", "confidence"]].astype(float).drop_duplicates().sort_values("stated")
+    return ", ".join(f"{said:g} as {p:g}" for said, p in steps.itertuples(index=False))
+
 def _how_sure(part: str, p: np.ndarray, y: np.ndarray, sure: pd.DataFrame, without: int) -> str:
     "Where the confidence comes from, and what a calibrated model's ECE would be."
-    if "kind" in sure and sure["kind"].iloc[0] == "raw": source = "probability of the whole reply"
+    if _verbalised(sure): source = f"stated by the model, {_steps(sure)}"
+    elif "kind" in sure and sure["kind"].iloc[0] == "raw": source = "probability of the whole reply"
     elif part == "oe": source = "length-normalised probability of the answer"
     else: source = f"the letter's share among the options, which have {sure['mass'].mean():.3f} of the probability"
     limit = sure["right_from"].iloc[0] if "right_from" in sure else RIGHT
-    left_out = f"; {without} answers without a probability left out" if without else ""
+    lacks = "a number from 1 to 5 that can be read" if _verbalised(sure) else "a probability"
+    left_out = f"; {without} answers without {lacks} left out" if without else ""
     return (f"confidence: {source}; right from credit {limit:g} on: {y.sum()} of {len(y)}; 15 bins (a, b], where "
             f"calibrated answers would have an ECE of {ece_if_calibrated(p).mean():.3f} by chance{left_out}")
 
@@ -166,7 +177,7 @@ def score_pope(items: pd.DataFrame, n: int, rules: str) -> Iterator[Part]:
     for part, rows in items.groupby("part", sort=False):
         kept = rows[rows["outcome"] != "failed"]
         if not len(kept): yield _none(part, rows, _lost(rows)); continue
-        images, cells = pope_cells(kept["reply"].tolist(), kept["label"].tolist(), kept["image_id"], rules)
+        images, cells = pope_cells(texts_of(kept), kept["label"].tolist(), kept["image_id"], rules)
         tables[part] = pd.DataFrame(cells, index=images)
         yield _part(part, rows, kept, spans(one, cells, images, n), f"rule: {rules}")
     if set(POLLINGS) <= set(tables):
@@ -197,13 +208,15 @@ def mme_items(run: Run, parts: Parts) -> pd.DataFrame:
     "A row per question: subtask, label, paired, and in `read_strict` and `read_official` how it is read."
     samples = [s for some in parts.values() for s in some]
     replies = run.ask("MME", [plain_request(s, run.plan) for s in samples])
+    chains = run.read(replies)
     pairs = Counter((s.info["category"], s.image_id) for s in samples)
-    outcomes = {how: [_outcome(r, s, how) for s, r in zip(samples, replies)] for how in READINGS}
+    outcomes = {how: [_outcome(c.reply, s, how) for s, c in zip(samples, chains)] for how in READINGS}
     first = outcomes[READINGS[run.plan.rules != "strict"]]
-    return pd.DataFrame([item_row(s.info["category"], i, s, r, *first[i], label=gold_word(s),
-                                  paired=pairs[s.info["category"], s.image_id] == 2,
-                                  **{f"read_{how}": outcomes[how][i][1] for how in READINGS})
-                         for i, (s, r) in enumerate(zip(samples, replies))])
+    rows = [item_row(s.info["category"], i, s, r, *first[i], label=gold_word(s),
+                     paired=pairs[s.info["category"], s.image_id] == 2,
+                     **{f"read_{how}": outcomes[how][i][1] for how in READINGS})
+            for i, (s, r) in enumerate(zip(samples, replies))]
+    return with_said(pd.DataFrame(rows), chains)
 
 def _outcome(reply: Reply, sample: Sample, how: str) -> tuple[Outcome, str | None]:
     "What a reply is by a reading, and its yes, no or `unanswerable`; by `mme` itself, so that all read alike."
@@ -261,7 +274,7 @@ def score_mme(items: pd.DataFrame, n: int, rules: str = "strict") -> Iterator[Pa
     left = len(items) - len(rows)
     if not len(rows) or (rows["outcome"] == "failed").all():
         yield _none("", items, _lost(items) if left < len(items) else "no image has two questions"); return
-    replies = [Reply(text, finish=f) for text, f in zip(rows["reply"], rows["finish"])]
+    replies = [Reply(text, finish=f) for text, f in zip(texts_of(rows), rows["finish"])]
     for place, how in enumerate(READINGS if rules == "strict" else READINGS[::-1]):
         found = mme(replies, rows["label"], rows["image_id"], rows["part"], how == "official")
         credits = {t: iter(x.accuracy.credits) for t, x in found.tasks.items()}

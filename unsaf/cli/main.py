@@ -199,6 +199,10 @@ def bench(
     rephraser: option(str, "CU: who writes them, model or world (drawn scenes)") = "model",
     rules: option(str, "POPE: how yes and no are read, strict, pope, lmms-eval, vlmevalkit") = "strict",
     intervention: option(str, "around the model: none, dola or cove") = "none",
+    template: option(str, "none: each benchmark's short form; gpt: the chain of thought of J.3") = "none",
+    confidence: option(str, "calibration: normalised, raw, or verbalised (the 1 to 5 of a chain of "
+                            "thought)") = "normalised",
+    scale: option(str, "verbalised: what 1 to 5 stand for, ends, fifths, middles or half") = "ends",
     *, how: Models,
     logprobs: option(bool, "api models: ask for token probabilities, which calibration needs", "--logprobs") = False,
     as_json: Json = False,
@@ -210,7 +214,8 @@ def bench(
     loaded = intervene(replace(how, options=options).load(model), intervention)
     caps = {"text_tokens" if name == "question_tokens" else name: n for name, n in how.tokens.items()}
     result = run(loaded, benchmarks, images, domain, n, seed, store, setting, k,
-                 rephraser=rephraser, rules=rules, max_failures=max_failures, **caps)
+                 rephraser=rephraser, rules=rules, max_failures=max_failures, template=template,
+                 confidence=confidence, scale=scale, **caps)
     paths = result.save(store) if store else []
     if as_json: print(json.dumps(result.as_dict(), indent=1))
     else:

@@ -8,13 +8,16 @@ __all__ = ['MMBENCH', 'SCIENCEQA', 'SUBJECTS', 'MMMU', 'CONBENCH', 'MME', 'KINDS
 
 # %% ../../nbs/40_data/06_choices.ipynb #31ea9765
 import ast, re, string
+from functools import partial
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 from ..core import UnsafError
+from .closed import FREE, closed_by_text, closed_by_yes_no
 from .files import (FromBase64, check_row, fields, find, given, id_of, kind_of, need,
                               pictures_in, read_json, read_tsv, records, text_of)
 from .image_set import _unique, natural_key, scanned, SUFFIXES, FromFile, _why
-from .sources import Benchmark, Card, FileTable, _unreachable, by_content, folder_of, opened, revision_of
+from .sources import (
+    Benchmark, Card, FileTable, _unreachable, by_content, folder_of, from_file, opened, revision_of)
 
 # %% ../../nbs/40_data/06_choices.ipynb #6904720b
 def lettered_options(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -146,7 +149,7 @@ MMMU = Card(
      "card of dspr/MMMU, a duplicate of it",
      "tasks/mmmu of lmms-eval"),
     hub="MMMU/MMMU", columns=("id", "question", "options", "answer", "question_type", "image_1"), key="id",
-    image=tuple(f"image_{i}" for i in range(1, 8)))
+    image=tuple(f"image_{i}" for i in range(1, 8)), open="its open questions have no options")
 
 # %% ../../nbs/40_data/06_choices.ipynb #d1e913de
 def _listed(value: Any) -> list[str]:
@@ -176,7 +179,8 @@ def _mmmu_meaning(row: Any) -> dict:
     letters = string.ascii_uppercase[:len(options)]
     answers = [a for a in _listed(row["answer"]) if (a in tuple(letters) if options else re.search(r"\w", a))]
     return dict(question=row["question"], options=options, answers=tuple(answers),
-                info=fields(row, "id", "answer", "question_type", "subfield", "topic_difficulty", "img_type"))
+                info=fields(row, "id", "answer", "question_type", "subfield", "topic_difficulty", "img_type")
+                | ({} if options else {"open": FREE}))
 
 def mmmu(split: str = MMMU.split, subjects: "tuple[str, ...]" = SUBJECTS, **options: Any) -> Benchmark:
     "The questions of MMMU about one image; `answers` is a letter, or the accepted answers of an open question."
@@ -194,7 +198,9 @@ CONBENCH = Card(
      "tasks/conbench of lmms-eval"),
     hub="ConBench/ConBench_D", revision="afe9d72d7d489ae89d865bff8e73fd7e4f6bdb16",
     columns=("image_id", "question_id", "question", "question_field", "field", "answer", "image"),
-    key=("image_id", "question_field"), shows="image_id")
+    key=("image_id", "question_field"), shows="image_id",
+    open="its free questions and its descriptions have no options, nor has a choice whose text does not tell them "
+         "apart")
 
 def _conbench_files(root: Path, split: str, images: Any) -> FileTable:
     "One folder per category, with `output_w_caption_CATEGORY.json` and the images that it names."
@@ -210,9 +216,15 @@ def _conbench_files(root: Path, split: str, images: Any) -> FileTable:
     return FileTable(rows, readers, _unique(f"{s}/{r['question_field']}" for s, r in zip(shown, rows)),
                      shown, f"folder:{root}")
 
+def _conbench_closed(row: Any) -> dict:
+    "What a question is answered from, by its kind."
+    if row["question_field"] == "N/Y": return closed_by_yes_no()
+    if row["question_field"] == "Choices": return closed_by_text(row["question"], str(row["answer"]))
+    return {"open": "asks for a description" if row["question_field"] == "Caption" else FREE}
+
 def _conbench_meaning(row: Any) -> dict:
     return dict(question=row["question"].strip(), answers=(str(row["answer"]),),
-                info={"question_field": row["question_field"], "category": row["field"]})
+                info={"question_field": row["question_field"], "category": row["field"]} | _conbench_closed(row))
 
 def conbench(split: str = CONBENCH.split, **options: Any) -> Benchmark:
     "ConBench; from the Hub without the descriptions, from the authors' folder with them; `options` as for `opened`."
@@ -258,7 +270,7 @@ def _mme_files(root: Path, split: str, images: Any) -> FileTable:
 
 def _mme_meaning(row: Any) -> dict:
     return dict(question=row["question"].strip(), answers=(row["answer"].strip().lower(),),
-                info={"category": row["category"]})
+                info={"category": row["category"]} | closed_by_yes_no())
 
 def mme(split: str = MME.split, **options: Any) -> Benchmark:
     "MME, answers `yes` or `no`; `options` as for `opened`."
@@ -270,12 +282,18 @@ MMUPD = Card(
     "mm-upd", "MM-UPD Bench (Miyai et al. 2025)", "aad_base",
     {f"{k}_{v}": None for k in KINDS for v in ("base", "option")}, "Apache-2.0",
     "Miyai et al., Unsolvable Problem Detection: Robust Understanding Evaluation for Large Multimodal Models, ACL 2025",
-    ("README, LICENSE and automatic_eval of AtsuMiyai/UPD", "pages of MM-UPD/MM-UPD (files)",
+    ("README, LICENSE, automatic_eval and vlms of AtsuMiyai/UPD", "pages of MM-UPD/MM-UPD (files)",
      "tasks/mmupd of lmms-eval"),
     hub="MM-UPD/MM-UPD", columns=("index", "question", "hint", "A", "B", "answer", "type",
                                   "masked_answer", "category", "image"))
 
 def _upd_name(split: str) -> str: return "mm{}_20240303_{}.tsv".format(*split.split("_"))
+
+def _upd_split(file: Path) -> str:
+    "The split that a table holds, by its name; raises `UnsafError`."
+    for split in MMUPD.sizes:
+        if file.name == _upd_name(split): return split
+    raise UnsafError(f"{file} is no table of MM-UPD: give one of {', '.join(map(_upd_name, MMUPD.sizes))}")
 
 def _upd_files(root: Path, split: str, images: Any) -> FileTable:
     name = _upd_name(split)
@@ -286,15 +304,16 @@ def _upd_files(root: Path, split: str, images: Any) -> FileTable:
 def _upd_unfit(row: Any) -> str:
     "As `unfit`; of an unsolvable question the answer is none of the options, by design."
     if row["type"] not in ("standard", "upd"): return "neither standard nor upd"
+    if not isinstance(id_of(row["index"] or "", "column index"), int): return "its index is no number"
     standard = row["type"] == "standard"
     if why := unfit(row["question"], lettered_options(row), row["answer"] if standard else None): return why
     return "no answer" if standard and not given(row["answer"]) else ""
 
-def _upd_meaning(row: Any) -> dict:
+def _upd_meaning(kind: str, row: Any) -> dict:
     index, solvable = _index(row), row["type"] == "standard"
     return dict(question=with_hint(row), options=lettered_options(row),
                 answers=(row["answer"] if solvable else "unanswerable",),
-                info={"pair": index, "answerable": solvable, "answer": row["answer"]}
+                info={"pair": index, "kind": kind, "answerable": solvable, "answer": row["answer"]}
                 | fields(row, "type", "masked_answer", "category", "hint"))
 
 def _fetched(card: Card, name: str, cache: "str | Path | None" = None) -> Path:
@@ -306,8 +325,10 @@ def _fetched(card: Card, name: str, cache: "str | Path | None" = None) -> Path:
                          "give a local copy with folder=") from None
 
 def mm_upd(split: str = MMUPD.split, passes: bool = False, **options: Any) -> Benchmark:
-    "MM-UPD: solvable questions and their twins, `info` with `pair` and `answerable`; `options` as for `opened`."
+    """MM-UPD: solvable questions and their twins, `info` with `pair`, `kind` and `answerable`; `folder` may be one
+    of its files; else as `opened`."""
+    split, options = from_file(split.removeprefix("mm"), options, _upd_split)      # the Hub's configurations begin so
     if split in MMUPD.sizes and folder_of(MMUPD, options.get("folder")) is None:
         options["folder"] = _fetched(MMUPD, f"data/{_upd_name(split)}", options.get("cache")).parent
-    def drop(row: Any) -> str: return "" if passes else _later_pass(row)
-    return opened(MMUPD, _upd_meaning, split, _upd_files, drop=lambda row: drop(row) or _upd_unfit(row), **options)
+    def drop(row: Any) -> str: return _upd_unfit(row) or ("" if passes else _later_pass(row))
+    return opened(MMUPD, partial(_upd_meaning, split.partition("_")[0]), split, _upd_files, drop=drop, **options)

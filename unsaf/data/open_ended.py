@@ -6,14 +6,15 @@
 __all__ = ['VQAV2', 'OKVQA', 'VIZWIZ', 'TEXTVQA', 'UNKVQA', 'answered', 'vqav2', 'ok_vqa', 'vizwiz', 'textvqa', 'unk_vqa']
 
 # %% ../../nbs/40_data/05_open_ended.ipynb #18e14278
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any, Mapping
 from ..core import UnsafError
-from .files import _MEND, check_row, fields, find, id_of, kind_of, pictures_in, read_json, records
+from .files import _MEND, check_row, fields, find, given, id_of, kind_of, pictures_in, read_json, records
 from .coco_imagenet import coco_id, coco_pictures
 from .image_set import _unique
-from .sources import Benchmark, Card, FileTable, opened, stem
+from .sources import Benchmark, Card, FileTable, from_file, opened, stem
 
 # %% ../../nbs/40_data/05_open_ended.ipynb #1a1b5d2d
 def answered(rows: list[dict], where: str) -> list[dict]:
@@ -165,6 +166,37 @@ def textvqa(split: str = TEXTVQA.split, **options: Any) -> Benchmark:
     "TextVQA, ten answers each, none for the test split; `options` as for `opened`."
     return opened(TEXTVQA, _textvqa_meaning, split, _textvqa_files, **options)
 
+# %% ../../nbs/40_data/05_open_ended.ipynb #44ff202a
+def _unkvqa_fault(item: Any) -> str:
+    "What is wrong with an item of the annotations; empty for nothing."
+    if not isinstance(item, dict): return "no record"
+    for name in ("question", "image_name"):
+        if not isinstance(item.get(name), str) or not given(item[name]): return f"no {name}"
+    if not given(item.get("question_id")): return "no question_id"
+    said = item.get("answerability")
+    if not isinstance(said, dict) or not isinstance(said.get("binary"), bool): return "no answerability"
+    other = said.get("other")
+    if not isinstance(other, (dict, type(None))): return "no answerability"
+    return "" if isinstance((other or {}).get("answer"), (str, type(None))) else "its answer is no text"
+
+def _unkvqa_refused(items: Any, where: str) -> None:
+    "Raises `UnsafError` for annotations of which none can be used, with the first fault."
+    rows = records(items, ("question_id", "answerability"), where, ("question", "image_name"))
+    for i, row in enumerate(rows):
+        check_row(row["answerability"], ("binary",), (), f"{where}, item {i}, its answerability")
+    raise UnsafError(f"{where}: of its {len(rows)} items none has a question, an image and an answerability that is "
+                     f"true or false; {_MEND}")
+
+def _in_words(item: dict, content: Mapping) -> dict:
+    "The item with its codes in the words of the file's own maps: kind, reason and declined."
+    other = item["answerability"].get("other") or {}
+    codes = {"kind": ("alter_type_map", item.get("alter_type"))}
+    if not item["answerability"]["binary"]:
+        codes |= {"reason": ("reason_map", other.get("reason")), "declined": ("answer_map", other.get("answer"))}
+    maps = {name: content[name] for name, _ in codes.values() if isinstance(content.get(name), dict)}
+    words = {column: maps.get(name, {}).get(str(code)) for column, (name, code) in codes.items()}
+    return item | {column: text for column, text in words.items() if text}
+
 # %% ../../nbs/40_data/05_open_ended.ipynb #2a0ddc58
 UNKVQA = Card(
     "unk-vqa", "UNK-VQA (Guo et al. 2024)", "val", {"train": None, "val": None, "test": None},
@@ -175,22 +207,31 @@ UNKVQA = Card(
 def _unkvqa_files(root: Path, split: str, images: Any) -> FileTable:
     "`annt_SPLIT.json` and `images-SPLIT/`."
     path = find(root, f"annt_{split}.json", what=f"UNK-VQA annotations ({split})")
-    where = f"{path}, annotation"
-    rows = records(read_json(path, "annotation")["annotation"], ("question_id", "answerability"), where,
-                   ("question", "image_name"))
-    for i, row in enumerate(rows):
-        check_row(row["answerability"], ("binary",), (), f"{where}, item {i}, its answerability")
+    content = read_json(path, "annotation")
+    items, where = content["annotation"], f"{path}, annotation"
+    faults = [_unkvqa_fault(item) for item in items] if isinstance(items, list) else ["no list"]
+    if all(faults): _unkvqa_refused(items, where)
+    rows = [_in_words(item, content) for item, fault in zip(items, faults) if not fault]
     reader = pictures_in(root, f"images-{split}", "images-val", given=images)
     shown = [stem(r["image_name"]) for r in rows]
     return FileTable(rows, [reader(r["image_name"]) for r in rows], _unique(str(r["question_id"]) for r in rows),
-                     shown, f"folder:{root}")
+                     shown, f"folder:{root}", Counter(filter(None, faults)))
 
+# %% ../../nbs/40_data/05_open_ended.ipynb #5d0dc6ad
 def _unkvqa_meaning(row: Any) -> dict:
     able = row["answerability"]["binary"]
     answer = (row["answerability"].get("other") or {}).get("answer") if able else "unanswerable"
-    return dict(question=row["question"], answers=(answer,) if answer else (),
-                info={"answerable": bool(able)} | fields(row, "question_id", "alter_type", "answerability", "misc"))
+    kept = fields(row, "question_id", "alter_type", "kind", "reason", "declined", "answerability", "misc")
+    return dict(question=row["question"], answers=(answer,) if answer else (), info={"answerable": bool(able)} | kept)
+
+def _unkvqa_split(file: Path) -> str:
+    "The split that a file of annotations holds, by its name; raises `UnsafError`."
+    for split in UNKVQA.sizes:
+        if file.name == f"annt_{split}.json": return split
+    raise UnsafError(f"{file} is no file of UNK-VQA: its annotations are "
+                     f"{', '.join(f'annt_{split}.json' for split in UNKVQA.sizes)}")
 
 def unk_vqa(split: str = UNKVQA.split, **options: Any) -> Benchmark:
-    "UNK-VQA, `info` with `answerable`, `alter_type` and the annotation; `options` as for `opened`."
+    "UNK-VQA, `info` with `answerable`, `kind` and the annotation; `folder` may be one of its files; else as `opened`."
+    split, options = from_file(split, options, _unkvqa_split)
     return opened(UNKVQA, _unkvqa_meaning, split, _unkvqa_files, **options)

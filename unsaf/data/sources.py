@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Card', 'by_content', 'FileTable', 'HubTable', 'stem', 'table_of', 'revision_of', 'Benchmark', 'build', 'folder_of',
-           'opened']
+           'opened', 'from_file']
 
 # %% ../../nbs/40_data/03_sources.ipynb #2a722919
 import hashlib, html, os, warnings
@@ -37,6 +37,7 @@ class Card:
     shows: "str | None" = None                  # the column with the id of an image; "": one a row; None: by their bytes
     image: tuple[str, ...] = ("image",)         # columns with images
     large: bool = False                         # streamed where only some rows are wanted
+    open: str = ""                              # what of it has no options, where it is asked for the misleading rate
 
     def __repr__(self) -> str: return f"Card({self.name}: {self.title})"
 
@@ -312,3 +313,11 @@ def opened(card: Card, meaning: Callable, split: str, original: "Callable | None
                          "the format in which it was published")
     found = build(card, table, split, meaning, drop, column)
     return (found.unique() if unique_images else found).at_most(n, seed)
+
+# %% ../../nbs/40_data/03_sources.ipynb #8b01603e
+def from_file(split: str, options: Mapping[str, Any], split_of: Callable[[Path], str]) -> tuple[str, dict[str, Any]]:
+    "Split and options of `opened` where `folder` may be a file: its folder, and the split that its name says."
+    folder = options.get("folder")
+    file = Path(os.path.expanduser(folder)) if folder is not None else None
+    if file is None or not file.is_file(): return split, dict(options)
+    return split_of(file), {**options, "folder": file.parent}

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from ..assessment.run import Assessment
 from ..benchmarking.run import Bench
+from ..benchmarking.runs import texts_of
 from ..benchmarking.scores import is_right, spans
 from ..core import Outcome
 from ..metrics.awareness import scorer
@@ -259,7 +260,7 @@ REPORTED = {"accuracy": ("accuracy", "accuracy_answered"), "calibration": ("ece"
 
 def _polls(rows: pd.DataFrame, parts: Sequence[str], rules: str) -> pd.DataFrame:
     "POPE's counts of each image, the pollings side by side."
-    sides = {p: pope_cells(r["reply"].tolist(), r["label"].tolist(), r["image_id"], rules)
+    sides = {p: pope_cells(texts_of(r), r["label"].tolist(), r["image_id"], rules)
              for p in parts if len(r := rows[rows["part"] == p])}
     return pd.concat([pd.DataFrame(cells, index=images) for images, cells in sides.values()], axis=1).fillna(0)
 
@@ -317,6 +318,15 @@ def _named(benchmark: str, part: str, metric: str) -> str:
     part = "" if part in ("", "mean", "captions") else "_" + part
     return (metric if metric.startswith(benchmark) else f"{benchmark}_{metric}") + part
 
+def _unlike(bench: Bench, base: Bench, name: str) -> str:
+    "What of the way of asking differs from the base's; empty for nothing."
+    one, other = bench.plan, base.plan
+    if name == "calibration" and one.confidence != other.confidence:
+        return f"a {one.confidence} confidence, the base's is {other.confidence}"
+    if name != "chair" and one.template != other.template:
+        return "asked for a chain of thought, which offers to abstain; the base was not"
+    return ""
+
 def bench_rows(model: str, bench: Bench, base: Bench | None = None, n: int = 10_000) -> list[dict]:
     "A row for each score of `REPORTED`, with the reason where it could not be measured."
     rows, table = [], bench.table
@@ -326,6 +336,7 @@ def bench_rows(model: str, bench: Bench, base: Bench | None = None, n: int = 10_
         there = base is not None and ((base.table["benchmark"] == name) & (base.table["part"] == part)).any()
         gaps, note = (bench_contrast(bench, base, name, part, n) if there
                       else ({}, "the base has no such score" if base is not None else ""))
+        note = note or (_unlike(bench, base, name) if there else "")
         for r in some[some["metric"].isin(REPORTED[name])].itertuples():
             value = Interval(r.value, r.low, r.high, .95, n, "percentile")
             why = "" if np.isfinite(r.value) else "undefined: there is no case to count it over"

@@ -125,8 +125,9 @@ def _apart(records: Sequence[Record], source: str, exclude: Any) -> None:
 def unk_vqa(folder: "str | Path", labels: str = "oe", split: str = "train", n: "int | None" = None,
             seed: int = 0, exclude: Any = (), template: str = "none", **options: Any) -> Selection:
     "Records of UNK-VQA in a folder as its README has it. Raises `UnsafError`."
-    records = baseline_records(unk_vqa_samples(split, folder=folder, n=n, seed=seed),
-                             f"unk-vqa-{labels}", labels, template, **options)
+    samples = unk_vqa_samples(split, folder=folder, n=n, seed=seed)
+    records = baseline_records(samples, f"unk-vqa-{labels}", labels, template, **options)
+    records.left_out.update(samples.skipped)
     _apart(records, f"UNK-VQA in {folder}", exclude)
     return records
 
@@ -141,19 +142,23 @@ def _refuses(asked: str, reply: str) -> bool:
     option = re.search(rf"^\W*{letter[1]}\W+(.*)$", asked, re.M) if letter else None
     return bool(UPD_REFUSALS.search(option[1] if option else reply))
 
-def _upd_record(entry: Mapping, folder: Path, abstain: "str | None", max_tokens: int) -> "Record | str":
+def _upd_record(entry: Any, folder: Path, abstain: "str | None", max_tokens: int) -> "Record | str":
     "The record of an entry, or why there is none."
-    turns = [(t.get("from"), t.get("value")) for t in entry.get("conversations", ())][:2]
+    if not isinstance(entry, Mapping): return "no record"
+    said = entry.get("conversations")
+    said = said if isinstance(said, list) else []
+    turns = [(t.get("from"), t.get("value")) if isinstance(t, Mapping) else ("", None) for t in said[:2]]
     if "image" not in entry: return "no image"
     if [who for who, _ in turns] != ["human", "gpt"] or not all(isinstance(v, str) for _, v in turns):
         return "no question and reply"
     path = folder / str(entry["image"])
+    if not path.resolve().is_relative_to(folder.resolve()): return "image outside the folder"
     if not path.exists(): return "image not in the folder"
     (_, asked), (_, reply) = turns
     asked, refuses = asked.replace("<image>", "").strip("\n"), _refuses(asked, reply)
     name = str(entry["image"])
     request = Request((Picture(name, FromFile(str(path))), asked), max_tokens=max_tokens, template="mm-upd")
-    info = dict(question=asked, answer=reply, source="mm-upd", more_turns=max(0, len(entry["conversations"]) - 2))
+    info = dict(question=asked, answer=reply, source="mm-upd", more_turns=max(0, len(said) - 2))
     target = abstain if refuses and abstain else reply.strip()
     return Record(request, target, "baseline:mm-upd", name, not refuses, "", info)
 

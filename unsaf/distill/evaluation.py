@@ -65,6 +65,12 @@ class _Study:
 
     def plan(self, label: str) -> dict[str, Any]: return {**self.options, **self.plans.get(label, {})}
 
+    def chains(self, label: str) -> dict[str, Any]:
+        "What the benchmarks of a model that answers in chains of thought are asked with: the form, and room for it."
+        own = self.plans.get(label, {})
+        if own.get("template") != "gpt": return {}
+        return dict(template="gpt", confidence="verbalised") | {k: own[k] for k in ("answer_tokens",) if k in own}
+
 # %% ../../nbs/70_distill/08_evaluation.ipynb #266dac70
 def _check(s: _Study) -> None:
     "Raises `UnsafError` for what does not go together, before anything is asked."
@@ -110,7 +116,7 @@ def _own(s: _Study) -> tuple[dict[tuple[str, str], Assessment], dict[str, Bench]
                                        progress=s.progress, **s.plan(label))
         if s.benchmarks:
             benches[label] = bench(model, s.benchmarks, seed=s.seed, store=s.store, resamples=s.resamples,
-                                   progress=s.progress, **s.bench)
+                                   progress=s.progress, **s.bench, **s.chains(label))
     return results, benches
 
 def _crossed(s: _Study, own: Mapping[tuple[str, str], Assessment]) -> dict[tuple[str, str], Assessment]:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['COLUMNS', 'answers', 'hub_answers', 'model_lacks', 'data_lacks', 'lacking', 'refuse', 'Rates', 'known', 'place',
-           'devices', 'hours', 'with_needs', 'demand', 'estimate', 'lines']
+           'devices', 'hours', 'with_needs', 'demand', 'estimate', 'lines', 'open_lines', 'baseline_lines']
 
 # %% ../../nbs/80_paper/20_demand.ipynb #4ca49f38
 """What a reproduction asks for, and what of it cannot be had here."""
@@ -292,3 +292,23 @@ def lines(table: pd.DataFrame, rates: Rates = Rates()) -> Iterator[str]:
         yield f"size unknown, so no hours: {', '.join(sizeless)}"
     if costly := list(dict.fromkeys(table.loc[table["dollars"].isna(), "model"])):
         yield f"price unknown, so no dollars: {', '.join(costly)}"
+
+# %% ../../nbs/80_paper/20_demand.ipynb #0f90f46c
+def open_lines(units: Iterable[Any]) -> list[str]:
+    "What of its data the misleading rate cannot ask, a line for each data set of which that is known."
+    from unsaf.data.benchmarks import BENCHMARKS
+    pressed = {unit.data.partition(":")[0] for unit in units
+               if unit.kind == "bench" and "mr" in dict(unit.options).get("benchmarks", "").split(",")}
+    return [f"MR on {name}: {card.open}" for name, card in BENCHMARKS.items() if name in pressed and card.open]
+
+# %% ../../nbs/80_paper/20_demand.ipynb #d14c8438
+def baseline_lines(units: Iterable[Any]) -> list[str]:
+    "Which annotated baselines have no copy of their published files here, a line each."
+    from unsaf.data.benchmarks import BENCHMARKS
+    from unsaf.data.sources import folder_of
+    arms: dict[str, str] = {}
+    for unit in with_needs(units):
+        arm = unit.model.arm.partition(" ")[0] if unit.kind == "student" else ""
+        if arm.lower() in BENCHMARKS and not unit.model.data.startswith("scenes"): arms[arm.lower()] = arm
+    return [f"{arm}: no copy of {name} is at hand, so its cells stay empty: put it into $UNSAF_DATA/{name}"
+            for name, arm in sorted(arms.items()) if folder_of(BENCHMARKS[name]) is None]

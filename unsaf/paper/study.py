@@ -124,7 +124,7 @@ _WHOLE = ("n", "n_bench", "n_pope", "n_chair", "n_train", "k", "draws", "epochs"
 _AMONG: dict[str, tuple] = {
     "suffixes": tuple(SUFFIX), "paraphrases": tuple(range(PARAPHRASES + 1)), "layout": LAYOUTS, "layouts": LAYOUTS,
     "template": ("auto", *SYSTEM), "answers": ("short", "cot"), "lessons": ("oe", "mc"),
-    "interventions": ("dola", "cove"), "bench_settings": ("oe", "mc"), "confidence": ("normalised", "raw"),
+    "interventions": ("dola", "cove"), "bench_settings": ("oe", "mc"), "confidence": ("normalised", "raw", "verbalised"),
     "rule": ("auto", *OPEN_RULES), "cross": (True, False), "equal": (True, False), "arms": ARMS}
 
 def _listed(name: str, value: Any) -> Any:

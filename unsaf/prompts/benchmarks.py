@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['SHORT', 'LETTER', 'YES_NO', 'UNSURE', 'DETAIL', 'CAPTION', 'SAME_MEANING', 'TEXTS', 'Parts', 'LETTERS', 'MISLEADING',
            'version', 'option_lines', 'accuracy_parts', 'pope_question', 'yes_no_parts', 'pope_parts', 'caption_parts',
-           'misleading_parts', 'rephrase_parts', 'ItemList', 'read_items', 'read_list', 'read_rephrasings', 'read_plan',
-           'judge_parts', 'read_verdict', 'cove_plan_parts', 'cove_check_parts', 'cove_revise_parts']
+           'misleading_line', 'misleading_parts', 'rephrase_parts', 'ItemList', 'read_items', 'read_list',
+           'read_rephrasings', 'read_plan', 'judge_parts', 'read_verdict', 'cove_plan_parts', 'cove_check_parts',
+           'cove_revise_parts']
 
 # %% ../../nbs/20_prompts/07_benchmarks.ipynb #82c7aaad
 import json, re
@@ -107,6 +108,11 @@ def caption_parts(picture: Picture, kind: str = "detail") -> Parts:
 
 # %% ../../nbs/20_prompts/07_benchmarks.ipynb #0a93ec7a
 MISLEADING = ("explicit", "implicit")
+
+def misleading_line(wrong: str, kind: str = "explicit") -> str:
+    "The line that speaks for the option with letter `wrong`, alone: other forms of a question carry it, too."
+    one_of("misleading kind", kind, MISLEADING)
+    return TEXTS[f"misleading_{kind}"].split("\n")[2].replace("{wrong}", wrong)
 
 def misleading_parts(picture: Picture | None, question: str, options: Sequence[str], wrong: str,
                      kind: str = "explicit") -> Parts:
