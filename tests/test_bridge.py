@@ -517,7 +517,7 @@ def stand_in(tmp_path):
     sys.path.insert(0, str(STAND_IN))
     try: from make import make
     finally: sys.path.remove(str(STAND_IN))
-    return lambda family: make(family, tmp_path / family)
+    return lambda family, layers=0: make(family, tmp_path / f"{family}-{layers}", layers=layers)
 
 
 def test_a_server_that_cannot_start_is_one_line(stand_in, tmp_path, monkeypatch):
@@ -546,7 +546,7 @@ HOST = {} if os.environ.get("UNSAF_TEST_BRIDGE") == "all" else {"qwen-vl-chat": 
 
 HEAVY = {"torchvision", "timm", "accelerate", "scipy", "matplotlib", "decord", "opencv-python"}   # what the stand-ins do not import
 QUESTIONS = ["What color is it?", "Who owns the dog?", "Is there a unicorn in the picture? Reply unanswerable where it cannot be known."]
-LENGTH = 24
+LENGTH, WORDS = 24, ["yes", "unanswerable", ""]
 
 
 @pytest.fixture(scope="module")
@@ -579,6 +579,12 @@ def prepared(family: str, where: dict, monkeypatch) -> Path:
     return env
 
 
+def sent(model, request: Request) -> bytes:
+    "The body that an `Api` sends."
+    from unsaf.models.served.messages import body_of, data_uri
+    return body_of(model.fields.of(request)[0], [data_uri(p) for p in request.pictures])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_through_the_bridge_as_by_hand(family, old_world, stand_in, tmp_path, monkeypatch):
@@ -589,7 +595,7 @@ def test_through_the_bridge_as_by_hand(family, old_world, stand_in, tmp_path, mo
     env = prepared(host, where, monkeypatch)
     asks = [[[p], q] for p in pictures(tmp_path) for q in QUESTIONS]
     if family != "minicpm-v-2": asks += [[pictures(tmp_path)[:2], QUESTIONS[0]]]
-    task = json.dumps({"model": str(folder), "family": family, "length": LENGTH, "asks": asks})
+    task = json.dumps({"model": str(folder), "family": family, "length": LENGTH, "asks": asks, "words": WORDS})
     run = subprocess.run([env / "bin/python", "-I", STAND_IN / "by_hand.py"], input=task, capture_output=True, text=True,
                          env=os.environ | {"HF_MODULES_CACHE": str(tmp_path / "modules")})
     assert run.returncode == 0, run.stderr[-2000:]
@@ -598,15 +604,40 @@ def test_through_the_bridge_as_by_hand(family, old_world, stand_in, tmp_path, mo
         model = unsaf.load(running.spec, retries=0)
         requests = [Request((*map(from_file, paths), text), max_tokens=LENGTH) for paths, text in asks]
         replies = sorted(model.generate(requests), key=lambda r: r.index)
-        assert [(r.text, r.output_tokens) for r in replies] == [(text, n) for text, n, _ in expected], running.log.read_text()[-2000:]
+        assert [(r.text, r.output_tokens) for r in replies] == [(text, n) for text, n, *_ in expected], running.log.read_text()[-2000:]
         assert {r.finish for r in replies} <= {"stop", "length"}
         sampled = [[r.text for r in model.generate([Request(requests[0].parts, max_tokens=LENGTH, temperature=1.0, seed=s)] * 2)] for s in range(4)]
         assert all(a == b for a, b in sampled) and len({a for a, _ in sampled}) > 1
+        weighed = unsaf.load(running.spec, retries=0, logprobs=True, extra_body={"candidates": WORDS})
+        for request, (text, _, _, logps, words) in zip(requests, expected):
+            choice = call(running.url + "/chat/completions", sent(weighed, request))[1]["choices"][0]
+            assert choice["message"]["content"] == text and choice["candidates"] == pytest.approx(words, abs=1e-4)
+            assert [t["logprob"] for t in choice["logprobs"]["content"]] == pytest.approx(logps, abs=1e-5)
         facts = call(running.url + "/models")[1]["data"][0]["unsaf"]
-    assert len({text for text, _, _ in expected}) > len(expected) / 2, "the stand-in hears and sees"
-    assert sum(text != habit for text, _, habit in expected) > len(expected) / 4, "its own habit is not greedy"
+    assert len({text for text, *_ in expected}) > len(expected) / 2, "the stand-in hears and sees"
+    assert sum(text != habit for text, _, habit, *_ in expected) > len(expected) / 4, "its own habit is not greedy"
     assert "transformers==" + facts["transformers"] == legacy(host).pins[0] and facts["code"]["tiny_lm.py"]
     assert running.process.poll() is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["internvl2", "minicpm-v-2"])
+def test_dola_in_an_old_environment(family, old_world, stand_in, tmp_path, monkeypatch):
+    "With a LLaMA inside: the old transformers decodes by DoLa what this one does, which test_bridge_weights compares with the formula."
+    import unsaf
+    from unsaf.models.dola import with_dola
+    from test_bridge_weights import engine
+    where, folder, e = old_world("internvl2"), stand_in(family, layers=6), engine(family, layers=6)
+    prepared("internvl2", where, monkeypatch)
+    paths = pictures(tmp_path)
+    with serve(family, folder, trust_remote_code=True, **where, dtype="float32", device="cpu", say=lambda s: None) as running:
+        model = unsaf.load(running.spec, retries=0, logprobs=True)
+        requests = [Request((from_file(p), q), max_tokens=LENGTH) for p in paths for q in QUESTIONS]
+        for asked in (model, *(with_dola(model, layers) for layers in ("low", "high", [1, 4]))):
+            for r, request in zip(sorted(asked.generate(requests), key=lambda r: r.index), requests):
+                here = e.answer(json.loads(sent(asked, request)) | {"model": "m"})["choices"][0]
+                assert r.finish != "failed" and r.text == here["message"]["content"], r.error
+                assert r.logprobs == pytest.approx([t["logprob"] for t in here["logprobs"]["content"]], abs=1e-4)
 
 
 @pytest.mark.slow

@@ -69,22 +69,25 @@ def reply_tokens(tokenizer: Any, text: str, lead: str = "") -> list:
     return tokens
 
 # %% ../../nbs/50_models/11_bridge_gate.ipynb #1e47a3cd
+def _asked(owner: Any, name: str) -> Any:
+    "What the method `name` of a language model gives; None where its code has none that works."
+    try: return getattr(owner, name)()
+    except (AttributeError, NotImplementedError): return None
+
 class Exits:
     "Where a language model can be left early; raises `Fault` where its code does not show that."
     def __init__(self, owner: Any):
-        get = getattr(owner, "get_decoder", None)
-        places = [get() if get else None, getattr(owner, "base_model", None), owner]
+        places = [_asked(owner, "get_decoder"), getattr(owner, "base_model", None), owner]
         named = lambda x, names: next((v for name in names if (v := getattr(x, name, None)) is not None), None)
         base = next((p for p in places if named(p, ("layers", "h")) is not None), None)
         self.layers, self.norm = named(base, ("layers", "h")), named(base, ("norm", "ln_f"))
-        words = named(owner, ("get_output_embeddings",))
-        self.head = words() if words else None
-        if self.layers is None or self.norm is None or self.head is None:
+        self.head, words = _asked(owner, "get_output_embeddings"), _asked(owner, "get_input_embeddings")
+        if None in (self.layers, self.norm, self.head, words):
             raise Fault(400, "the checkpoint's code does not show its layers, which DoLa looks into", param="dola")
-        config, inputs = getattr(owner, "config", None), owner.get_input_embeddings()
+        config = getattr(owner, "config", None)
         width = getattr(config, "dim_model_base", None)      # MiniCPM
         self.divisor = config.hidden_size / width if width else 1
-        self.tied = self.head.weight.data_ptr() == inputs.weight.data_ptr()
+        self.tied = self.head.weight.data_ptr() == words.weight.data_ptr()
 
     def logits(self, states: Any) -> Any:
         "Next-token logits (rows, vocabulary) of states (rows, width), in float32."
@@ -251,7 +254,7 @@ def _is_text(self: Gate, prompt: Any) -> Any:
 @contextmanager
 def _watching(self: Gate) -> Iterator[None]:
     "While open, the token ids that were looked up last are kept, if DoLa will need them."
-    table = self.owner.get_input_embeddings() if self.ask.dola and hasattr(self.owner, "get_input_embeddings") else None
+    table = _asked(self.owner, "get_input_embeddings") if self.ask.dola else None
     if table is None:
         yield
         return
