@@ -634,10 +634,10 @@ def test_dola_in_an_old_environment(family, old_world, stand_in, tmp_path, monke
         model = unsaf.load(running.spec, retries=0, logprobs=True)
         requests = [Request((from_file(p), q), max_tokens=LENGTH) for p in paths for q in QUESTIONS]
         for asked in (model, *(with_dola(model, layers) for layers in ("low", "high", [1, 4]))):
-            for r, request in zip(sorted(asked.generate(requests), key=lambda r: r.index), requests):
-                here = e.answer(json.loads(sent(asked, request)) | {"model": "m"})["choices"][0]
-                assert r.finish != "failed" and r.text == here["message"]["content"], r.error
-                assert r.logprobs == pytest.approx([t["logprob"] for t in here["logprobs"]["content"]], abs=1e-4)
+            for reply, request in zip(sorted(asked.generate(requests), key=lambda r: r.index), requests):
+                there, here = call(running.url + "/chat/completions", sent(asked, request))[1], e.answer(json.loads(sent(asked, request)) | {"model": "m"})
+                there, here = ([[t[k] for t in answer["choices"][0]["logprobs"]["content"]] for k in ("token", "logprob")] for answer in (there, here))
+                assert there[0] == here[0] and there[1] == list(reply.logprobs) == pytest.approx(here[1], abs=1e-4)
 
 
 @pytest.mark.slow
