@@ -191,7 +191,7 @@ class Wrapped:
     def decode(self, ids, skip_special_tokens=False): return self.hf.chat.tok.decode(ids, skip_special_tokens=skip_special_tokens)
 
 
-@pytest.mark.parametrize("family", ["llava", "internvl"])
+@pytest.mark.parametrize("family", ["llava", pytest.param("internvl", marks=pytest.mark.slow)])
 def test_here_and_behind_the_bridge_are_the_same(family, tmp_path, monkeypatch):
     "Token for token, with the log-probabilities of DoLa's own distribution."
     language = tiny_checkpoints.language
@@ -211,7 +211,7 @@ def test_here_and_behind_the_bridge_are_the_same(family, tmp_path, monkeypatch):
             assert [t["logprob"] for t in content] == pytest.approx(reply.logprobs, abs=1e-4)
             assert choice["message"]["content"].strip() == reply.text.strip() and len(content) == reply.output_tokens
             compared += len(content)
-    assert compared > 100
+    assert compared > 80
 
 
 # ---- the client
@@ -251,3 +251,19 @@ def test_any_other_endpoint_needs_the_weights(monkeypatch):
     assert collect(with_dola(Api("m", "http://127.0.0.1:9/v1")), []) == []      # nothing is asked: a store may have it all
     with pytest.raises(ModelError, match="not reachable"): collect(with_dola(Api("m", "http://127.0.0.1:9/v1")), [Request(("Q",))])
     with Faulty() as server, pytest.raises(ModelError, match="needs the weights"): collect(with_dola(Api("m", server.url)), [Request(("Q",))])
+
+
+@pytest.mark.slow
+def test_a_unit_of_table_2_on_a_bridge(served, tmp_path):
+    "POPE of a student behind the bridge, plain and by DoLa, each under its own key; an endpoint that is no bridge is found before anything runs."
+    from faulty_server import Faulty
+    from unsaf.paper.demand import lacking
+    from unsaf.paper.runspec import RunSpec, run_spec
+    e, url = served
+    specs = [RunSpec("bench", f"api:m@{url}", "scenes", "both", 2, 5, 1, {"benchmarks": "pope", **more}) for more in ({}, {"intervention": "dola"})]
+    assert not lacking(specs)
+    plain, dola = (run_spec(spec, tmp_path, lambda line: None) for spec in specs)
+    assert (plain.model, dola.model) == ("m", "m+dola-low") and len(plain.items["pope"]) == len(dola.items["pope"]) > 0
+    assert set(dola.items["pope"]["reply"]) != set(plain.items["pope"]["reply"])
+    with Faulty() as other: [why] = lacking([replace(spec, model=f"api:m@{other.url}") for spec in specs])
+    assert "needs the weights" in why and "unsaf bridge" in why

@@ -212,8 +212,8 @@ def _score(self: Gate, args: tuple, kwargs: dict) -> Any:
         out = self._run(args, flags, [force])
         total = math.fsum(force.noted)
         if len(force.noted) < len(force.tokens) or not math.isfinite(total):
-            raise Fault(400, f"the candidate {text[:60]!r} cannot be scored: the checkpoint's code ends before its last "
-                             "token, or excludes one of them", param="candidates")
+            raise Fault(400, f"the candidate {text[:60]!r} cannot be scored: the checkpoint's code ends before its "
+                             "last token, or excludes one of them", param="candidates")
         self.scores[text] = total
         if total > best: best, likeliest = total, out
     return likeliest

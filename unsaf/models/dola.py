@@ -187,8 +187,13 @@ class BridgedDola(Api):
         if model.azure or model.url == OPENAI: raise self._no_bridge()
 
     def _no_bridge(self) -> ModelError:
-        return ModelError(f"{self.plain.name}: DoLa looks into the layers of a checkpoint, which {self.url} does not do: "
-                          "it needs the weights (a folder or hf:NAME), or the server that `unsaf bridge` starts")
+        return ModelError(f"{self.plain.name}: DoLa looks into the layers of a checkpoint, which {self.url} does not "
+                          "do: it needs the weights (a folder or hf:NAME), or the server that `unsaf bridge` starts")
+
+    def check(self) -> None:
+        "Ask the server, once, what it is; raises `ModelError` where it is no bridge, or does not answer."
+        if not self.seen and not is_bridge(self.url): raise self._no_bridge()
+        self.seen = True
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Reply]:
         "As the plain model's, by DoLa; candidates are not scored. Raises `ModelError`."
@@ -196,19 +201,19 @@ class BridgedDola(Api):
             if request.decide:
                 raise ValueError(f"request {i} is to decide among candidates, which DoLa cannot: "
                                  "it may exclude them all; let it generate")
-        if requests and not self.seen:
-            if not is_bridge(self.url): raise self._no_bridge()
-            self.seen = True
+        if requests: self.check()
         return super().generate([replace(r, candidates=()) for r in requests])
 
 # %% ../../nbs/50_models/09_dola.ipynb #b14bb89f
 def is_bridge(url: str, seconds: float = 20) -> bool:
-    "Whether a bridge of this package answers at `url`, as in http://HOST:PORT/v1; raises `ModelError` where nobody does."
+    "Whether a bridge of this package answers at `url` (http://HOST:PORT/v1); raises `ModelError` where nobody does."
     direct = [urllib.request.ProxyHandler({})] if is_loopback(url) else []
     try:
-        with urllib.request.build_opener(*direct).open(f"{url}/models", timeout=seconds) as answer: body = json.load(answer)
+        opener = urllib.request.build_opener(*direct)
+        with opener.open(f"{url}/models", timeout=seconds) as answer: body = json.load(answer)
     except (urllib.error.HTTPError, HTTPException, ValueError): return False      # somebody else
-    except OSError as e: raise ModelError(f"{url} is not reachable: start the server or check the address ({e})") from None
+    except OSError as e:
+        raise ModelError(f"{url} is not reachable: start the server or check the address ({e})") from None
     listed = body.get("data") if isinstance(body, Mapping) else None
     return isinstance(listed, list) and any(isinstance(m, Mapping) and m.get("owned_by") == "unsaf" for m in listed)
 
