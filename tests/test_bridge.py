@@ -112,11 +112,15 @@ def test_code_of_another_repository():
     assert foreign({}) == foreign({"auto_map": {"AutoConfig": "configuration.C"}}) == []
 
 
-def test_the_server_is_one_plain_file_for_python_3_8():
-    source = Path(bridge_server.__file__).read_text()
-    tree = ast.parse(source, feature_version=(3, 8))
-    top = {a.name for n in tree.body if isinstance(n, ast.Import) for a in n.names} | {n.module for n in tree.body if isinstance(n, ast.ImportFrom)}
-    assert {m.split(".")[0] for m in top} <= set(sys.stdlib_module_names) and "unsaf" not in source.split('"""')[2].replace('"unsaf', "")
+def test_the_server_is_plain_files_for_python_3_8():
+    "Its rooms import the standard library and each other, and are found without the package around them."
+    rooms = {"bridge_ask", "bridge_gate", "bridge_server", "contrast"}
+    for room in rooms:
+        tree = ast.parse(Path(bridge_server.__file__).with_name(f"{room}.py").read_text(), feature_version=(3, 8))
+        top = {a.name.split(".")[0] for n in tree.body if isinstance(n, ast.Import) for a in n.names}
+        froms = {(n.level, n.module) for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+        assert top | {m.split(".")[0] for level, m in froms if not level} <= sys.stdlib_module_names | {"transformers", "PIL"}, room
+        assert {m for level, m in froms if level} <= rooms and {level for level, _ in froms} <= {0, 1}, room
 
 
 @pytest.mark.parametrize("version", ["3.8", "3.9", "3.10"])
@@ -210,7 +214,7 @@ def test_what_the_client_sends_is_understood():
     api = Api("m", "http://127.0.0.1:1/v1", logprobs=True)
     fields = api.fields.wanted(Request((red, "Q: ", "why?"), system="Be brief.", max_tokens=7, temperature=.5, seed=3), [data_uri(red)])
     ask = read_ask(json.loads(json.dumps(fields)), "m")
-    assert ask[1:] == ("Be brief.", 7, .5, 3) and ask.parts[1] == "Q: why?" and ask.parts[0].size == (6, 4)
+    assert ask[1:6] == ("Be brief.", 7, .5, 3, True) and ask.parts[1] == "Q: why?" and ask.parts[0].size == (6, 4)
 
 
 @pytest.mark.parametrize("change, status, param", [
@@ -543,7 +547,7 @@ def stand_in(tmp_path):
     sys.path.insert(0, str(STAND_IN))
     try: from make import make
     finally: sys.path.remove(str(STAND_IN))
-    return lambda family: make(family, tmp_path / family)
+    return lambda family, layers=0: make(family, tmp_path / f"{family}-{layers}", layers=layers)
 
 
 def test_a_server_that_cannot_start_is_one_line(stand_in, tmp_path, monkeypatch):
@@ -572,7 +576,7 @@ HOST = {} if os.environ.get("UNSAF_TEST_BRIDGE") == "all" else {"qwen-vl-chat": 
 
 HEAVY = {"torchvision", "timm", "accelerate", "scipy", "matplotlib", "decord", "opencv-python"}   # what the stand-ins do not import
 QUESTIONS = ["What color is it?", "Who owns the dog?", "Is there a unicorn in the picture? Reply unanswerable where it cannot be known."]
-LENGTH = 24
+LENGTH, WORDS = 24, ["yes", "unanswerable", ""]
 
 
 @pytest.fixture(scope="module")
@@ -605,6 +609,12 @@ def prepared(family: str, where: dict, monkeypatch) -> Path:
     return env
 
 
+def sent(model, request: Request) -> bytes:
+    "The body that an `Api` sends."
+    from unsaf.models.served.messages import body_of, data_uri
+    return body_of(model.fields.of(request)[0], [data_uri(p) for p in request.pictures])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_through_the_bridge_as_by_hand(family, old_world, stand_in, tmp_path, monkeypatch):
@@ -615,7 +625,7 @@ def test_through_the_bridge_as_by_hand(family, old_world, stand_in, tmp_path, mo
     env = prepared(host, where, monkeypatch)
     asks = [[[p], q] for p in pictures(tmp_path) for q in QUESTIONS]
     if family != "minicpm-v-2": asks += [[pictures(tmp_path)[:2], QUESTIONS[0]]]
-    task = json.dumps({"model": str(folder), "family": family, "length": LENGTH, "asks": asks})
+    task = json.dumps({"model": str(folder), "family": family, "length": LENGTH, "asks": asks, "words": WORDS})
     run = subprocess.run([env / "bin/python", "-I", STAND_IN / "by_hand.py"], input=task, capture_output=True, text=True,
                          env=os.environ | {"HF_MODULES_CACHE": str(tmp_path / "modules")})
     assert run.returncode == 0, run.stderr[-2000:]
@@ -624,23 +634,48 @@ def test_through_the_bridge_as_by_hand(family, old_world, stand_in, tmp_path, mo
         model = unsaf.load(running.spec, retries=0)
         requests = [Request((*map(from_file, paths), text), max_tokens=LENGTH) for paths, text in asks]
         replies = sorted(model.generate(requests), key=lambda r: r.index)
-        assert [(r.text, r.output_tokens) for r in replies] == [(text, n) for text, n, _ in expected], running.log.read_text()[-2000:]
+        assert [(r.text, r.output_tokens) for r in replies] == [(text, n) for text, n, *_ in expected], running.log.read_text()[-2000:]
         assert {r.finish for r in replies} <= {"stop", "length"}
         sampled = [[r.text for r in model.generate([Request(requests[0].parts, max_tokens=LENGTH, temperature=1.0, seed=s)] * 2)] for s in range(4)]
         assert all(a == b for a, b in sampled) and len({a for a, _ in sampled}) > 1
+        weighed = unsaf.load(running.spec, retries=0, logprobs=True, extra_body={"candidates": WORDS})
+        for request, (text, _, _, logps, words) in zip(requests, expected):
+            choice = call(running.url + "/chat/completions", sent(weighed, request))[1]["choices"][0]
+            assert choice["message"]["content"] == text and choice["candidates"] == pytest.approx(words, abs=1e-4)
+            assert [t["logprob"] for t in choice["logprobs"]["content"]] == pytest.approx(logps, abs=1e-5)
         facts = call(running.url + "/models")[1]["data"][0]["unsaf"]
     if family == "internvl2":              # the same under a name, on a port of its own
         named = [unsaf.load(f"bridge:{family}@{folder}", trust_remote_code=True, dtype="float32", device="cpu", retries=0) for _ in "ab"]
         assert named[0].identity == named[1].identity and named[0].url != named[1].url
-        assert [r.text for r in sorted(named[0].generate(requests), key=lambda r: r.index)] == [text for text, _, _ in expected]
+        assert [r.text for r in sorted(named[0].generate(requests), key=lambda r: r.index)] == [text for text, *_ in expected]
         process = named[0].running.process
         named[1].close()
         del named
         assert process.poll() is not None
-    assert len({text for text, _, _ in expected}) > len(expected) / 2, "the stand-in hears and sees"
-    assert sum(text != habit for text, _, habit in expected) > len(expected) / 4, "its own habit is not greedy"
+    assert len({text for text, *_ in expected}) > len(expected) / 2, "the stand-in hears and sees"
+    assert sum(text != habit for text, _, habit, *_ in expected) > len(expected) / 4, "its own habit is not greedy"
     assert "transformers==" + facts["transformers"] == legacy(host).pins[0] and facts["code"]["tiny_lm.py"]
     assert running.process.poll() is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["internvl2", "minicpm-v-2"])
+def test_dola_in_an_old_environment(family, old_world, stand_in, tmp_path, monkeypatch):
+    "With a LLaMA inside: the old transformers decodes by DoLa what this one does, which test_bridge_weights compares with the formula."
+    import unsaf
+    from unsaf.models.dola import with_dola
+    from test_bridge_weights import engine
+    where, folder, e = old_world("internvl2"), stand_in(family, layers=6), engine(family, layers=6)
+    prepared("internvl2", where, monkeypatch)
+    paths = pictures(tmp_path)
+    with serve(family, folder, trust_remote_code=True, **where, dtype="float32", device="cpu", say=lambda s: None) as running:
+        model = unsaf.load(running.spec, retries=0, logprobs=True)
+        requests = [Request((from_file(p), q), max_tokens=LENGTH) for p in paths for q in QUESTIONS]
+        for asked in (model, *(with_dola(model, layers) for layers in ("low", "high", [1, 4]))):
+            for reply, request in zip(sorted(asked.generate(requests), key=lambda r: r.index), requests):
+                there, here = call(running.url + "/chat/completions", sent(asked, request))[1], e.answer(json.loads(sent(asked, request)) | {"model": "m"})
+                there, here = ([[t[k] for t in answer["choices"][0]["logprobs"]["content"]] for k in ("token", "logprob")] for answer in (there, here))
+                assert there[0] == here[0] and there[1] == list(reply.logprobs) == pytest.approx(here[1], abs=1e-4)
 
 
 @pytest.mark.slow

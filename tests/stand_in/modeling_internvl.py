@@ -3,7 +3,7 @@ import torch
 from PIL import Image
 from torch import nn
 from transformers import PreTrainedModel
-from .tiny_lm import EOS, PATCH, TinyConfig, TinyLM
+from .tiny_lm import EOS, PATCH, TinyConfig, language
 
 
 class StandIn(PreTrainedModel):
@@ -11,7 +11,7 @@ class StandIn(PreTrainedModel):
 
     def __init__(self, config):
         super().__init__(config)
-        self.language_model, self.see, self.system_message = TinyLM(config), nn.Linear(12, config.width), "I am a stand-in."
+        self.language_model, self.see, self.system_message = language(config), nn.Linear(12, config.width), "I am a stand-in."
 
     def embedded(self, tokenizer, pixel_values, text, counts):
         for n in counts: text = text.replace("<image>", "<patch>" * n, 1)

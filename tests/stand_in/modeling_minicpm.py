@@ -3,7 +3,7 @@ import torch
 from PIL import Image
 from torch import nn
 from transformers import PreTrainedModel
-from .tiny_lm import EOS, TinyConfig, TinyLM, colors
+from .tiny_lm import EOS, PATCH, TinyConfig, language, colors
 
 
 class StandIn(PreTrainedModel):
@@ -11,11 +11,13 @@ class StandIn(PreTrainedModel):
 
     def __init__(self, config):
         super().__init__(config)
-        self.llm, self.see = TinyLM(config), nn.Linear(12, config.width)
+        self.llm, self.see = language(config), nn.Linear(12, config.width)
 
     def embedded(self, tokenizer, image, text):
         ids = tokenizer("<user>" + text + "<AI>", return_tensors="pt")["input_ids"][:, :2048]
-        return torch.cat([self.see(colors(image)).expand(1, 16, -1), self.llm.embed(ids)], 1)
+        x = self.llm.embed(torch.cat([torch.full((1, 16), PATCH), ids], 1)).clone()
+        x[:, :16] = self.see(colors(image))
+        return x
 
     def chat(self, image, msgs, context, tokenizer, vision_hidden_states=None, max_new_tokens=1024, sampling=True, **kwargs):
         options = {"top_p": 0.8, "top_k": 100, "temperature": 0.7, "do_sample": True} if sampling else {"num_beams": 3, "repetition_penalty": 1.2}

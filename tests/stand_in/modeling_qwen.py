@@ -2,10 +2,10 @@
 import torch
 from PIL import Image
 from torch import nn
-from .tiny_lm import EOS, IMG, IMG_END, TinyLM, colors
+from .tiny_lm import EOS, IMG, IMG_END, LayeredLM, TinyLM, colors
 
 
-class StandIn(TinyLM):
+class Face:
     def __init__(self, config):
         super().__init__(config)
         self.see = nn.Linear(12, config.width)
@@ -20,7 +20,7 @@ class StandIn(TinyLM):
         return x
 
     def forward(self, input_ids=None, inputs_embeds=None, attention_mask=None, **kwargs):
-        return super().forward(inputs_embeds=self.embedded(input_ids) if inputs_embeds is None else inputs_embeds)
+        return super().forward(inputs_embeds=self.embedded(input_ids) if inputs_embeds is None else inputs_embeds, **kwargs)
 
     def prompt(self, query, system="You are a helpful assistant."):
         return "<|im_start|>system\n%s<|im_end|>\n<|im_start|>user\n%s<|im_end|>\n<|im_start|>assistant\n" % (system, query)
@@ -47,3 +47,9 @@ class StandIn(TinyLM):
         torch.manual_seed(0)
         query = tokenizer.from_list_format([{"image": p} for p in paths] + [{"text": text}])
         return self.chat(tokenizer, query=query, history=None, max_new_tokens=length)[0]
+
+
+class StandIn(Face, TinyLM): pass
+
+
+class Layered(Face, LayeredLM): pass

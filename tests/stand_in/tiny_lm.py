@@ -1,12 +1,12 @@
 """The language half of the stand-in checkpoints: a few thousand weights, bytes in, lower-case letters out.
 
-This file and its neighbours are the code that a stand-in checkpoint brings along. They run in an old environment, never here.
+This file and its neighbours are the code that a stand-in checkpoint brings along. An old environment loads them as such; here they are imported.
 """
 import re
 import torch
 from PIL import Image
 from torch import nn
-from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizer
+from transformers import GenerationMixin, LlamaConfig, LlamaForCausalLM, PretrainedConfig, PreTrainedModel, PreTrainedTokenizer
 from transformers.modeling_outputs import CausalLMOutput
 
 EOS, IMG, IMG_END, PATCH, VOCAB, SPAN, STEPS = 256, 257, 258, 259, 260, 256, 64
@@ -16,8 +16,9 @@ MARKS = {"<|endoftext|>": EOS, "<img>": IMG, "</img>": IMG_END, "<patch>": PATCH
 class TinyConfig(PretrainedConfig):
     model_type = "stand_in"
 
-    def __init__(self, width=24, bf16=False, fp16=False, fp32=False, **kwargs):
-        self.width, self.bf16, self.fp16, self.fp32 = width, bf16, fp16, fp32
+    def __init__(self, width=24, layers=0, bf16=False, fp16=False, fp32=False, **kwargs):
+        self.width, self.layers, self.bf16, self.fp16, self.fp32 = width, layers, bf16, fp16, fp32
+        self.num_hidden_layers, self.hidden_size, self.num_attention_heads = 1, width, 1     # new versions ask for them
         super().__init__(**kwargs)
 
 
@@ -72,7 +73,7 @@ def colors(image):
     return torch.tensor([c / 255 for x in range(2) for y in range(2) for c in small.getpixel((x, y))])
 
 
-class TinyLM(PreTrainedModel):
+class TinyLM(PreTrainedModel, GenerationMixin):
     "The next byte from the last one and from a sum over all before, each with the signs of its place."
     config_class = TinyConfig
 
@@ -93,3 +94,16 @@ class TinyLM(PreTrainedModel):
         if inputs_embeds is None: return {"input_ids": input_ids}
         if self.begun is not inputs_embeds: self.begun, self.before = inputs_embeds, input_ids.shape[1]     # up to 4.37 a token that nobody wrote
         return {"inputs_embeds": torch.cat([inputs_embeds, self.embed(input_ids[:, self.before:])], 1)}
+
+
+class LayeredLM(LlamaForCausalLM):
+    "A network with layers to look into, in the place of the one above."
+    def __init__(self, config):
+        super().__init__(LlamaConfig(vocab_size=VOCAB, hidden_size=config.width, intermediate_size=2 * config.width, num_hidden_layers=config.layers,
+                                     num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=2048, eos_token_id=EOS, pad_token_id=0))
+
+    @property
+    def embed(self): return self.model.embed_tokens
+
+
+def language(config): return LayeredLM(config) if config.layers else TinyLM(config)

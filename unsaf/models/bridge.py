@@ -154,7 +154,7 @@ def _start(env: Path, family: str, which: dict[str, Any], port: int, device: str
     run.mkdir(parents=True, exist_ok=True)
     for font in Path(which["model"]).glob("*.ttf") if "code" in which else ():  # see SimSun.ttf above
         if not (run / font.name).exists(): shutil.copy(font, run)
-    command = [str(python_of(env)), "-I", str(Path(__file__).with_name("bridge_server.py")),
+    command = [str(python_of(env)), "-I", "-B", str(Path(__file__).with_name("bridge_server.py")),
                "--family", family, "--name", name, "--port", str(port), "--model", which["model"],
                "--device", device, "--dtype", dtype, "--trust-remote-code", "--with-parent"]
     if "revision" in which: command += ["--revision", which["revision"]]

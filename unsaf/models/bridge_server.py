@@ -4,168 +4,25 @@
 
 # %% ../../nbs/50_models/11_bridge_server.ipynb #9821c3e8
 from __future__ import annotations
-import argparse, base64, binascii, functools, hashlib, io, json, os, re, select, socket, sys
-import tempfile, threading, time, traceback
+import argparse, hashlib, json, os, re, select, socket, sys, tempfile, threading, time, traceback, types
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
 # %% auto #0
-__all__ = ['READ', 'IDLE', 'NEUTRAL', 'MAX_TOKENS', 'GREEDY', 'SAMPLED', 'TILE', 'MOST', 'CHATML', 'QWEN', 'MINICPM', 'OWL',
-           'INTERNVL', 'FAMILIES', 'LARGEST', 'one_line', 'Fault', 'Ask', 'read_ask', 'picture', 'decoding', 'Gate',
-           'qwen_query', 'qwen_vl', 'qwen_vl_chat', 'minicpm_v2', 'mplug_owl3', 'grid', 'tiles', 'internvl2', 'Family',
-           'plain', 'Engine', 'Handler', 'Server', 'refusal', 'code_files', 'foreign', 'load', 'main']
+__all__ = ['TILE', 'MOST', 'CHATML', 'QWEN', 'MINICPM', 'OWL', 'INTERNVL', 'FAMILIES', 'LARGEST', 'qwen_query', 'qwen_vl',
+           'qwen_vl_chat', 'minicpm_v2', 'mplug_owl3', 'grid', 'tiles', 'internvl2', 'Family', 'plain', 'Engine',
+           'Handler', 'Server', 'refusal', 'code_files', 'foreign', 'load', 'main']
 
-# %% ../../nbs/50_models/11_bridge_server.ipynb #9885b0ec
-def one_line(error: object, limit: int = 300) -> str:
-    "The first line of a message; an exception without a message gives its type."
-    lines = str(error).strip().splitlines()
-    return lines[0][:limit] if lines else type(error).__name__
+# %% ../../nbs/50_models/11_bridge_server.ipynb #056dd727
+if not __package__ and "__file__" in globals():
+    __package__ = "unsaf_bridge"
+    sys.modules[__package__] = types.ModuleType(__package__)
+    sys.modules[__package__].__path__ = [str(Path(__file__).resolve().parent)]
 
-class Fault(Exception):
-    "An answer that is no reply: HTTP status, one line, and OpenAI's `code` and `param`."
-    def __init__(self, status: int, message: str, code: str | None = None, param: str | None = None):
-        super().__init__(one_line(message))
-        self.status, self.code, self.param = status, code, param
-
-    @property
-    def body(self) -> dict:
-        "The JSON body of the answer."
-        kind = "invalid_request_error" if self.status < 500 else "server_error"
-        return {"error": {"message": str(self), "type": kind, "param": self.param, "code": self.code}}
-
-# %% ../../nbs/50_models/11_bridge_server.ipynb #1f6c1dce
-READ = {"model", "messages", "max_tokens", "max_completion_tokens", "temperature", "seed"}
-IDLE = {"logprobs", "top_logprobs", "user", "metadata", "store"}    # may be sent, change nothing
-NEUTRAL = {"n": 1, "stream": False, "top_p": 1, "presence_penalty": 0, "frequency_penalty": 0}
-MAX_TOKENS = 512     # where the request names none
-
-class Ask(NamedTuple):
-    "One request: texts and PIL images in order, and how to decode."
-    parts: list
-    system: str
-    max_tokens: int
-    temperature: float
-    seed: int | None
-
-    @property
-    def images(self) -> list: return [p for p in self.parts if not isinstance(p, str)]
-
-    def text(self, mark: str) -> str:
-        "The texts in a row, `mark` in the place of each image."
-        return "".join(p if isinstance(p, str) else mark for p in self.parts)
-
-def read_ask(body: Any, name: str) -> Ask:
-    "The request in a decoded body, for the model `name`; raises `Fault`."
-    if not isinstance(body, dict): raise Fault(400, "the body is not a JSON object")
-    sent = {k: v for k, v in body.items() if v is not None}
-    for k, v in sent.items():
-        if k not in READ | IDLE and not (k in NEUTRAL and v == NEUTRAL[k]):
-            raise Fault(400, f"the bridge does not know the field {k!r}", param=k)
-    if sent.get("model") != name:
-        raise Fault(404, f"there is no model {sent.get('model')!r} here, only {name!r}",
-                    "model_not_found", "model")
-    system, parts = _conversation(sent.get("messages"))
-    cap = "max_tokens" if "max_tokens" in sent else "max_completion_tokens"
-    return Ask(parts, system, _number(sent, cap, MAX_TOKENS, 1, 10**6, int),
-               float(_number(sent, "temperature", 0, 0, 2, (int, float))),
-               _number(sent, "seed", None, -2**63, 2**63 - 1, int))
-
-# %% ../../nbs/50_models/11_bridge_server.ipynb #f7b8faba
-def _number(sent: dict, name: str, default: Any, least: float, most: float, kind: Any) -> Any:
-    value = sent.get(name, default)
-    number = isinstance(value, kind) and not isinstance(value, bool)
-    if value is None or (number and least <= value <= most): return value
-    whole = "whole " if kind is int else ""
-    raise Fault(400, f"{name} must be a {whole}number from {least:g} to {most:g}", param=name)
-
-def _conversation(messages: Any) -> tuple:
-    turns = [m if isinstance(m, dict) else {} for m in messages] if isinstance(messages, list) else []
-    roles = [m.get("role") for m in turns]
-    if roles not in (["user"], ["system", "user"]):
-        raise Fault(400, "messages must be one user message, "
-                         "with at most one system message before it", param="messages")
-    *before, asked = [_parts(m.get("content")) for m in turns]
-    system = [part for parts in before for part in parts]
-    if not all(isinstance(part, str) for part in system):
-        raise Fault(400, "a system message holds text alone", param="messages")
-    return "".join(system), asked
-
-def _parts(content: Any) -> list:
-    if isinstance(content, str): return [content]
-    if not isinstance(content, list):
-        raise Fault(400, "the content of a message is a text or a list of blocks", param="messages")
-    return [_part(block if isinstance(block, dict) else {}) for block in content]
-
-def _part(block: dict) -> Any:
-    kind, text, url = (block.get(name) for name in ("type", "text", "image_url"))
-    if kind == "text" and isinstance(text, str): return text
-    if isinstance(url, dict): url = url.get("url")
-    if kind == "image_url" and isinstance(url, str): return picture(url)
-    raise Fault(400, f"a block must be a text or an image_url, this is {kind!r}", param="messages")
-
-# %% ../../nbs/50_models/11_bridge_server.ipynb #87f0a59a
-def picture(url: str) -> Any:
-    "The RGB image in a data URI, turned upright; raises `Fault` where it cannot be decoded."
-    from PIL import Image, ImageOps
-    head, comma, data = url.partition(",")
-    if not comma or not re.fullmatch(r"data:image/[\w.+-]+;base64", head):
-        raise Fault(400, f"an image must be a data URI (data:image/png;base64,...), this is {url[:40]!r}",
-                    "invalid_image", "messages")
-    try:
-        return ImageOps.exif_transpose(Image.open(io.BytesIO(base64.b64decode(data, validate=True)))).convert("RGB")
-    except (binascii.Error, OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as e:
-        raise Fault(400, f"an image cannot be decoded: {one_line(e)}", "invalid_image", "messages") from None
-
-# %% ../../nbs/50_models/11_bridge_server.ipynb #46c332e6
-GREEDY = {"do_sample": False, "num_beams": 1, "repetition_penalty": 1.0, "no_repeat_ngram_size": 0,
-          "temperature": 1.0, "top_p": 1.0, "top_k": 50}
-# with the temperature of the request: the plain softmax, uncut
-SAMPLED = dict(GREEDY, do_sample=True, top_k=0)
-
-def decoding(temperature: float) -> dict:
-    "The options of `generate` for a temperature; 0 is greedy."
-    return dict(SAMPLED, temperature=temperature) if temperature > 0 else dict(GREEDY)
-
-# %% ../../nbs/50_models/11_bridge_server.ipynb #18b62581
-class Gate:
-    "In front of `owner.generate`: sets the decoding, counts tokens, sees how the reply ended."
-    def __init__(self, owner: Any):
-        self.owner, self.inner, self.flags, self.calls = owner, owner.generate, {}, 0
-        owner.generate = self
-        step = getattr(owner, "prepare_inputs_for_generation", None)
-        if step:
-            owner.prepare_inputs_for_generation = functools.wraps(step)(functools.partial(self._step, step))
-
-    def _step(self, step: Callable, input_ids: Any, *args: Any, **kwargs: Any) -> Any:
-        if self.before is None: self.before = int(input_ids.shape[1])
-        return step(input_ids, *args, **kwargs)
-
-    def open(self, ask: Ask) -> dict:
-        "The flags of the next generation, and the counters at zero."
-        self.flags = dict(decoding(ask.temperature), max_new_tokens=ask.max_tokens)
-        self.calls, self.before, self.prompt, self.new, self.finish = 0, None, None, None, "stop"
-        return dict(self.flags)      # InternVL2 adds to what it is given
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        kwargs.update(self.flags)
-        self.calls, self.before = self.calls + 1, None
-        out = self.inner(*args, **kwargs)
-        given = kwargs.get("input_ids", kwargs.get("inputs", args[0] if args else None))
-        start = given if given is not None else kwargs["inputs_embeds"]
-        before = self.before if self.before is not None else 0 if given is None else given.shape[1]
-        new = getattr(out, "sequences", out)[0].tolist()[before:]
-        self.prompt, self.new = int(start.shape[1]), len(new)
-        cut = len(new) >= kwargs["max_new_tokens"] and not self._ended(new, kwargs)
-        self.finish = "length" if cut else "stop"
-        return out
-
-    def _ended(self, new: list, kwargs: dict) -> bool:
-        configs = kwargs.get("generation_config"), getattr(self.owner, "generation_config", None)
-        ends = [kwargs.get("eos_token_id")] + [getattr(c, "eos_token_id", None) for c in configs]
-        eos = next((e for e in ends if e is not None), [])
-        stops = [[e] for e in (eos if isinstance(eos, (list, tuple)) else [eos])]
-        return any(new[-len(s):] == list(s) for s in [*stops, *(kwargs.get("stop_words_ids") or [])])
+# %% ../../nbs/50_models/11_bridge_server.ipynb #5452f1d5
+from .bridge_ask import Ask, Fault, one_line, read_ask
+from .bridge_gate import GREEDY, SAMPLED, Gate, reply_tokens
 
 # %% ../../nbs/50_models/11_bridge_server.ipynb #ed000ebf
 def qwen_query(engine: Any, ask: Ask, folder: str) -> str:
@@ -257,6 +114,8 @@ class Family(NamedTuple):
     special: tuple         # marks in a text that are not text
     limit: int | None      # prompt tokens at which the family's code cuts without a word
     load: dict             # arguments of from_pretrained; a value of "dtype" is filled in
+    lead: str = ""         # what its prompt has in front of a reply, behind the last mark
+    path: tuple = ()       # marks between which its prompt holds the path of an image
 
 # %% ../../nbs/50_models/11_bridge_server.ipynb #3a17da0f
 CHATML = ("<|im_start|>", "<|im_end|>", "<|endoftext|>")
@@ -264,15 +123,16 @@ QWEN = ("<img>", "</img>", "<ref>", "</ref>", "<box>", "</box>", "<quad>", "</qu
 MINICPM = ("<image>", "</image>", "<unk>", "<slice>", "</slice>", "<用户>", "<AI>")
 OWL, INTERNVL = ("<|image|>", "<|video|>", *CHATML), ("<image>", "<img>", "</img>", "<IMG_CONTEXT>", *CHATML)
 FAMILIES = {
-    "qwen-vl": Family(qwen_vl, "AutoModelForCausalLM", "", (0, None), False, QWEN, None, {}),
+    "qwen-vl": Family(qwen_vl, "AutoModelForCausalLM", "", (0, None), False, QWEN, None, {},
+                      path=("<img>", "</img>")),
     "qwen-vl-chat": Family(qwen_vl_chat, "AutoModelForCausalLM", "", (0, None), True,
-                           QWEN, None, {}),
+                           QWEN, None, {}, lead="\n", path=("<img>", "</img>")),
     "minicpm-v-2": Family(minicpm_v2, "AutoModel", "llm", (1, 1), False, MINICPM, 2048,
                           {"torch_dtype": "dtype"}),
     "mplug-owl3": Family(mplug_owl3, "AutoModel", "language_model", (0, None), True, OWL, None,
-                         {"torch_dtype": "dtype", "attn_implementation": "sdpa"}),
+                         {"torch_dtype": "dtype", "attn_implementation": "sdpa"}, lead="\n"),
     "internvl2": Family(internvl2, "AutoModel", "language_model", (0, None), True, INTERNVL, None,
-                        {"torch_dtype": "dtype"}),
+                        {"torch_dtype": "dtype"}, lead="\n"),
 }
 
 def plain(text: str, special: tuple) -> str:
@@ -288,7 +148,7 @@ class Engine:
         self.device = device
         self.gate = Gate(getattr(model, self.family.language) if self.family.language else model)
         self.processor, self.lock = None, threading.Lock()
-        self.facts = dict(facts or {}, family=family,
+        self.facts = dict(facts or {}, family=family, fields=["logprobs", "candidates", "decide", "dola"],
                           decoding={"temperature 0": GREEDY, "temperature above 0": SAMPLED})
 
     def answer(self, body: Any, gone: Callable = lambda: False) -> dict | None:
@@ -306,7 +166,8 @@ class Engine:
             if limit and gate.prompt >= limit:
                 raise Fault(400, f"the prompt has {limit} tokens or more; this family cuts it there",
                             "context_length_exceeded", "messages")
-            return _completion(self.name, text, gate)
+            return _completion(self.name, max(gate.scores, key=gate.scores.get) if ask.decide else text, gate,
+                               _more(gate, self.tokenizer))
 
     def _fitted(self, ask: Ask) -> Ask:
         least, most = self.family.pictures
@@ -323,14 +184,24 @@ class Engine:
         import torch
         if ask.temperature > 0:
             torch.manual_seed(ask.seed if ask.seed is not None else int.from_bytes(os.urandom(7), "big"))
-        with torch.no_grad(): return self.family.chat(self, ask, self.gate.open(ask))
+        candidates = [(c, reply_tokens(self.tokenizer, c, self.family.lead)) for c in ask.candidates]
+        path = tuple(map(self.tokenizer.convert_tokens_to_ids, self.family.path)) if ask.dola else ()
+        flags = self.gate.open(ask, candidates, path)
+        with torch.no_grad(), self.gate.watching(): return self.family.chat(self, ask, flags)
 
 # %% ../../nbs/50_models/11_bridge_server.ipynb #831c7d32
-def _completion(name: str, text: str, gate: Gate) -> dict:
-    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": gate.finish}
+def _completion(name: str, text: str, gate: Gate, more: dict) -> dict:
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": gate.finish, **more}
     usage = {"prompt_tokens": gate.prompt, "completion_tokens": gate.new, "total_tokens": gate.prompt + gate.new}
     return {"id": f"chatcmpl-{time.time_ns():x}", "object": "chat.completion", "created": int(time.time()),
             "model": name, "choices": [choice], "usage": usage}
+
+def _more(gate: Gate, tokenizer: Any) -> dict:
+    "What the choice holds beyond a reply, where it was asked for."
+    more = {"candidates": gate.scores} if gate.scores else {}
+    if gate.logprobs is None: return more
+    content = [{"token": tokenizer.decode([token]), "logprob": logp} for token, logp in zip(gate.tokens, gate.logprobs)]
+    return dict(more, logprobs={"content": content})
 
 def _trouble(error: Exception) -> Fault:
     "What broke in the checkpoint's code, as one line; the traceback goes to the log."
@@ -371,7 +242,7 @@ class Handler(_Sender):
     def do_GET(self) -> None:
         "Health, and what is served."
         engine = self.server.engine
-        model = {"id": engine.name, "object": "model", "created": 0, "owned_by": "unsaf bridge",
+        model = {"id": engine.name, "object": "model", "created": 0, "owned_by": "unsaf",
                  "unsaf": engine.facts}
         known = {"/health": {"status": "ok"}, "/v1/models": {"object": "list", "data": [model]}}
         if self.path in known: self._send(200, known[self.path])

@@ -14,7 +14,7 @@ from ..prompts.benchmarks import ItemList, cove_check_parts, cove_plan_parts, co
 from ..core import Reply, Request, UnsafError
 from ..metrics.text.normalise import UNFINISHED, split_reasoning
 from .base import Model, collect, identity_of, render, template_of
-from .dola import Dola
+from .dola import with_dola
 
 # %% ../../nbs/50_models/10_cove.ipynb #5e562def
 class Ending(StrEnum):
@@ -174,7 +174,7 @@ INTERVENTIONS = ("none", "dola", "cove")
 def intervene(model: Model, name: str = "none", **settings: Any) -> Model:
     "`model` with the intervention none, dola or cove; raises `UnsafError` for another."
     if name == "none" and not settings: return model
-    if name == "dola": return Dola(model, **settings)
+    if name == "dola": return with_dola(model, **settings)
     if name == "cove": return Cove(model, **settings)
     known = ", ".join(INTERVENTIONS)
     raise UnsafError(f"intervention {name!r} is unknown: use one of {known}" if name != "none"

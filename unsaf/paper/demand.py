@@ -110,6 +110,15 @@ def _untrainable(unit: Any) -> str:
     return (f"{student.source} brings code of its own, which would run here to train its students: read it, and set "
             f"{TRUST}=1 if you trust it")
 
+@lru_cache(maxsize=None)
+def _no_layers(name: str) -> str:
+    "Why a model that answers cannot decode by DoLa; empty where it can, or shows it when it is loaded."
+    if not name.startswith("api:"): return ""
+    from unsaf.models.dola import with_dola
+    try: with_dola(load(name)).check()
+    except UnsafError as e: return str(e)
+    return ""
+
 def lacking(units: Iterable[Any]) -> list[str]:
     "What the units (and what they need) lack, a line each thing, in order; asked once a process."
     result: dict[str, None] = {}
@@ -118,6 +127,8 @@ def lacking(units: Iterable[Any]) -> list[str]:
         for other in unit.needs: look(other)
         for why in (*map(_model, unit.names), _data(unit.data) if unit.data else ""):
             if why: result[why] = None
+        if dict(getattr(unit, "options", ())).get("intervention") == "dola" and not any(map(_model, unit.names)):
+            if why := next(filter(None, map(_no_layers, unit.names)), ""): result[why] = None
     for unit in units: look(unit)
     return list(result)
 
