@@ -186,6 +186,13 @@ class BridgedDola(Api):
         self.plain, self.seen = model, False
         if model.azure or model.url == OPENAI: raise self._no_bridge()
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        "As the plain model's: of one whose server was started for it, the checkpoint and not the port."
+        own, plain = super().identity, self.plain.identity
+        if "bridge" not in plain: return own
+        return plain | {k: v for k, v in own.items() if k not in ("api", "model")}
+
     def _no_bridge(self) -> ModelError:
         return ModelError(f"{self.plain.name}: DoLa looks into the layers of a checkpoint, which {self.url} does not "
                           "do: it needs the weights (a folder or hf:NAME), or the server that `unsaf bridge` starts")
