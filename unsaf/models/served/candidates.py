@@ -39,7 +39,8 @@ class Call:
         "What goes out, given the `usual` fields of its request; None for a GET."
         if self.path: return self.body
         said = [] if self.turn is None else [{"role": "assistant", "content": self.turn}]
-        return {**usual, "messages": [*usual["messages"], *said], **self.more}
+        cap = {} if self.reads else {"max_tokens": self.request.max_tokens}      # also where the user leaves it out
+        return {**usual, "messages": [*usual["messages"], *said], **cap, **self.more}
 
 Ask = Callable[[Call], Awaitable[Reply]]
 
