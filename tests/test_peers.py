@@ -153,11 +153,12 @@ def test_vllm_scores_given_replies_as_transformers_does(tmp_path):
         server.forget()
         before, theirs = server.counters(), collect(served, wanted)
         hits = server.counters()["prefix_cache hits"] - before["prefix_cache hits"]
+        steps = served.stats.scoring
         assert served.decides
         decided = collect(served, decide)
         plain = collect(unsaf.load(server.spec, template=model.template, timeout=300, scores=False), wanted)
     apart = max(abs(a.candidates[text] - b.candidates[text]) for a, b in zip(ours, theirs) for text in a.candidates)
-    print(f"largest difference {apart:.2g}, {served.stats.scoring} calls for {len(wanted)} questions, {hits:.0f} tokens found in the prefix cache")
+    print(f"largest difference {apart:.2g}, {steps} scoring calls for {len(wanted)} questions, {hits:.0f} tokens found in the prefix cache")
     assert len(wanted) == 200 and apart <= 1e-4 and not served.stats.unscored
     assert [b.text for b in theirs] == [a.text for a in ours] == [p.text for p in plain]
     assert [b.text for b in decided] == [a.text for a in chosen] and len({a.text for a in chosen}) > 2
