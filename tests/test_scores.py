@@ -124,7 +124,7 @@ def test_fields_that_are_rejected_are_left_out():
         return (400, {"error": {"message": "logprob_token_ids: more than allowed"}}) if body and "logprob_token_ids" in body else None
     with Toy("vllm", refuse) as toy:
         model = api(toy, concurrency=8)
-        replies = ordered(model, asks(20))
+        replies = ordered(model, asks(12))
         assert all(r.candidates is None and r.finish in ("stop", "length") for r in replies) and model.scoring.closed
         assert not model.fields.refused and "refused" not in model.identity
 
@@ -153,11 +153,11 @@ def test_a_server_that_dies_in_the_middle_of_scoring():
     steps = []
     def die(path, body):
         if body and body.get("logprob_token_ids") and body.get("continue_final_message"): steps.append(path)
-        return "die" if len(steps) > 60 else None
+        return "die" if len(steps) > 40 else None
     with Toy("vllm", die) as toy:
-        model, came = api(toy, retries=2, concurrency=2), []
+        model, came = api(toy, retries=2, concurrency=2, backoff=.002), []
         with pytest.raises(ModelError, match="answers nobody any more"):
-            for reply in model.generate(asks(200)): came.append(reply)
+            for reply in model.generate(asks(100)): came.append(reply)
     assert all(r.candidates is None or len(r.candidates) == 5 for r in came) and any(r.candidates for r in came)
 
 
@@ -165,10 +165,10 @@ def test_busy_servers_are_waited_for():
     seen = []
     def busy(path, body):
         seen.append(path)
-        return (429, {"error": {"message": "slow down"}}) if len(seen) % 3 == 0 else None
+        return (429, {"error": {"message": "slow down"}}) if len(seen) % 4 == 0 else None
     with Toy("vllm", busy) as toy:
-        model = api(toy, retries=20)
-        assert all(r.candidates for r in ordered(model, asks())) and model.stats.retries["rate_limit"] > 3
+        model = api(toy, retries=20, backoff=.002)
+        assert all(r.candidates for r in ordered(model, asks(3))) and model.stats.retries["rate_limit"] > 3
 
 
 # first tokens
