@@ -43,7 +43,7 @@ class Options:
     detail: str | None = None                   # the protocol's image detail
     max_side: int | None = None                 # pixels of the longer side: larger images are scaled down
     max_bytes: int | None = None                # of an image file: the same
-    scores: bool | None = None                  # probabilities of given replies; None: where one's own server gives them
+    scores: bool | None = None                  # probabilities of given replies; None: of one's own server
 
     def __post_init__(self, base_url: str | None) -> None:
         _place(self, base_url)
@@ -72,7 +72,8 @@ def _check(o: Options) -> None:
     "Raises `ModelError` for options that cannot work."
     unknown = hidden(", ".join(str(name) for name in o.omit if name not in OPTIONS))
     body = o.extra_body
-    wrong = {"a model name is missing": not o.name, "scores is True, False or None": o.scores not in (None, True, False),
+    wrong = {"a model name is missing": not o.name,
+             "scores is True, False or None": o.scores not in (None, True, False),
              "concurrency must be at least 1": not 1 <= o.concurrency,
              "max_concurrency must be at least 1": not 1 <= o.max_concurrency,
              "timeout must be above 0": not o.timeout > 0, "retries must not be negative": o.retries < 0,
