@@ -55,9 +55,9 @@ def let_in(monkeypatch) -> list[tuple[str, bool]]:
     "Filled with (image, whether a list is asked for) in the order in which calls pass the gate; their images are encoded in threads, in any order."
     import unsaf.models.served.api as room
     order, send = [], room._sent
-    def watched(run, request):
-        order.append((request.pictures[0].image_id, "Output Format:\nQuestion" in request.text))
-        return send(run, request)
+    def watched(run, call):
+        if not call.path: order.append((call.request.pictures[0].image_id, "Output Format:\nQuestion" in call.request.text))
+        return send(run, call)
     monkeypatch.setattr(room, "_sent", watched)
     monkeypatch.setattr(room, "UNREAD", 100)       # a reader of replies that is slow, as on a busy machine, holds nothing up
     return order

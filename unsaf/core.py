@@ -151,6 +151,7 @@ class Reply:
     cached: bool = False                               # came from a store
     reasoning_tokens: int | None = None                # of the output tokens, those of a thought
     left_out: tuple[str, ...] = ()                     # options that the model refused, e.g. "temperature"
+    first_tokens: Mapping[str, float] | None = None    # natural log of the first token alone of each candidate, if told
 
     @property
     def failure(self) -> Outcome | None:

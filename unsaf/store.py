@@ -183,7 +183,7 @@ class Store(_File):
     def __repr__(self) -> str: return f"Store({str(self.file)!r}, {len(self)} replies)"
 
 # %% ../nbs/00_core/01_store.ipynb #073953e2
-_FIELDS = {**dict.fromkeys(("text", "finish", "error"), str), "logprobs": list, "left_out": list, "candidates": dict,
+_FIELDS = {**dict.fromkeys(("text", "finish", "error"), str), "logprobs": list, "left_out": list, "candidates": dict, "first_tokens": dict,
            **dict.fromkeys(("prompt_tokens", "output_tokens", "reasoning_tokens", "cost"), (int, float))}
 _NEEDED = ("text", "finish", "error")                              # the others may be null
 _KNOWN = {f.name: f.default for f in fields(Reply)}

@@ -68,7 +68,7 @@ class Server:
         for cache in ("prefix", "mm"): self.get(f"/reset_{cache}_cache", b"")
 
 
-def _wait(server: Server, process: subprocess.Popen, log: Path, seconds: float = 300) -> None:
+def _wait(server: Server, process: subprocess.Popen, log: Path, seconds: float = 600) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until and process.poll() is None:
         try: server.get("/health")

@@ -128,13 +128,15 @@ API = dict(
     extra_body=option(str | None, "api models: a JSON object that goes into each call, "
                                   'as {"reasoning_effort": "low"}'),
     max_side=option(int | None, "api models: pixels of an image's longer side; larger ones are scaled down"),
-    max_bytes=option(int | None, "api models: bytes of an image's file; larger ones are scaled down"))
+    max_bytes=option(int | None, "api models: bytes of an image's file; larger ones are scaled down"),
+    scores=option(bool | None, "api models: ask for the probabilities of given replies (a server of one's own is "
+                               "asked anyway; of a provider's replies the first tokens)", "--scores/--no-scores"))
 TOKENS = dict(
     question_tokens=option(int | None, "cap on a list of questions (bench: on a description or a "
                                        "list of wordings), in tokens, thoughts included (512)"),
     answer_tokens=option(int | None, "cap on an answer, in tokens, thoughts included (64)"))
 # also for the other models of a cross-examination
-SHARED = ("concurrency", "timeout", "retries", "max_side", "max_bytes")
+SHARED = ("concurrency", "timeout", "retries", "max_side", "max_bytes", "scores")
 
 # %% ../../nbs/90_cli/00_common.ipynb #4254bdc0
 def _prices(text: str) -> tuple[float, float]:

@@ -155,7 +155,7 @@ def _logs(values: Iterable[float], what: str) -> np.ndarray:
     return np.minimum(logs, 0.0)
 
 def choice_confidence(
-    reply: Reply,             # with `candidates`
+    reply: Reply,             # with `candidates`, or with the `first_tokens` of all letters
     letter: str,              # the option that was read from the reply
     letters: Sequence[str],   # all options; add "unanswerable" to let abstaining share in the renormalising
 ) -> ChoiceConfidence:
@@ -163,15 +163,16 @@ def choice_confidence(
     names = list(letters)
     if letter not in names or len(set(names)) < len(names):
         raise ValueError(f"letter {letter!r} must be one of different letters, got {names}")
-    if not reply.candidates:
+    told = reply.candidates or reply.first_tokens
+    if not told:
         raise ModelError(f"no candidate probabilities with the reply {reply.text[:40]!r}: "
                          "multiple-choice confidence needs a model that scores "
-                         "given replies (hf: or a bundled one, with Request.candidates); an api: endpoint cannot")
-    missing = [n for n in names if n not in reply.candidates]
+                         "given replies with Request.candidates (hf:, a bundled one, or an api: server that does)")
+    missing = [n for n in names if n not in told]
     if missing:
-        raise ModelError(f"no probability for {missing}: only {list(reply.candidates)} were scored; "
+        raise ModelError(f"no probability for {missing}: only {list(told)} were scored; "
                          "ask for all letters in Request.candidates")
-    logs = _logs((reply.candidates[n] for n in names), f"candidates {names}")
+    logs = _logs((told[n] for n in names), f"candidates {names}")
     if np.isneginf(logs).all():
         raise ModelError(f"all of {names} have probability 0: there is no share to take")
     total = logsumexp(logs)

@@ -16,7 +16,8 @@ from .contrast import DIVERGENCES, STANDARD, Contrast, bucket, last_states
 from .contrast import contrast, divergence, penalise  # noqa: F401  (they were defined here)
 from .hf import HF
 from .served.address import is_loopback
-from .served.api import OPENAI, Api, Options
+from .served.api import Api
+from .served.endpoint import OPENAI, Options
 
 # %% ../../nbs/50_models/09_dola.ipynb #febdcdad
 def candidate_layers(layers: str | Sequence[int], depth: int, tied: bool = False) -> tuple[int, ...]:

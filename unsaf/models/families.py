@@ -42,6 +42,7 @@ class Known:
     base_url: str | None = None        # of a provider
     key_env: str | None = None         # the environment variable with its key
     options: Mapping[str, Any] = field(default_factory=dict)   # further ones for `unsaf.load`
+    logprobs: bool | None = None       # whether a provider tells those of tokens; None: not read anywhere
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -160,19 +161,22 @@ _MOON = dict(base_url="https://api.moonshot.ai/v1", key_env="MOONSHOT_API_KEY")
 _THINKS = ("thinks before it replies: give it tokens for that, and read its sampling rules, "
            "which may refuse temperature 0")
 
+_TOLD = "community.openai.com/t/1110750, a user's table of what each model accepts"
+
 def _api(name: str, sources: tuple[str, ...], *traps: str, hub: str = "", base_url: str = OPENAI,
          key_env: str = "OPENAI_API_KEY", **more: Any) -> Known:
     return Known(name, hub or name, "api", CLIENT, sources, base_url=base_url, key_env=key_env,
                  traps=traps, **more)
 
 APIS = (
-    _api("gpt-4o", ("paper Table 4", "openai 3.54"),
+    _api("gpt-4o", ("paper Table 4", "openai 3.54", _TOLD),
          "shutdown announced for 2027-01-14; gpt-4o-2024-05-13 for 2026-10-23",
          "the paper's numbers may be of gpt-4-turbo, see there", "a chain-of-thought answer needs template='gpt'",
-         paper=("GPT-4o",)),
-    _api("gpt-4-turbo", ("paper Table 3", "openai 3.54"),
+         paper=("GPT-4o",), logprobs=True),
+    _api("gpt-4-turbo", ("paper Table 3", "openai 3.54", _TOLD),
          "the endpoint that the paper prints beside the name GPT-4o; another model",
-         "shutdown announced for 2026-10-23", hub="gpt-4-turbo-2024-04-09", paper=("gpt-4-turbo-2024-04-09",)),
+         "shutdown announced for 2026-10-23", hub="gpt-4-turbo-2024-04-09", paper=("gpt-4-turbo-2024-04-09",),
+         logprobs=True),
     _api("moonshot-v1", ("paper Table 3", "promptfoo.dev/docs/providers/moonshot"), "no probabilities are documented",
          "images as data, no links to them", hub="moonshot-v1-8k-vision-preview", paper=("Moonshot-v1",), **_MOON),
     _api("glm-4v-plus", ("paper Table 3", "VLMEvalKit vlmeval/api/glm_vision.py"),

@@ -140,6 +140,7 @@ def card_lines(name: str) -> Iterator[str]:
     kind = f", model_type {k.model_type}" if k.model_type else ""
     yield f"  {'route':12} {k.route}{kind}, system message {k.template}"
     for what, text in _steps(k): yield f"  {what:12} {text}"
+    if k.logprobs: yield f"  {'first tokens':12} their log-probabilities are told: --scores (scores=True) asks for them"
     for trap in k.traps: yield f"  {'trap':12} {trap}"
     ok, why = can_run(k)
     yield f"  {'here':12} {'yes' if ok else 'no'}: {why}"

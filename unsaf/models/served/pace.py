@@ -101,6 +101,8 @@ class Stats:
     peak: int = 0                                              # most calls out at once
     concurrency: int = 0                                       # calls that may be out at this moment
     errors: Counter[str] = field(default_factory=Counter)      # the errors of failed replies, with their counts
+    scoring: int = 0                                           # calls for the probabilities of given replies alone
+    unscored: Counter[str] = field(default_factory=Counter)    # why replies came without those
 
     def count(self, reply: Any) -> None:
         "A request ended in `reply`."
