@@ -1,6 +1,7 @@
 """Old checkpoints behind the bridge: who may run, how they are asked, and that a stand-in says through it what it says by hand."""
 import ast, base64, gc, io, json, os, shutil, signal, stat, subprocess, sys, threading, time, urllib.error, urllib.request, zipfile
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 import pytest
@@ -648,9 +649,15 @@ def test_through_the_bridge_as_by_hand(family, old_world, stand_in, tmp_path, mo
         named = [unsaf.load(f"bridge:{family}@{folder}", trust_remote_code=True, dtype="float32", device="cpu", retries=0) for _ in "ab"]
         assert named[0].identity == named[1].identity and named[0].url != named[1].url
         assert [r.text for r in sorted(named[0].generate(requests), key=lambda r: r.index)] == [text for text, *_ in expected]
+        asked = [replace(r, candidates=tuple(WORDS)) for r in requests]
+        for reply, (text, *_, words) in zip(sorted(named[0].generate(asked), key=lambda r: r.index), expected):
+            assert reply.text == text and reply.candidates == pytest.approx(words, abs=1e-4)
+        for reply, (*_, words) in zip(sorted(named[0].generate([replace(r, decide=True) for r in asked]), key=lambda r: r.index), expected):
+            assert reply.text == max(words, key=words.get)
         process = named[0].running.process
         named[1].close()
-        del named
+        del named, reply
+        gc.collect()
         assert process.poll() is not None
     assert len({text for text, *_ in expected}) > len(expected) / 2, "the stand-in hears and sees"
     assert sum(text != habit for text, _, habit, *_ in expected) > len(expected) / 4, "its own habit is not greedy"

@@ -313,19 +313,27 @@ def _make(spec: RunSpec, store: Path, folder: Path, say: Callable) -> None:
     if spec.kind == "teach": return _ask_teacher(spec, folder)
     if spec.kind == "student": return _write(folder, spec, **make_student(spec.model, store))
     if why := _impossible(spec, store): return _write(folder, spec, missing=why)
-    model, options = model_of(spec, store), {k: v for k, v in spec.options if k != "intervention"}
+    model = model_of(spec, store)
+    try: _save(_result(spec, model, store, folder, say), folder, spec)
+    finally: _release(model)
+
+def _release(model: Any) -> None:
+    "Stop the server that was started for a model, also of one inside an intervention."
+    for one in (model, getattr(model, "plain", None), getattr(model, "model", None)):
+        if hasattr(one, "close"): one.close()
+
+def _result(spec: RunSpec, model: Any, store: Path, folder: Path, say: Callable) -> Any:
+    options = {k: v for k, v in spec.options if k != "intervention"}
     given = dict(n=spec.n, seed=spec.seed, store=folder, progress=False)
-    if spec.kind == "assess": result = assess(model, spec.data, spec.setting, spec.k, **given, **options)
-    elif spec.kind == "bench":
+    if spec.kind == "assess": return assess(model, spec.data, spec.setting, spec.k, **given, **options)
+    if spec.kind == "bench":
         from unsaf.benchmarking.run import bench
         named = options.pop("benchmarks")
-        result = bench(model, named, spec.data, k=spec.k, setting=spec.setting, **given, **options)
-    else:
-        from unsaf.assessment.probes import reask
-        from unsaf.data.images import images
-        shown = images(spec.data, n=spec.n, seed=spec.seed)
-        result = reask(model, run_spec(spec.of, store, say), shown, folder, **options)
-    _save(result, folder, spec)
+        return bench(model, named, spec.data, k=spec.k, setting=spec.setting, **given, **options)
+    from unsaf.assessment.probes import reask
+    from unsaf.data.images import images
+    shown = images(spec.data, n=spec.n, seed=spec.seed)
+    return reask(model, run_spec(spec.of, store, say), shown, folder, **options)
 
 def run_spec(spec: RunSpec, store: "str | Path", say: Callable = say) -> Any:
     "The result of a run, read or else made now, after what it needs: `Assessment`, `Bench`, facts, or `Missing`."
