@@ -260,13 +260,13 @@ def test_api_needs_a_key(monkeypatch):
 
 
 def test_legacy_needs_an_interpreter(monkeypatch):
-    from unsaf.models import bridge
+    from unsaf.models import environments
     old = families.find("qwen-vl-chat")
-    monkeypatch.setattr(bridge, "_version", lambda path: "")   # dead shims
+    monkeypatch.setattr(environments, "version_of", lambda path: "")   # dead shims
     ok, why = ways.can_run(old)
     assert not ok and "Python" in why and "\n" not in why
-    monkeypatch.setattr(bridge, "_version", lambda path: legacy("qwen-vl-chat").pythons[0])
-    monkeypatch.setattr(bridge, "_candidates", lambda version: iter(["/old/python"]))
+    monkeypatch.setattr(environments, "version_of", lambda path: legacy("qwen-vl-chat").pythons[0])
+    monkeypatch.setattr(environments, "_candidates", lambda version: iter(["/old/python"]))
     assert ways.can_run(old) == (True, "/old/python starts; the pins go into an environment of their own")
 
 
