@@ -692,7 +692,8 @@ def test_an_end_by_ctrl_c_and_by_a_kill(old_world, stand_in, monkeypatch):
     where, folder = old_world(family), stand_in(family)
     prepared(family, where, monkeypatch)
     options = where | {"folder": str(where["folder"]), "device": "cpu", "port": 0, "trust_remote_code": True}
-    code = f"from unsaf.models.bridge import bridge; bridge({family!r}, {str(folder)!r}, **{options!r})"
+    code = ("import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "      # a shell's background job ignores it
+            f"from unsaf.models.bridge import bridge; bridge({family!r}, {str(folder)!r}, **{options!r})")
     for end in (signal.SIGINT, signal.SIGKILL):
         parent = subprocess.Popen([sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, text=True)
         said = []
