@@ -3,9 +3,12 @@ import json, shlex, sys, time
 from dataclasses import replace
 from pathlib import Path
 import pytest
-from test_export import LOADERS, RECORDS, SMALL, checkpoint, interpreter  # noqa: F401  (checkpoint is a fixture)
+from test_bridge import old_world  # noqa: F401  (a fixture, as is checkpoint)
+from test_export import LOADERS, RECORDS, SMALL, checkpoint, interpreter  # noqa: F401
 from unsaf.core import UnsafError
 from unsaf.distill import engines
+from unsaf.distill.curricula import curriculum
+from unsaf.distill.data import TeacherData
 from unsaf.distill.engines import ENGINES, Engine, card_of, last_checkpoint, student_of, train_by
 from unsaf.distill.export import to_ms_swift
 
@@ -135,6 +138,43 @@ def test_ms_swift_trains_goes_on_after_a_kill_and_gives_a_model(checkpoint, tmp_
     assert a.keys() == b.keys() and max((a[k].float() - b[k].float()).abs().max() for k in a) < 1e-4
     result = unsaf.assess(unsaf.load(cut, dtype="float32", device="cpu"), unsaf.images("scenes", n=1), k=1, question_tokens=8, answer_tokens=4, progress=False)
     assert len(result.lists) == 2
+
+
+@pytest.fixture
+def mended(monkeypatch):
+    "ms-swift on the CPU, its torchvision too."
+    for name, value in {"PYTHONPATH": str(LOADERS), "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "WANDB_DISABLED": "true"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setitem(ENGINES, "swift", replace(ENGINES["swift"], module="command"))
+    monkeypatch.setattr(engines, "shlex", Mended)
+
+
+@pytest.mark.slow
+def test_a_student_with_code_of_its_own_is_taught_trained_served_and_assessed(old_world, mended, tmp_path, inside):  # noqa: F811
+    "The structure of InternVL2, trained by ms-swift under transformers 4.46, served by the bridge under 4.37: three commands and a name."
+    import unsaf
+    from unsaf.models.base import collect
+    python = interpreter("swift-old")
+    sys.path.insert(0, str(Path(__file__).parent/"stand_in"))
+    try: from make_student import make
+    finally: sys.path.pop(0)
+    base = f"bridge:internvl2@{make(tmp_path/'base')}"
+    assert inside("distill", "data", "--teacher", "tiny-l", "--images", "scenes", "--n", "3", "--k", "2", "--out", tmp_path/"taught").returncode == 0
+    run = inside("distill", "train", "--engine", "swift", "--base", base, "--data", tmp_path/"taught", "--strategy", "qa", "--recipe", "tiny", "--epochs", "4",
+                 "--trust-remote-code", "--python", python, "--out", tmp_path/"student")
+    assert run.returncode == 0, run.stderr + (tmp_path/"student/train.log").read_text()[-2000:]
+    name = run.stdout.split("--model ")[1].strip()
+    assert name == f"bridge:internvl2@{tmp_path}/student/merged/InternVL2-8B"
+    records = curriculum(TeacherData.load(tmp_path/"taught"), "qa", 2, 0, template="llava")
+    asked = [replace(r.request, candidates=("unanswerable",), max_tokens=2) for r in records if r.reply.strip().lower() == "unanswerable"]
+    known, where = [], old_world("internvl2") | dict(trust_remote_code=True, device="cpu", dtype="float32", retries=0)
+    for which in (base, name):
+        model = unsaf.load(which, **where)
+        known.append([r.candidates["unanswerable"] for r in collect(model, asked)])
+        if which == name: result = unsaf.assess(model, "scenes", n=1, k=1, question_tokens=8, answer_tokens=4, progress=False)
+        model.close()
+    assert asked and all(after > before + .1 for before, after in zip(*known)), known      # what was taught has become more probable
+    assert len(result.lists) == 2 and result.identity["bridge"] == model.running.key
 
 
 class Mended:

@@ -142,6 +142,7 @@ def test_what_is_refused(tmp_path):
 # --- the tools themselves ---------------------------------------------------------------------------------------------
 
 PINS = {"swift": ("UNSAF_SWIFT_PYTHON", ["ms-swift==4.6.0", "qwen_vl_utils", "timm"]),
+        "swift-old": ("UNSAF_SWIFT_OLD_PYTHON", ["ms-swift==4.6.0", "transformers==4.46.3", "timm"]),
         "llamafactory": ("UNSAF_LLAMAFACTORY_PYTHON", ["llamafactory==0.9.5"])}
 PROBE = "import wheels, {0}"
 FAMILY = {"LLaVA-1.5-7B": "llava", "Qwen2.5-VL-7B": "qwen", "InternVL3-8B": "internvl"}
@@ -165,7 +166,7 @@ def interpreter(tool):
         subprocess.run([sys.executable, "-m", "venv", home], check=True, timeout=300)
         subprocess.run([python, "-m", "pip", "install", "-q", f"torch=={torch.__version__}", "torchvision", *packages], check=True, timeout=1200)
     if not python.exists(): pytest.skip(f"{tool} is not there: name its interpreter in {variable}, or set UNSAF_BUILD_TOOLS=1 to build {home}")
-    call([python, "-c", PROBE.format(tool)])
+    call([python, "-c", PROBE.format(tool.partition("-")[0])])
     return python
 
 

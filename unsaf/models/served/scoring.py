@@ -86,7 +86,7 @@ async def _reply(self: Scoring, request: Request, ask: Ask, turn: asyncio.Lock) 
     reply = await ask(call)
     if reply.failure and call.more and call.fault and call.fault.kind == "rejected" and not request.decide:
         rejected, reply = reply, await ask(Call(request))
-        if not reply.failure: self.off(f"it rejects being asked for them: {rejected.error}")
+        if not reply.failure and not self.done: self.off(f"it rejects being asked for them: {rejected.error}")
         return self._unscored(request, reply, rejected.error, others) if not reply.failure else reply
     if reply.failure: return paid(reply, others)
     try: values = await way.scores(call, aside)
