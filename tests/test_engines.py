@@ -1,7 +1,8 @@
 "Students that train themselves: with a tool in an environment of its own, resumed after a kill, found again, and loaded by the name that comes back."
-import json, shlex, sys, time
+import json, os, shlex, subprocess, sys, time
 from dataclasses import replace
 from pathlib import Path
+import psutil
 import pytest
 from test_bridge import old_world  # noqa: F401  (a fixture, as is checkpoint)
 from test_export import LOADERS, RECORDS, SMALL, checkpoint, interpreter  # noqa: F401
@@ -10,7 +11,7 @@ from unsaf.distill import engines
 from unsaf.distill.curricula import curriculum
 from unsaf.distill.data import TeacherData
 from unsaf.distill.engines import ENGINES, Engine, card_of, last_checkpoint, student_of, train_by
-from unsaf.distill.export import to_ms_swift
+from unsaf.distill.export import swift_commands, to_ms_swift
 
 TOOL = """import json, os, sys, time
 from pathlib import Path
@@ -37,7 +38,8 @@ def toy(tmp_path, monkeypatch):
     monkeypatch.setitem(ENGINES, "swift", Engine("ms-swift", "swift", "toy_swift", to_ms_swift))
     said = []
     def train(records=RECORDS, base="InternVL2-8B", recipe=SMALL, **more):
-        return train_by("swift", base, records, recipe, tmp_path/"out", trust_remote_code=True, python=sys.executable, say=said.append, **more)
+        more = dict(trust_remote_code=True, python=sys.executable, say=said.append) | more
+        return train_by("swift", base, records, recipe, tmp_path/"out", **more)
     train.said, train.asked = said, lambda: [json.loads(line) for line in (tmp_path/"out/asked.jsonl").read_text().splitlines()]
     return train
 
@@ -51,6 +53,8 @@ def test_a_student_is_trained_once_and_has_a_name(toy, tmp_path):
     card = card_of(tmp_path/"out")
     assert card["records"] == len(RECORDS) and card["engine"] == "swift" and card["freeze"]
     assert toy() == name and len(toy.asked()) == 2
+    (tmp_path/"out/card.json").unlink()              # killed in merging: what it left is merged anew
+    assert toy(python=os.path.relpath(sys.executable)) == name and [words[0] for words in toy.asked()] == ["sft", "export"] * 2
     for other, part in ((dict(records=RECORDS[1:]), "data"), (dict(recipe=replace(SMALL, seed=4)), "recipe"), (dict(base="Qwen-VL-Chat"), "student")):
         with pytest.raises(UnsafError, match=f"another {part}"): toy(**other)
 
@@ -78,11 +82,38 @@ def test_a_tool_ends_with_the_run_that_started_it(toy, tmp_path, monkeypatch):
     assert time.monotonic() - began < 60       # it would have slept for 100
 
 
-def test_who_is_meant(tmp_path):
+LEFT = """import sys; sys.path.insert(0, {tests!r})
+from test_export import RECORDS, SMALL
+from unsaf.distill import engines
+engines.ENGINES["swift"] = engines.Engine("ms-swift", "swift", "toy_swift", engines.to_ms_swift)
+engines.train_by("swift", "InternVL2-8B", RECORDS, SMALL, {out!r}, trust_remote_code=True, python=sys.executable)"""
+
+
+@pytest.mark.slow
+def test_a_tool_ends_with_a_run_that_is_killed(toy, tmp_path, monkeypatch):
+    monkeypatch.setenv("TOY_WAITS", "1")
+    run = subprocess.Popen([sys.executable, "-c", LEFT.format(tests=str(Path(__file__).parent), out=str(tmp_path/"out"))], env=os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(tmp_path/"lib"), str(Path(engines.__file__).parents[2])])}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 90
+    while not last_checkpoint(tmp_path/"out/runs/InternVL2-8B"):
+        assert time.monotonic() < until and run.poll() is None
+        time.sleep(.1)
+    tools = [p for p in psutil.process_iter(["cmdline"]) if "toy_swift" in (p.info["cmdline"] or ())]
+    assert tools
+    run.kill()
+    run.wait(10)
+    assert not psutil.wait_procs(tools, timeout=60)[1]        # it would have slept for 100
+
+
+def test_who_is_meant(tmp_path, inside):
     (tmp_path/"config.json").write_text(json.dumps({"model_type": "llava"}))
     assert student_of(str(tmp_path), "ms-swift")[0].name == "LLaVA-1.5-7B" and student_of(str(tmp_path), "LLaMA-Factory")[0].source == str(tmp_path)
     student, environment = student_of(f"bridge:mplug-owl3@{tmp_path}", "ms-swift")
     assert (student.name, student.source, environment) == ("mPLUG-Owl3-7B", str(tmp_path), "mplug-owl3")
+    pinned, _ = student_of(f"bridge:qwen-vl-chat@Qwen/Qwen-VL-Chat@{'a' * 40}", "ms-swift")     # the code that is trusted is the code that runs
+    assert all(f"--model_revision {'a' * 40}" in swift_commands(pinned, SMALL)[step] for step in ("train", "merge"))
+    idle = inside("distill", "train", "--engine", "swift", "--base", "Qwen-VL-Chat", "--data", tmp_path, "--out", tmp_path/"x", "--device", "cuda")
+    assert idle.returncode == 2 and "--device: not for --engine swift" in idle.stderr
     for base, said in (("gpt-4o", "no engine is known"), (f"bridge:minicpm-v-2@{tmp_path}", "no engine is known"), (str(tmp_path/"lib"), "no engine")):
         with pytest.raises(UnsafError, match=said): student_of(base, "ms-swift")
     with pytest.raises(UnsafError, match="does not train InternVL2-8B"): student_of("InternVL2-8B", "LLaMA-Factory")

@@ -1,5 +1,5 @@
 """Probabilities of given replies from servers: equal to the model's own where they are called exact, and none where they cannot be had."""
-import math
+import asyncio, math
 import pytest
 from PIL import Image
 from scoring_servers import PIECES, Toy, logs
@@ -7,7 +7,7 @@ from unsaf.assessment.run import abstention
 from unsaf.core import ModelError, Picture, Reply, Request, Setting
 from unsaf.metrics.calibration import choice_confidence
 from unsaf.models.served.api import Api
-from unsaf.models.served.candidates import first_tokens
+from unsaf.models.served.candidates import Call, FirstTokens, Unscored, first_tokens
 from unsaf.store import Store
 
 pytest.importorskip("openai")
@@ -196,6 +196,17 @@ def test_letters_are_read_from_first_tokens_where_all_are_told():
     assert choice_confidence(whole, "A", "AB").renormalised == pytest.approx(.75) == choice_confidence(first, "A", "AB").renormalised
     with pytest.raises(ModelError, match="no probability for"): choice_confidence(first, "A", "ABC")
     assert first_tokens({"token": "A", "logprob": -9999.0}, TEXTS) == {} == first_tokens(None, TEXTS)
+
+
+@pytest.mark.parametrize("more", [dict(message=dict(content="A", reasoning_content="A dog, I think.")),
+                                  dict(usage=dict(completion_tokens=9, completion_tokens_details=dict(reasoning_tokens=7)))])
+def test_the_first_token_of_a_thought_is_no_letter(more):
+    "A server may take the thought out of the reply, and leave its tokens among the probabilities."
+    choice = dict(message=dict(content="A"), logprobs=dict(content=[dict(token="A", logprob=-.1)]))
+    call = Call(asks(1)[0], answer=dict(choices=[choice | {k: v for k, v in more.items() if k == "message"}], usage=more.get("usage", {})))
+    with pytest.raises(Unscored, match="thought"): asyncio.run(FirstTokens("m").scores(call, None))
+    plain = Call(asks(1)[0], answer=dict(choices=[choice]))
+    assert asyncio.run(FirstTokens("m").scores(plain, None)) == {"A": pytest.approx(-.1)}
 
 
 def test_an_assessment_has_p_abstain_from_a_server():

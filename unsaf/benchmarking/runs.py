@@ -114,6 +114,7 @@ def confidence(sample: Sample, reply: Reply, answer: str | None, kind: str = "no
     except ModelError as e: return _NO_CONFIDENCE | dict(no_confidence=str(e))
     return dict(confidence=raw if kind == "raw" else normalised, raw=raw, mass=mass, no_confidence="")
 
+# %% ../../nbs/65_benchmarking/02_runs.ipynb #6c3a57c7
 _OF_CHAIN = ("the token probabilities are of the chain of thought, too: --confidence verbalised "
              "(confidence='verbalised' in Python) takes the one that it states")
 
@@ -132,6 +133,7 @@ def _states(plan: BenchPlan, chain: Chain) -> dict:
     "The column stated, where the form or the plan asks for one."
     return dict(stated=chain.stated) if plan.template == "gpt" or plan.confidence == "verbalised" else {}
 
+# %% ../../nbs/65_benchmarking/02_runs.ipynb #59705c99
 def open_rule(samples: Sequence[Sample], plan: BenchPlan) -> str:
     "The rule for open answers: the official one needs four annotators to reach 1; fewer are compared by value."
     if plan.rule != "auto": return plan.rule

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from shlex import join
-from typing import Any, Iterator
+from typing import Any, Iterator, Mapping
 import typer
 from .common import API, K, MaxFailures, Models, Seed, Store, TOKENS, argument, option, with_models
 from .common import exit_code, repeat, say
@@ -177,6 +177,12 @@ def data(
 Baseline = option(str | None, "instead of a teacher's: unk-vqa, unk-vqa-by, mm-upd or mm-upd-bench, with their "
                               "published files in --data")
 
+def _no_others(engine: str, given: Mapping[str, Any]) -> None:
+    "Raises `UnsafError` for an option that this engine takes no notice of."
+    for name, value in given.items():
+        if value is not None:
+            raise UnsafError(f"--{name.replace('_', '-')}: not for --engine {engine}: leave it out")
+
 def _recipe(name: str, seed: int, epochs: int | None) -> Any:
     from dataclasses import replace
     from unsaf.distill.recipes import recipe_of
@@ -196,6 +202,7 @@ def _records(folder: Path, images: str | None, strategy: str, k: int, template: 
     taught = TeacherData.load(folder, None if images is None else open_images(images))
     return curriculum(taught, strategy, k, seed, template=template)
 
+# %% ../../nbs/90_cli/02_paper.ipynb #d7837175
 @distill.command(epilog="Example:  unsaf distill train --base tiny-student --data runs/taught "
                     "--strategy iq --recipe tiny --out runs/und-iq   |   on several GPUs:  "
                     "accelerate launch -m unsaf.distill.train --base ... --records ... --out ...")
@@ -224,13 +231,16 @@ def train(
     from unsaf.distill.recipes import pack
     from unsaf.distill.train import adapter_card, train as run
     from unsaf.models.loading import load
-    chosen = _recipe(recipe, seed, epochs)
-    if engine != "peft":
+    chosen, here = _recipe(recipe, seed, epochs), engine == "peft"
+    _no_others(engine, dict(trust_remote_code=trust_remote_code, python=python) if here else
+               dict(device=None if device == "auto" else device, pack_to=pack_to))
+    if not here:
         from unsaf.distill.engines import template_of, train_by
         own = template or template_of(base, engine)
         records = _records(data, images, strategy, k, own, seed, baseline)
         name = train_by(engine, base, records, chosen, out, trust_remote_code=trust_remote_code, python=python)
-        return say(f"{len(records):,} records; {join(['unsaf', 'assess', '--model', name])}")
+        trust = ["--trust-remote-code"] if name.startswith("bridge:") else []
+        return say(f"{len(records):,} records; {join(['unsaf', 'assess', *trust, '--model', name])}")
     records = _records(data, images, strategy, k, template or load(base).template, seed, baseline)
     if pack_to:
         pack(records, pack_to)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from ..core import UnsafError, one_of
 from ..data.choices import KINDS, mm_upd as upd_samples
-from .curricula import _apart, baseline_records, mm_upd, unk_vqa
+from .curricula import apart, baseline_records, mm_upd, unk_vqa
 from .data import Selection
 
 # %% ../../nbs/70_distill/10_baselines.ipynb #1c215939
@@ -27,7 +27,7 @@ def mm_upd_bench(folder: "str | Path", n: "int | None" = None, seed: int = 0, ex
         records.left_out.update(samples.skipped)
         records.left_out.update(found.left_out)
         records += found
-    _apart(records, f"MM-UPD in {folder}", exclude)
+    apart(records, f"MM-UPD in {folder}", exclude)
     return _pairs(records, n, seed)
 
 def _pairs(records: Selection, n: "int | None", seed: int) -> Selection:

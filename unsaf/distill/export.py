@@ -37,6 +37,7 @@ class Student:
     factory: str | None = None   # template in LLaMA-Factory; None: not there
     native: bool = False         # transformers loads it without code of its own, so TRL can train it
     needs: str = ""              # packages beside the tool, as for pip
+    revision: str | None = None  # the commit on the hub; None: the newest
 
 STUDENTS = {s.name: s for s in (
     Student("InternVL2-8B", "OpenGVLab/InternVL2-8B", "internvl_chat", "internvl2", needs=f"{OLD} timm"),
@@ -142,7 +143,8 @@ def swift_commands(s: Student, r: Recipe) -> dict[str, str]:
                  **swift_targets(s, r), freeze_vit=True, freeze_aligner=True,
                  torch_dtype=_dtype(r), fp16=False)
     run = dict(warmup_ratio=r.warmup, output_dir=f"runs/{s.name}", add_version=False)
-    base = dict(model=s.source, use_hf=True, **named)
+    pinned = dict(model_revision=s.revision) if s.revision else {}
+    base = dict(model=s.source, use_hf=True, **pinned, **named)
     return {"install": f"pip install {needs}".strip(),
             "train": shell(*start, **base, **data, **tuned, **steps(r), **run),
             "merge": shell("swift", "export", **base, adapters=f"runs/{s.name}/last-checkpoint", merge_lora=True,

@@ -258,10 +258,11 @@ def _records(s: Student, store: "str | Path", held_out: list) -> tuple[list, str
         return curricula.baseline_scenes(name, many, 2000 + s.seed, labels, domain, **more), ""
     from unsaf.data.sources import folder_of
     from unsaf.data.benchmarks import BENCHMARKS
+    from unsaf.distill.baselines import published
     folder = folder_of(BENCHMARKS[name])
     if not folder: return [], f"{s.arm}: no copy of {name} is at hand: put it into $UNSAF_DATA/{name}"
-    if name != "unk-vqa": return curricula.mm_upd(folder, n=many, seed=s.seed, exclude=held_out), ""
-    return curricula.unk_vqa(folder, labels, n=many, seed=s.seed, exclude=held_out, template=template), ""
+    which = f"{name}-by" if labels == "by" else name
+    return published(which, folder, many, s.seed, held_out, template), ""
 
 def _by_engine(s: Student, records: list, recipe: Any, shelf: Path) -> dict:
     from unsaf.distill.engines import plan_of, student_of, train_by

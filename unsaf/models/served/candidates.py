@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Ask', 'PROBE', 'NOBODY', 'CONTINUE', 'TOKENS', 'WAYS', 'Call', 'Unscored', 'taken', 'together', 'answered', 'behind',
-           'Tokens', 'row_of', 'positions', 'VLLM', 'SGLang', 'tail', 'Bridge', 'first_tokens', 'FirstTokens',
-           'owner_of']
+           'Tokens', 'row_of', 'positions', 'VLLM', 'SGLang', 'tail', 'Unprepared', 'Bridge', 'first_tokens',
+           'FirstTokens', 'owner_of']
 
 # %% ../../../nbs/50_models/03_served/05_candidates.ipynb #1770be87
 import asyncio, json, math, re
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from ...core import Reply, Request
 from .faults import Fault
-from .messages import SLOT, understood
+from .messages import SLOT, thinks, understood
 
 # %% ../../../nbs/50_models/03_served/05_candidates.ipynb #2e617de3
 @dataclass
@@ -269,13 +269,15 @@ def tail(told: Any, length: int, path: tuple[int, ...]) -> float:
     raise Unscored("/generate has other tokens than expected behind the prompt")
 
 # %% ../../../nbs/50_models/03_served/05_candidates.ipynb #4dfd7a94
-class Bridge:
-    "A server of `unsaf bridge`."
-    exact, title = True, "unsaf bridge"
+class Unprepared:
+    "A way that has to find out nothing beforehand."
     def __init__(self, model: str): pass
     def knows(self, texts: Sequence[str]) -> bool: return True
     async def learn(self, texts: Sequence[str], ask: Ask) -> None: pass
 
+class Bridge(Unprepared):
+    "A server of `unsaf bridge`."
+    exact, title = True, "unsaf bridge"
     def call(self, request: Request) -> Call:
         "The call for the reply, or for the most probable candidate, with the candidates."
         return Call(request, {"candidates": list(request.candidates)} | ({"decide": True} if request.decide else {}))
@@ -300,13 +302,9 @@ def first_tokens(position: Any, texts: Sequence[str]) -> dict[str, float]:
         if len(begun) == 1: found.setdefault(begun[0], []).append(value)
     return {text: math.log(math.fsum(map(math.exp, found[text]))) for text in texts if text in found}
 
-class FirstTokens:
+class FirstTokens(Unprepared):
     "Any endpoint that gives `top_logprobs`: first tokens alone, without the stop token, as far as they are told."
     exact, title = False, "the endpoint"
-    def __init__(self, model: str): pass
-    def knows(self, texts: Sequence[str]) -> bool: return True
-    async def learn(self, texts: Sequence[str], ask: Ask) -> None: pass
-
     def call(self, request: Request) -> Call:
         "The call for the reply, with the alternatives to its tokens."
         return Call(request, {"logprobs": True, "top_logprobs": TOKENS})
@@ -316,6 +314,7 @@ class FirstTokens:
         try: position = call.answer["choices"][0]["logprobs"]["content"][0]
         except (KeyError, TypeError, IndexError):
             raise Unscored("the reply comes without token probabilities") from None
+        if thinks(call.answer): raise Unscored("the first token may be one of the thought that came beside the reply")
         return first_tokens(position, call.request.candidates)
 
 # %% ../../../nbs/50_models/03_served/05_candidates.ipynb #218c19de
