@@ -154,3 +154,11 @@ for old, new in unsaf._Moved.PLACES.items():
     said = subprocess.run([sys.executable, "-W", "default", "-c", code], capture_output=True, text=True, timeout=300)
     assert said.returncode == 0 and said.stderr.count("is now unsaf.") == len(unsaf._Moved.PLACES), said.stderr
     with pytest.raises(ModuleNotFoundError): importlib.import_module("unsaf.nothing")
+
+
+def test_links_between_notebooks_and_pages_lead_somewhere():
+    root = Path(__file__).resolve().parents[1]
+    files = [*root.glob("nbs/**/*.ipynb"), *root.glob("docs/*.md"), root/"README.md"]
+    lost = [f"{f.relative_to(root)}: {link}" for f in files for link in re.findall(r"\]\(([^)\s#:]+\.(?:ipynb|md))", f.read_text("utf-8"))
+            if not (root/"nbs"/link).exists() and not (f.parent/link).exists()]
+    assert not lost

@@ -96,6 +96,7 @@ def _running(command: Sequence[str], cwd: Path, log: Path) -> Iterator[subproces
         process.wait()
 
 
+
 # %% ../../nbs/70_distill/06_engines.ipynb #d8f5bed7
 def step(what: str, engine: Engine, python: Path, command: str, folder: Path,
          more: Sequence[str] = (), news: Callable[[], str] = str, say: Callable[[str], None] = say,
