@@ -157,7 +157,6 @@ for old, new in unsaf._Moved.PLACES.items():
 
 
 def test_links_between_notebooks_and_pages_lead_somewhere():
-    root = Path(__file__).resolve().parents[1]
     files = [*root.glob("nbs/**/*.ipynb"), *root.glob("docs/*.md"), root/"README.md"]
     lost = [f"{f.relative_to(root)}: {link}" for f in files for link in re.findall(r"\]\(([^)\s#:]+\.(?:ipynb|md))", f.read_text("utf-8"))
             if not (root/"nbs"/link).exists() and not (f.parent/link).exists()]
