@@ -1,5 +1,6 @@
 "The runner: units once, then notebooks; failures named, nothing left running, nothing done twice."
 import json, os, signal, subprocess, sys, threading, time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 import psutil
@@ -134,12 +135,14 @@ def _wait_for(path, seconds=90):
 
 
 SLEEPING = """import os, time
+from dataclasses import replace
 from pathlib import Path
 Path(store).mkdir(exist_ok=True)
 Path(store, 'pid').write_text(f'{os.getpid()} {os.getppid()}')
 time.sleep(120)"""
 DRIVER = """import sys
 sys.path.insert(0, {tests!r})
+from dataclasses import replace
 from pathlib import Path
 from unsaf.paper import runner as reproduce
 from unsaf.cli import paper as cli_reproduce
@@ -170,6 +173,7 @@ def test_a_stopped_run_leaves_no_kernel_behind(tmp_path, ending):
 
 KILLED = """import sys
 sys.path.insert(0, {tests!r})
+from dataclasses import replace
 from pathlib import Path
 import toy_units as toy
 from dataclasses import replace
@@ -267,6 +271,17 @@ def test_workers_share_the_cores_and_reuse_their_process(tmp_path, monkeypatch):
         runner.run_tasks(runner.tasks([job(tmp_path, "x", [A, B])], toy.run, toy.kept)[:2], machine)
     seen = _env(tmp_path)
     assert seen["a"]["threads"] == "8" and seen["a"]["pid"] == seen["b"]["pid"] and seen["a"]["gpus"] == ""
+
+
+def test_a_process_keeps_its_devices_and_the_model_that_it_has_loaded_is_used_first(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4")
+    units = [Toy("p", gpus=1), Toy("q", gpus=1), Toy("r", gpus=1), Toy("s", gpus=1, how="fails"), Toy("t", gpus=1)]
+    models, ended = dict(p="large", q="small", r="large", s="small", t="small"), []
+    todo = [replace(task, loads=models[task.name]) for task in runner.tasks([job(tmp_path, "x", units)], toy.run, toy.kept)[:5]]
+    with Workers(2) as machine: runner.run_tasks(todo, machine, lambda task, how: ended.append(task.name))
+    pids = {name: facts["pid"] for name, facts in _env(tmp_path).items()}
+    assert ended == list("prqst") and len({pids[name] for name in "prqs"}) == 1 != len(set(pids.values()))      # a failure ends it
+    assert [task.gpus for task in runner.tasks([job(tmp_path, "y", [Toy("u", gpus=1)])], toy.run, toy.kept, 0)[:1]] == [0]
 
 
 @pytest.mark.slow

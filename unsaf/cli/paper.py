@@ -96,6 +96,8 @@ def reproduce(
     workers: option(int, "processes of this machine", min=1) = 1,
     ray: option(str | None, "run on a Ray cluster: auto, HOST:PORT, or local",
                 metavar="ADDRESS") = None,
+    gpus: option(int | None, "devices of each unit; where not given as many as its model's size "
+                             "asks for, 0: on the CPU", min=0) = None,
     parameter: option(list[str] | None, "of the notebooks; repeatable", "-p", "--parameter",
                       metavar="NAME VALUE") = None,
     dry_run: option(bool, "print checkpoints, data sets, calls, GPUs, hours; run and fetch nothing",
@@ -116,14 +118,14 @@ def reproduce(
     from unsaf.paper.runner import books, notebook_names
     names, parameters = notebook_names(notebooks, books()), read_parameters(parameter)
     if dry_run: return _dry(names, profile, store, parameters, utilisation, price)
-    _run(names, profile, target, store, workers, ray, parameters, force, notebooks_too)
+    _run(names, profile, target, store, workers, ray, parameters, force, notebooks_too, gpus)
 
 # %% ../../nbs/90_cli/02_paper.ipynb #6479036d
 def _run(names: list[str], profile: str, out: Path, store: Path, workers: int, ray: str | None,
-         parameters: dict, force: bool, notebooks_too: bool = False) -> None:
+         parameters: dict, force: bool, notebooks_too: bool = False, gpus: int | None = None) -> None:
     from unsaf.paper.runner import jobs, keep_notebooks, ledger_lines, reproduce as run
     wanted = jobs(names, profile, out, store, parameters)
-    with _termed(), _machine(workers, ray, store, out) as machine: result = run(wanted, machine, force)
+    with _termed(), _machine(workers, ray, store, out) as machine: result = run(wanted, machine, force, gpus)
     if notebooks_too: keep_notebooks(wanted)
     say(*result.lines(), *ledger_lines(out, brief=True))
     raise typer.Exit(result.exit_code)

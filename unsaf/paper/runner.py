@@ -149,12 +149,14 @@ def tasks(
     wanted: Sequence[Job],
     run: Callable = run_spec,              # (unit, store, say=...) -> anything: its result is kept on the disk
     kept: Callable = done,                 # (unit, store) -> is it finished?
+    gpus: "int | None" = None,             # devices of each unit, where its model's size shall not decide
 ) -> list[Task]:
     "A task a unit that is not finished, what is needed first; then a task a notebook."
     units = {unit: job.store.resolve() for job in wanted for unit in with_needs(job.units)}
     names = {unit: unit.key for unit, store in units.items() if not kept(unit, store)}
     made = [Task(names[u], u.title, partial(_run_unit, run, u, str(units[u]), kept),
-                 tuple(names[n] for n in u.needs if n in names), u.gpus) for u in names]
+                 tuple(names[n] for n in u.needs if n in names), u.gpus if gpus is None else gpus,
+                 getattr(u, "loads", None)) for u in names]
     here = Path.cwd()
     lock = lambda job: job.store.resolve()/"locks"/f"{job.profile}-{job.name}.lock"
     return made + [Task(_book(job.name), job.name, partial(locked, lock(job), execute, job.book.resolve(),
@@ -182,8 +184,8 @@ def run_tasks(
     def close(task: Task, how: Ended) -> None:
         ended[task.name] = how
         report(task, how)
-    while waiting or running:
-        for task in list(waiting):
+    while waiting or running:                              # the model that is loaded is used first
+        for task in sorted(waiting, key=lambda t: t.loads not in getattr(machine, "loaded", ())):
             why = _doomed(task, ended, titles, machine)
             ready = all(name in ended for name in task.needs)
             if not why and not (ready and machine.fits(task)): continue
@@ -275,6 +277,7 @@ def reproduce(
     wanted: Sequence[Job],
     machine: Any,                              # Workers or Cluster
     force: bool = False,                       # run notebooks again that are finished; units stay kept
+    gpus: "int | None" = None,                 # devices of each unit; as its model's size asks where None
     run: Callable = run_spec,                  # see `tasks`
     kept: Callable = done,
     say: Callable[[str], Any] = say,
@@ -291,7 +294,7 @@ def reproduce(
     if old := result.of("kept"): say(f"kept, nothing has changed since: {', '.join(r.name for r in old)}")
     for job in todo: job.stamp.unlink(missing_ok=True)
     for job in wanted: _without(job, result)
-    made = tasks(todo, run, kept)
+    made = tasks(todo, run, kept, gpus)
     units = len(made) - len(todo)
     if todo:
         say(f"{len(todo)} notebook{'s' * (len(todo) != 1)} to run; "

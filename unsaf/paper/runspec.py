@@ -14,11 +14,12 @@ from dataclasses import MISSING, asdict, dataclass, fields, replace
 from functools import lru_cache
 from inspect import signature
 from pathlib import Path
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Hashable, Mapping
 import pandas as pd
 from .. import __version__
 from ..assessment.run import Assessment, Plan, assess
 from ..core import Setting, UnsafError, fingerprint, say, to_json, write_file
+from ..models.holding import hold, let_go
 
 # %% ../../nbs/80_paper/10_runspec.ipynb #334068f1
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ class RunSpec:
     title = property(lambda self: _title(self), doc="One line for people.")
     calls = property(lambda self: _calls(self), doc="Calls, if every question can be read and nothing is stored.")
     gpus = property(lambda self: max(map(_devices, self.names)), doc="Devices of 80 GB that its largest model needs.")
+    loads = property(lambda self: _loads(self), doc="What stays loaded after it, for another that asks the same model.")
 
     def to_dict(self) -> dict:
         "As plain data; `from_dict` is the way back."
@@ -106,6 +108,9 @@ class RunSpec:
     from_dict = classmethod(lambda cls, values: _from_dict(values))
 
 # %% ../../nbs/80_paper/10_runspec.ipynb #23d3f10f
+def _loads(spec: RunSpec) -> Hashable:
+    return None if spec.kind == "student" else spec.model
+
 def _label(model: "str | Student") -> str: return model.label if isinstance(model, Student) else model
 
 def _title(spec: RunSpec) -> str:
@@ -216,10 +221,9 @@ def _read(folder: Path, kind: str) -> Any:
     return cls(**{f.name: {**facts, **frames, "plan": plan}.get(f.name) for f in fields(cls)})
 
 # %% ../../nbs/80_paper/10_runspec.ipynb #4a3608bf
-def _ask_teacher(spec: RunSpec, folder: Path) -> None:
+def _ask_teacher(spec: RunSpec, store: Path, folder: Path) -> None:
     from unsaf.distill.data import teach
-    from unsaf.models.loading import load
-    data = teach(load(spec.model), spec.data, spec.n, spec.k, spec.setting, dict(spec.options)["answers"],
+    data = teach(model_of(spec, store), spec.data, spec.n, spec.k, spec.setting, dict(spec.options)["answers"],
                  store=folder, seed=spec.seed, progress=False)
     data.save(folder, parquet=False)
     _write(folder, spec, questions=len(data.iq), answers=len(data.qa), left_out=len(data.left_out), hash=data.hash)
@@ -286,16 +290,19 @@ def make_student(s: Student, store: "str | Path") -> dict:
     return dict(adapter=path.name, records=len(records), why="")
 
 # %% ../../nbs/80_paper/10_runspec.ipynb #b6fc0be0
-def model_of(spec: RunSpec, store: "str | Path") -> Any:
-    "The model of a run, loaded; a student with its adapter. Raises `UnsafError` where there is none."
+def _load(spec: RunSpec, store: "str | Path") -> Any:
     from unsaf.distill.engines import name_of
-    from unsaf.models.cove import intervene
     from unsaf.models.loading import load
-    if isinstance(spec.model, Student):
-        made = _facts(home(RunSpec("student", spec.model), store))
-        if made.get("trained"): model = load(name_of(Path(store).resolve()/"students"/made["trained"]))
-        else: model = load(spec.model.base, adapter=Path(store)/"adapters"/made["adapter"])
-    else: model = load(spec.model)
+    if not isinstance(spec.model, Student): return load(spec.model)
+    made = _facts(home(RunSpec("student", spec.model), store))
+    if made.get("trained"): return load(name_of(Path(store).resolve()/"students"/made["trained"]))
+    return load(spec.model.base, adapter=Path(store)/"adapters"/made["adapter"])
+
+def model_of(spec: RunSpec, store: "str | Path") -> Any:
+    """The model of a run, loaded and held for the next one; a student with its adapter. Raises `UnsafError` where there
+    is none."""
+    from unsaf.models.cove import intervene
+    model = hold((_loads(spec), str(Path(store).resolve())), lambda: _load(spec, store))
     return intervene(model, dict(spec.options).get("intervention", "none"))
 
 @dataclass(frozen=True)
@@ -311,17 +318,12 @@ def _impossible(spec: RunSpec, store: "str | Path") -> str:
 
 # %% ../../nbs/80_paper/10_runspec.ipynb #016a4f22
 def _make(spec: RunSpec, store: Path, folder: Path, say: Callable) -> None:
-    if spec.kind == "teach": return _ask_teacher(spec, folder)
-    if spec.kind == "student": return _write(folder, spec, **make_student(spec.model, store))
+    if spec.kind == "teach": return _ask_teacher(spec, store, folder)
+    if spec.kind == "student":
+        let_go()                       # training needs the device for itself
+        return _write(folder, spec, **make_student(spec.model, store))
     if why := _impossible(spec, store): return _write(folder, spec, missing=why)
-    model = model_of(spec, store)
-    try: _save(_result(spec, model, store, folder, say), folder, spec)
-    finally: _release(model)
-
-def _release(model: Any) -> None:
-    "Stop the server that was started for a model, also of one inside an intervention."
-    for one in (model, getattr(model, "plain", None), getattr(model, "model", None)):
-        if hasattr(one, "close"): one.close()
+    _save(_result(spec, model_of(spec, store), store, folder, say), folder, spec)
 
 def _result(spec: RunSpec, model: Any, store: Path, folder: Path, say: Callable) -> Any:
     options = {k: v for k, v in spec.options if k != "intervention"}
@@ -344,6 +346,9 @@ def run_spec(spec: RunSpec, store: "str | Path", say: Callable = say) -> Any:
         for other in spec.needs: run_spec(other, store, say)       # each leaves its result on the disk
         say(spec.title)
         folder.mkdir(parents=True, exist_ok=True)
-        _make(spec, Path(store), folder, say)
+        try: _make(spec, Path(store), folder, say)
+        except BaseException:
+            let_go()                   # it may be the model that cannot go on
+            raise
     why = _facts(folder).get("missing")
     return Missing(why) if why else _read(folder, spec.kind)

@@ -24,6 +24,7 @@ from ..core import UnsafError, say, write_file
 from ..prompts.templates import LAYOUTS, PARAPHRASES, SUFFIX, SYSTEM
 from ..metrics.accuracy import OPEN_RULES
 from ..models import families
+from ..models.holding import let_go
 from . import ledger
 from .demand import refuse, with_needs
 from .published import beside, keys_of, names
@@ -68,7 +69,8 @@ def _address(name: str) -> str:
 
 PAPER = Profile(
     "paper", "the paper's checkpoints, data sets and sizes",
-    {**{name: _address(name) for name in PRINTED}, "InternVL3-8B-Pretrained": "hf:OpenGVLab/InternVL3-8B-Pretrained"},
+    {**{name: _address(name) for name in PRINTED}, "InternVL3-8B-Pretrained": "hf:OpenGVLab/InternVL3-8B-Pretrained",
+     "InternVL2-8B": "bridge:internvl2@OpenGVLab/InternVL2-8B"},      # as its students are asked, and with DoLa
     {"COCO": "coco:test2017", "ImageNet": "imagenet", "MMBench": "mmbench", "OKVQA": "ok-vqa", "VQAv2": "vqav2",
      "VizWiz": "vizwiz", "TextVQA": "textvqa", "ConBench": "conbench", "MME": "mme", "MMMU": "mmmu",
      "ScienceQA": "scienceqa", "POPE (COCO)": "pope", "CHAIR (MSCOCO)": "chair"},
@@ -186,7 +188,9 @@ class Runs:
         "Run what is not finished, read the rest; raises `UnsafError` where a model or a data set is not at hand."
         todo = [spec for spec in self.specs() if spec not in self.results]
         refuse([spec for spec in todo if not done(spec, self.store)], self.study.name)
-        for spec in todo: self.results[spec] = run_spec(spec, self.store, say)
+        try:
+            for spec in todo: self.results[spec] = run_spec(spec, self.store, say)
+        finally: let_go()
         return self
 
     def rows(self, **where: Any) -> pd.DataFrame:

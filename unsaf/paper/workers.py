@@ -11,7 +11,7 @@ __all__ = ['Task', 'Ended', 'attempt', 'end', 'follow', 'alone', 'locked', 'core
 
 # %% ../../nbs/80_paper/80_workers.ipynb #b07cea7e
 import ctypes, os, pickle, signal, socket, sqlite3, subprocess, sys, threading, time, traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager, suppress
@@ -35,6 +35,7 @@ class Task:
     call: Callable[[], Any]            # a function or `functools.partial` of an importable one, so that it can be sent
     needs: tuple[str, ...] = ()        # names of tasks that must be done first
     gpus: int = 0                      # devices of its own
+    loads: Hashable = None             # a model that stays in its process; None: nothing that would
 
 @dataclass(frozen=True)
 class Ended:
@@ -131,6 +132,7 @@ class _Lane:
     "A pool of one process, and what it works on."
     def __init__(self, environment: Mapping[str, str], log: str, devices: Sequence[str] = ()):
         self.devices, self.task, self.process, self.future, self.began = tuple(devices), None, None, None, 0.0
+        self.loaded = None
         environment = {**environment, "CUDA_VISIBLE_DEVICES": ",".join(devices)}
         self.pool = ProcessPoolExecutor(1, get_context("spawn"), _begin, (environment, log, os.getpid(), lasting()))
 
@@ -140,6 +142,7 @@ class _Lane:
     def ask(self, task: Task) -> None:
         "Give it a task; its process is started with the first."
         before, self.task, self.began = set(active_children()), task, time.monotonic()
+        self.loaded = task.loads
         self.future = self.pool.submit(_call, pickle.dumps(task.call))
         self.process = self.process or next(iter(set(active_children()) - before), None)
 
@@ -193,16 +196,30 @@ class Workers:
         "Why a task can never run here; empty where it can."
         return f"it asks for {task.gpus} GPUs and this machine has {self.all}" if task.gpus > self.all else ""
 
+    @property
+    def _idle(self) -> list[_Lane]: return [lane for lane in self.lanes if lane.task is None]
+
+    @property
+    def loaded(self) -> set:
+        "What processes without a task have loaded."
+        return {lane.loaded for lane in self._idle if lane.alive} - {None}
+
     def fits(self, task: Task) -> bool:
         "Can it start now?"
-        return sum(lane.task is not None for lane in self.lanes) < self.workers and task.gpus <= len(self.free)
+        free = len(self.free) + sum(len(lane.devices) for lane in self._idle)
+        busy = len(self.lanes) - len(self._idle)
+        return busy < self.workers and task.gpus <= free
 
     def start(self, task: Task) -> None:
-        "Give a task that fits to a process."
-        for lane in [x for x in self.lanes if x.task is None and not x.alive]: self._drop(lane)
-        idle = [lane for lane in self.lanes if lane.task is None]
-        if idle and not task.gpus: return idle[0].ask(task)
-        if idle and len(self.lanes) >= self.workers: self._drop(idle[0])
+        "Give a task that fits to a process: one that has its model loaded, else one with as many devices, else a new one."
+        for lane in self._idle:
+            if not lane.alive: self._drop(lane)
+        alike = [lane for lane in self._idle if len(lane.devices) == task.gpus]
+        if alike: return min(alike, key=lambda lane: lane.loaded != task.loads).ask(task)
+        while (idle := self._idle) and (len(self.lanes) >= self.workers or len(self.free) < task.gpus): self._drop(idle[0])
+        self._add(task)
+
+    def _add(self, task: Task) -> None:
         devices, self.free = self.free[:task.gpus], self.free[task.gpus:]
         if self.log: self.log.mkdir(parents=True, exist_ok=True)
         self.started += 1
@@ -215,9 +232,9 @@ class Workers:
         busy, ended = {lane.future: lane for lane in self.lanes if lane.task is not None}, []
         for future in wait(list(busy), seconds, FIRST_COMPLETED).done:
             lane = busy[future]
-            ended.append((lane.task, lane.answer()))
+            ended.append((lane.task, how := lane.answer()))
             lane.task = None
-            if lane.devices or not lane.alive: self._drop(lane)
+            if not lane.alive or (lane.devices and how.error): self._drop(lane)      # its memory may be full
         return ended
 
     def _drop(self, lane: _Lane) -> None:
@@ -310,6 +327,8 @@ class Cluster:
         "Why a task can never run here; empty where it can."
         most = max((node["Resources"].get("GPU", 0) for node in self.ray.nodes() if node["Alive"]), default=0)
         return f"it asks for {task.gpus} GPUs and the largest node has {most:.0f}" if task.gpus > most else ""
+
+    loaded = frozenset()               # a process of Ray's has one task
 
     def fits(self, task: Task) -> bool:
         "Always: Ray has a queue."
