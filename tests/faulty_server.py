@@ -126,8 +126,8 @@ class _Server(ThreadingHTTPServer):
 
 
 class Faulty:
-    def __init__(self, plan=lambda call: None, capacity=0, delay=0.0, paths=("/v1/chat/completions",)):
-        self.plan, self.capacity, self.delay, self.paths = plan, capacity, delay, paths
+    def __init__(self, plan=lambda call: None, capacity=0, delay=0.0, paths=("/v1/chat/completions",), port=0):
+        self.plan, self.capacity, self.delay, self.paths, self.port = plan, capacity, delay, paths, port
         self.calls, self.seen, self.open, self.peak = [], {}, 0, 0
         self.lock, self.stopping = threading.Lock(), threading.Event()
 
@@ -145,7 +145,7 @@ class Faulty:
         with self.lock: self.open -= 1
 
     def __enter__(self):
-        self.http = _Server(("127.0.0.1", 0), _Handler)
+        self.http = _Server(("127.0.0.1", self.port), _Handler)
         self.http.faulty, self.url = self, f"http://127.0.0.1:{self.http.server_port}/v1"
         threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": .02}, daemon=True).start()
         return self

@@ -78,10 +78,14 @@ def _wait(server: Server, process: subprocess.Popen, log: Path, seconds: float =
     raise RuntimeError(f"vLLM did not start within {seconds:g} s: {lines[0].strip()[:300]} (all of it: {log})")
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as s: return s.getsockname()[1]
+
+
 @contextmanager
-def serving(python: Path, checkpoint: Path, log: Path, *options: str, name: str = "tiny"):
+def serving(python: Path, checkpoint: Path, log: Path, *options: str, name: str = "tiny", port: int = 0):
     "A `Server` for as long as the block runs; raises `RuntimeError` where it does not start."
-    with socket.create_server(("127.0.0.1", 0)) as s: port = s.getsockname()[1]
+    port = port or free_port()
     command = [str(python), "-m", "vllm.entrypoints.openai.api_server", "--model", str(checkpoint), "--served-model-name", name,
                "--host", "127.0.0.1", "--port", str(port), *OPTIONS, *options]
     with log.open("w") as out:

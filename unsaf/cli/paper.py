@@ -68,15 +68,28 @@ def _termed() -> Iterator[None]:
 
 def _dry(names: list[str], profile: str, store: Path, parameters: dict, utilisation: float,
          price: list[str] | None) -> None:
-    from unsaf.paper.demand import Rates, baseline_lines, estimate, lines, open_lines
+    from unsaf.paper.demand import Rates, estimate, lines
     from unsaf.paper.runner import jobs
     rates, prices = Rates(utilisation=utilisation), read_prices(price)
     wanted = jobs(names, profile, None, store, parameters)
     units = [unit for job in wanted for unit in job.units]
     say(f"profile {profile}: {len(wanted)} notebooks; nothing is run or fetched\n")
     if quiet := [job.name for job in wanted if not job.units]: say(f"ask no model: {', '.join(quiet)}\n")
-    say(*lines(estimate({job.name: job.units for job in wanted if job.units}, store, rates,
-                          prices), rates), *open_lines(units), *baseline_lines(units))
+    table = estimate({job.name: job.units for job in wanted if job.units}, store, rates, prices)
+    say(*lines(table, rates))
+    if profile == "paper": say(*_beforehand(wanted, units, table))
+
+def _beforehand(wanted: list, units: list, table: Any) -> Iterator[str]:
+    "Routes, what has to be provided, what nobody can provide, and what can be told."
+    from unsaf.paper import beforehand, demand
+    yield from beforehand.shared_lines(table)
+    yield from ("", "routes:", *(f"  {line}" for line in beforehand.route_lines(units)))
+    yield from ("", *beforehand.provide_lines(units))
+    yield from ("", "what nobody can fill:", *(f"  {line}" for line in (
+        *beforehand.small_lines(units), *beforehand.unprinted_lines(job.name for job in wanted),
+        *demand.open_lines(units), *demand.baseline_lines(units))))
+    sizes = {job.name: beforehand.size_of(job.units) for job in wanted}
+    yield from ("", "what it can tell:", *(f"  {line}" for line in beforehand.power_lines(sizes)))
 
 def _machine(workers: int, ray: str | None, store: Path, out: Path) -> Any:
     if ray is None:

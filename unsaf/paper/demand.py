@@ -74,7 +74,7 @@ def _endpoint_lacks(name: str) -> str:
     try: load(name)                      # no network: a key that is missing, an address that is none
     except UnsafError as e: return str(e)
     if not at or answers("http" + url): return ""
-    return f"{bare}: nobody answers at http{url}: start its server, or give another address by -p addresses"
+    return f"{bare}: nobody answers at http{url}: start its server (of a provider, look at the network), or give another address by -p addresses"
 
 # %% ../../nbs/80_paper/20_demand.ipynb #7748ba78
 def data_lacks(source: str) -> str:

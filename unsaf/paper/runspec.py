@@ -350,5 +350,5 @@ def run_spec(spec: RunSpec, store: "str | Path", say: Callable = say) -> Any:
         except BaseException:
             let_go()                   # it may be the model that cannot go on
             raise
-    why = _facts(folder).get("missing")
-    return Missing(why) if why else _read(folder, spec.kind)
+    why = _facts(folder).get("missing")                # of a benchmark a dict: parts of it that have no number
+    return Missing(why) if why and isinstance(why, str) else _read(folder, spec.kind)
