@@ -20,6 +20,7 @@ from .. import __version__
 from ..assessment.run import Assessment, Plan, assess
 from ..core import Setting, UnsafError, fingerprint, say, to_json, write_file
 from ..models.holding import hold, let_go
+from ..store import Store
 
 # %% ../../nbs/80_paper/10_runspec.ipynb #334068f1
 @dataclass(frozen=True)
@@ -336,6 +337,9 @@ def _result(spec: RunSpec, model: Any, store: Path, folder: Path, say: Callable)
     from unsaf.assessment.probes import reask
     from unsaf.data.images import images
     shown = images(spec.data, n=spec.n, seed=spec.seed)
+    asked = home(spec.of, store)
+    if spec.model == spec.of.model and (asked/"replies.sqlite").is_file():      # what it has answered is not paid again
+        with Store(folder) as own: own.merge(asked)
     return reask(model, run_spec(spec.of, store, say), shown, folder, **options)
 
 def run_spec(spec: RunSpec, store: "str | Path", say: Callable = say) -> Any:
