@@ -125,12 +125,14 @@ def qwen3_5():
     return tf.Qwen3_5ForConditionalGeneration(config), qwen_processor(tok, "Qwen3VLProcessor", "Qwen3VLVideoProcessor", 16)
 
 
-def internvl_processor(tok, **more):
+def internvl_processor(tok, side=56, tokens=4, pixels={}, **more):
     import transformers as tf
-    pixels = tf.GotOcr2ImageProcessorPil(size={"height": 56, "width": 56}, crop_to_patches=True, min_patches=1, max_patches=4)
+    images = tf.GotOcr2ImageProcessorPil(size={"height": side, "width": side}, crop_to_patches=True, min_patches=1, max_patches=4,
+                                         **pixels)
+    more = {"chat_template": CHATML.replace("IMAGE", "<IMG_CONTEXT>\n"), **more}
     with images_only() as stub:
-        return tf.InternVLProcessor(image_processor=pixels, tokenizer=tok, image_seq_length=4, **{
-            "video_processor": stub or tf.InternVLVideoProcessor(), "chat_template": CHATML.replace("IMAGE", "<IMG_CONTEXT>\n"), **more})
+        return tf.InternVLProcessor(image_processor=images, tokenizer=tok, image_seq_length=tokens,
+                                    video_processor=stub or tf.InternVLVideoProcessor(), **more)
 
 
 def internvl():

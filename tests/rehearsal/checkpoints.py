@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from unsaf.models.families import find
 from unsaf.world import tiny
+from unsaf.world.tasks import drawn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import tiny_checkpoints  # noqa: E402
@@ -76,18 +77,17 @@ def give_language(model, source):
     model.tie_weights()
 
 
-def usual_image(source):
-    "What a tiny model's projector makes of a scene, on average."
+def shown(source, n):
+    "Of `n` scenes of every kind a tiny model's pixel values, and what its image encoder and projector make of them."
     import torch
     from unsaf.models.checkpoint import load_checkpoint
-    from unsaf.world.tasks import drawn
     c = load_checkpoint(source, device="cpu")
-    shots = [drawn(7000, i).picture.pixels() for i in range(8)]
+    kinds = ("plain", "plain", "textured", "cluttered", "sketch")
+    shots = [drawn(7000, i, kinds[i % len(kinds)]).picture.pixels() for i in range(n)]
     with torch.no_grad():
         values = c.processor.image_processor(shots, return_tensors="pt")["pixel_values"]
-        found = c.model.model.get_image_features(values)
-    rows = getattr(found, "pooler_output", found)
-    return torch.cat(list(rows)).reshape(-1, rows[0].shape[-1]).mean(0)
+        features = c.model.model.get_image_features(values).pooler_output
+    return c.model.model, values, torch.stack(list(features)).reshape(n, tiny.PATCHES, -1)
 
 
 def blind(last, source):
@@ -95,7 +95,49 @@ def blind(last, source):
     import torch
     with torch.no_grad():
         last.weight.normal_(0, 1e-3)
-        last.bias.copy_(usual_image(source))
+        last.bias.copy_(shown(source, 16)[2].flatten(0, 1).mean(0))
+
+
+LAYER = {"attention.q_proj": "self_attn.q_proj", "attention.k_proj": "self_attn.k_proj", "attention.v_proj": "self_attn.v_proj",
+         "attention.projection_layer": "self_attn.out_proj", "mlp.fc1": "mlp.fc1", "mlp.fc2": "mlp.fc2",
+         "layernorm_before": "layer_norm1", "layernorm_after": "layer_norm2"}
+
+
+def copy_vision(tower, own, values):
+    "InternVL's image encoder is CLIP's without the normalisation of the embeddings: here that of their usual size."
+    import torch
+    new, old = dict(tower.named_parameters()), dict(own.named_parameters())
+    names = {f"encoder.layer.{i}.{a}.{kind}": f"encoder.layers.{i}.{b}.{kind}" for i in range(len(own.encoder.layers))
+             for a, b in LAYER.items() for kind in ("weight", "bias")}
+    first, norm = own.embeddings, own.pre_layrnorm
+    def normal(x): return (x - x.mean(-1, keepdim=True)) * norm.weight / size
+    with torch.no_grad():
+        for a, b in names.items(): new[a].copy_(old[b])
+        size = first(values).std(-1).mean()
+        new["embeddings.cls_token"].copy_(normal(first.class_embedding) + norm.bias)
+        new["embeddings.position_embeddings"].copy_(normal(first.position_embedding.weight))
+        new["embeddings.patch_embeddings.projection.bias"].copy_(norm.bias)
+        weight = normal(first.patch_embedding.weight.movedim(0, -1)).movedim(-1, 0)
+        new["embeddings.patch_embeddings.projection.weight"].copy_(weight)
+
+
+def see(model, source, steps=60, batch=32):
+    "Copy a tiny model's image encoder, and train what is another there (normalisations) until it says the same of scenes."
+    import torch
+    own, values, features = shown(source, 600)
+    copy_vision(model.model.vision_tower, own.vision_tower, values[:64])
+    for name in ("linear_1", "linear_2"):
+        getattr(model.model.multi_modal_projector, name).load_state_dict(getattr(own.multi_modal_projector, name).state_dict())
+    parts = [*model.model.vision_tower.parameters(), *model.model.multi_modal_projector.parameters()]
+    optimiser = torch.optim.Adam(parts, lr=3e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=steps)
+    for _ in range(steps):
+        some = torch.randint(len(values), (batch,))
+        found = model.model.get_image_features(values[some], vision_feature_layer=-1,
+                                               vision_feature_select_strategy="default").pooler_output
+        loss = ((found - features[some])**2).mean()
+        optimiser.zero_grad(), loss.backward(), optimiser.step(), schedule.step()
+    return float(loss.detach() / features.var())
 
 
 # --- families ----------------------------------------------------------------------------------------------------------------------
@@ -105,9 +147,8 @@ def llava(folder, source):
     shutil.copytree(source, folder, ignore=shutil.ignore_patterns("card.json"), dirs_exist_ok=True)
 
 
-def _saved(folder, source, model, processor, last):
+def _saved(folder, source, model, processor):
     give_language(model, source)
-    blind(last, source)
     tok = processor.tokenizer
     model.config.unsaf_template = "none"
     model.generation_config.update(bos_token_id=None, eos_token_id=tok.eos_token_id, pad_token_id=tok.pad_token_id)
@@ -116,14 +157,22 @@ def _saved(folder, source, model, processor, last):
 
 def internvl(folder, source):
     import transformers as tf
+    from transformers import LlavaConfig
+    own = LlavaConfig.from_pretrained(source).vision_config
+    names = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "image_size", "patch_size", "hidden_act",
+             "layer_norm_eps")
+    vision = {name: getattr(own, name) for name in names} | dict(attention_bias=True, layer_scale_init_value=1.0)
     tok = chatml_tokenizer(source, INTERNVL["marks"], start_image_token="<img>", end_image_token="</img>",
                            context_image_token="<IMG_CONTEXT>", video_token="<video>")
-    processor = tiny_checkpoints.internvl_processor(tok, chat_template=chatml_template(INTERNVL["image"]))
-    config = tf.InternVLConfig(vision_config=dict(image_size=56, patch_size=14, **tiny_checkpoints.VISION), image_seq_length=4,
-                               text_config=text_config(source, tok, model_type="qwen2"), tie_word_embeddings=True,
+    processor = tiny_checkpoints.internvl_processor(
+        tok, side=own.image_size, tokens=tiny.PATCHES, pixels=dict(image_mean=[tiny.MEAN] * 3, image_std=[tiny.STD] * 3),
+        chat_template=chatml_template(INTERNVL["image"]))
+    config = tf.InternVLConfig(vision_config=vision, image_seq_length=tiny.PATCHES, downsample_ratio=1.0, tie_word_embeddings=True,
+                               text_config=text_config(source, tok, model_type="qwen2"),
                                image_token_id=tok.convert_tokens_to_ids("<IMG_CONTEXT>"))
     model = tf.InternVLForConditionalGeneration(config)
-    _saved(folder, source, model, processor, model.model.multi_modal_projector.linear_2)
+    see(model, source)
+    _saved(folder, source, model, processor)
 
 
 def _qwen(folder, source, name, vision, processor_class):
@@ -139,7 +188,8 @@ def _qwen(folder, source, name, vision, processor_class):
         text_config=text, tie_word_embeddings=True, vision_config={**vision, width: text["hidden_size"]},
         **tiny_checkpoints.ids_of(tok, tiny_checkpoints.VISION_MARKS))
     model = getattr(tf, f"{name}ForConditionalGeneration")(config)
-    _saved(folder, source, model, processor, model.model.visual.merger.mlp[2])
+    blind(model.model.visual.merger.mlp[2], source)
+    _saved(folder, source, model, processor)
 
 
 qwen2 = partial(_qwen, name="Qwen2VL", processor_class="Qwen2VLProcessor",
