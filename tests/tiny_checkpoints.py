@@ -125,10 +125,10 @@ def qwen3_5():
     return tf.Qwen3_5ForConditionalGeneration(config), qwen_processor(tok, "Qwen3VLProcessor", "Qwen3VLVideoProcessor", 16)
 
 
-def internvl_processor(tok, side=56, tokens=4, pixels={}, **more):
+def internvl_processor(tok, side=56, tokens=4, pixels=None, **more):
     import transformers as tf
     images = tf.GotOcr2ImageProcessorPil(size={"height": side, "width": side}, crop_to_patches=True, min_patches=1, max_patches=4,
-                                         **pixels)
+                                         **(pixels or {}))
     more = {"chat_template": CHATML.replace("IMAGE", "<IMG_CONTEXT>\n"), **more}
     with images_only() as stub:
         return tf.InternVLProcessor(image_processor=images, tokenizer=tok, image_seq_length=tokens,

@@ -68,7 +68,7 @@ def _address(name: str) -> str:
 
 PAPER = Profile(
     "paper", "the paper's checkpoints, data sets and sizes",
-    {**{name: _address(name) for name in PRINTED}, "InternVL3-8B-Pretrained": "hf:OpenGVLab/InternVL3-8B-Pretrained"},
+    {name: _address(name) for name in (*PRINTED, "InternVL3-8B-Pretrained")},
     {"COCO": "coco:test2017", "ImageNet": "imagenet", "MMBench": "mmbench", "OKVQA": "ok-vqa", "VQAv2": "vqav2",
      "VizWiz": "vizwiz", "TextVQA": "textvqa", "ConBench": "conbench", "MME": "mme", "MMMU": "mmmu",
      "ScienceQA": "scienceqa", "POPE (COCO)": "pope", "CHAIR (MSCOCO)": "chair"},
