@@ -2,7 +2,8 @@
 answers of its truth. `write_all(root)` fills what `UNSAF_DATA` is to name.
 
 The drawn world and COCO share two names: a circle passes for a sports ball, and what is orange is called an orange. So POPE's
-polls and CHAIR's captions are about COCO's own categories, and a tiny model's replies name some of them."""
+polls and CHAIR's annotations are about COCO's own categories; that a stand-in's descriptions say `ball` is its checkpoint's
+doing (`checkpoints.call_circles_balls`)."""
 import json, random, string
 from importlib.resources import files
 from pathlib import Path
@@ -45,9 +46,10 @@ def objects(sample):
 
 
 def seen(name, n, make=tasks.captions):
-    "Id in val2014 and sample of `n` scenes that pass for an object of COCO."
-    first = 1 if name == "vqav2" else 100_001
-    return list(enumerate([s for s in make(4 * n + 20, SERIES[name]) if objects(s)][:n], first))
+    "Id in val2014 and sample of `n` scenes that pass for an object of COCO, three of four with a ball."
+    first, every = (1 if name == "vqav2" else 100_001), [s for s in make(8 * n + 40, SERIES[name]) if objects(s)]
+    balls, others = ([s for s in every if ("sports ball" in objects(s)) is ball] for ball in (True, False))
+    return list(enumerate([(others if i % 4 == 3 else balls).pop(0) for i in range(n)], first))
 
 
 def annotated(root, split, samples):
@@ -70,7 +72,7 @@ def coco(root, n):
 
 def vqav2(root, n):
     "Two questions about each image: one of any kind, and a poll."
-    poll = {s.image_id: s for s in tasks.polls(8 * n + 40, SERIES["vqav2"])}
+    poll = {s.image_id: s for s in tasks.polls(16 * n + 80, SERIES["vqav2"])}
     asked = [(i, k, q) for i, s in seen("vqav2", n, tasks.vqa) for k, q in enumerate((s, poll[s.image_id]))]
     vqa_files(root, [vqa_row(i, k, q.question, (q.answers * 10)[:10]) for i, k, q in asked], "v2_", "val2014")
 
@@ -92,7 +94,7 @@ def pope(root, n):
         for i, sample in seen("vqav2", n):
             here = objects(sample)
             gone = dice.choice([name for name in pool if name not in here])
-            for name, label in ((here[0], "yes"), (gone, "no")):
+            for name, label in ((here[-1], "yes"), (gone, "no")):
                 article = "an" if name[0] in "aeiou" else "a"
                 rows.append({"question_id": len(rows) + 1, "image": coco_name("val2014", i), "label": label,
                              "text": f"Is there {article} {name} in the image?"})
@@ -167,18 +169,18 @@ def mmmu(root, n):
         for i in range(each * k, each * (k + 1)):
             shot = {"bytes": encoded(pixels(samples[i])), "path": None}
             number = f"validation_{subject}_{len(rows) + 1}"
-            rows.append((number, f"<image 1> {samples[i].question}", repr(list(samples[i].options)), samples[i].answers[0],
+            rows.append((number, f"{samples[i].question} <image 1>", repr(list(samples[i].options)), samples[i].answers[0],
                          "multiple-choice", [shot]))
         if k % 5 == 0:
             said = free[each * k].info["truth"]
-            rows.append((f"validation_{subject}_{len(rows) + 1}", f"<image 1> {free[each * k].question}", "[]", said, "open", [shot]))
+            rows.append((f"validation_{subject}_{len(rows) + 1}", f"{free[each * k].question} <image 1>", "[]", said, "open", [shot]))
         as_hub(root, mmmu_columns(rows), "validation", subject, MMMU.image)
 
 
 def conbench(root, n):
     "Each image under four questions: yes or no, a choice, a free one and a description."
-    series, images = SERIES["conbench"], -(-n // 2)
-    polls, chosen, free = tasks.polls(2 * images, series)[::2], tasks.choices(images, series), tasks.vqa(images, series)
+    series = SERIES["conbench"]
+    polls, chosen, free = tasks.polls(2 * n, series)[::2], tasks.choices(n, series), tasks.vqa(n, series)
     for i, (poll, choice, open_) in enumerate(zip(polls, chosen, free)):
         field, name = ("color", "count", "position")[i % 3], f"images/{i:04d}.png"
         photo(root/field/name, pixels(poll))
