@@ -1,5 +1,5 @@
 "Every data set in small files of its true schema: as its authors' files, as a copy of the Hub's, and through `load_dataset`."
-import base64, io, json, os, pickle, random, socket, zipfile
+import json, os, pickle, random, socket, sys, zipfile
 from collections import Counter
 from pathlib import Path
 import datasets
@@ -12,6 +12,10 @@ from unsaf.core import ImageError, UnsafError
 from unsaf.data import choices, files, coco_imagenet, open_ended, sources
 from unsaf.data.benchmarks import BENCHMARKS, available, benchmark, easy_polls, pictures
 from unsaf.data.closed import as_choice, left_open
+
+sys.path.insert(0, str(Path(__file__).parent))
+from rehearsal.schemas import (  # noqa: E402
+    MMBENCH, as_hub, coco_files, coco_name, coded, mmmu_columns, photo, scienceqa_row, unk_row, vqa_files, vqa_row, written)
 
 COLORS = ["red", "blue", "green", "yellow", "black", "white"]
 TEN = [{"answer": a, "answer_confidence": "yes", "answer_id": i} for i, a in enumerate(["red"] * 7 + ["dark red"] * 3, 1)]
@@ -29,28 +33,6 @@ def alone(monkeypatch, tmp_path):
     datasets.disable_progress_bars()
 
 
-def photo(path: Path, color: str) -> str:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (16, 12), color).save(path)
-    return str(path)
-
-def written(path: Path, content) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
-    return path
-
-def coded(color: str) -> str:
-    Image.new("RGB", (16, 12), color).save(out := io.BytesIO(), "PNG")
-    return base64.b64encode(out.getvalue()).decode()
-
-def as_hub(folder: Path, rows: dict, split: str, config: str = "data", images: tuple = ("image",)) -> Path:
-    "A folder in the layout of a Hub repository."
-    (folder/config).mkdir(parents=True, exist_ok=True)
-    table = datasets.Dataset.from_dict(rows)
-    for c in images: table = table.cast_column(c, datasets.Image())
-    table.to_parquet(folder/config/f"{split}-00000-of-00001.parquet")
-    return folder
-
 def one_line(error) -> str:
     text = str(error.value)
     assert text and "\n" not in text
@@ -64,15 +46,11 @@ def looks(s) -> str: return "#%02x%02x%02x" % s.picture.pixels().getpixel((3, 3)
 # --- open questions ------------------------------------------------------------------------------------------------------------
 
 def vqa_rows(n: int) -> list[dict]:
-    return [{"question_type": "what color is", "multiple_choice_answer": "red", "answers": TEN, "image_id": 100 + i // 2, "answer_type": "other",
-             "question_id": (100 + i // 2) * 1000 + i % 2, "question": f"Question {i}?"} for i in range(n)]
+    return [vqa_row(100 + i // 2, i % 2, f"Question {i}?", ["red"] * 7 + ["dark red"] * 3) for i in range(n)]
 
 def vqa_original(root: Path, rows: list[dict], version: str, part: str = "val2014", zipped: bool = False) -> Path:
-    questions = [{k: r[k] for k in ("image_id", "question_id", "question")} for r in rows]
-    annotations = [{k: v for k, v in r.items() if k != "question"} for r in rows]
-    written(root/f"{version}OpenEnded_mscoco_{part}_questions.json", {"info": {}, "questions": questions, "license": {}})
-    written(root/f"{version}mscoco_{part}_annotations.json", {"info": {}, "annotations": annotations[::-1], "license": {}})
-    for i in {r["image_id"] for r in rows}: photo(root/part/f"COCO_{part}_{i:012d}.jpg", COLORS[i % len(COLORS)])
+    vqa_files(root, rows, version, part)
+    for i in {r["image_id"] for r in rows}: photo(root/part/coco_name(part, i), COLORS[i % len(COLORS)])
     if zipped:
         with zipfile.ZipFile(root/f"{part}.zip", "w") as z:
             for p in sorted((root/part).iterdir()): z.write(p, f"{part}/{p.name}"); p.unlink()
@@ -156,8 +134,7 @@ def test_textvqa(tmp_path):
 
 def test_unk_vqa(tmp_path):
     photo(tmp_path/"images-val"/"COCO_val2014_000000549683.jpg", "red")
-    row = {"question_id": 1, "question": "What?", "image_name": "COCO_val2014_000000549683.jpg", "alter_type": "T-1", "misc": {"answer_origin": "x"},
-           "answerability": {"binary": True, "other": {"answer": "nothing", "options": {}}}}
+    row = unk_row(1, "What?", "COCO_val2014_000000549683.jpg", "nothing")
     rows = [row, row | {"question_id": 2, "answerability": {"binary": False, "other": {"answer": "3", "reason": "1"}}},
             row | {"question_id": 3, "answerability": {"binary": True, "other": None}}]
     written(tmp_path/"annt_val.json", {"answer_map": {}, "reason_map": {}, "alter_type_map": {}, "annotation": rows})
@@ -187,15 +164,9 @@ def test_unk_vqa_puts_codes_into_the_words_of_its_file_and_counts_odd_items(tmp_
 # --- photographs ---------------------------------------------------------------------------------------------------------------
 
 def coco_original(root: Path, split: str, n: int = 4, prefix: str = "") -> Path:
-    names = [f"{prefix}{i:012d}.jpg" for i in range(1, n + 1)]
-    for i, name in enumerate(names): photo(root/split/name, COLORS[i])
-    listed = [{"id": i + 1, "file_name": name, "width": 16, "height": 12, "license": 1} for i, name in enumerate(names)]
-    categories = [{"id": 18, "name": "dog", "supercategory": "animal"}, {"id": 1, "name": "person", "supercategory": "person"}]
-    boxes = [{"id": k, "image_id": i, "category_id": c, "iscrowd": 0} for k, (i, c) in enumerate([(1, 18), (1, 1), (1, 18), (2, 1)])]
-    captions = [{"id": k, "image_id": i, "caption": f"Caption {k}."} for k, i in enumerate([1, 1, 2, 3])]
-    written(root/"annotations"/f"instances_{split}.json", {"images": listed, "annotations": boxes, "categories": categories})
-    written(root/"annotations"/f"captions_{split}.json", {"images": listed, "annotations": captions})
-    return root
+    photos = {(i, f"{prefix}{i:012d}.jpg"): COLORS[i - 1] for i in range(1, n + 1)}
+    return coco_files(root, split, photos, {18: "dog", 1: "person"}, [(1, 18), (1, 1), (1, 18), (2, 1)],
+                      [(i, f"Caption {k}.") for k, i in enumerate([1, 1, 2, 3])])
 
 def test_coco_pictures_annotations_and_chair(tmp_path):
     root = coco_original(tmp_path, "val2014", prefix="COCO_val2014_")
@@ -285,7 +256,7 @@ def test_pope_on_the_official_files(tmp_path):
 
 # --- choices -------------------------------------------------------------------------------------------------------------------
 
-MM = {"hint": "", "category": "color", "source": "x", "l2-category": "y", "comment": "", "split": "dev", "question": "What?", "C": "", "D": ""}
+MM = MMBENCH
 
 def test_mmbench(tmp_path):
     rows = [MM | {"index": 7, "A": "red", "B": "blue", "C": "None", "answer": "A", "hint": "Look.", "image": coded("red")},
@@ -305,8 +276,7 @@ def test_mmbench(tmp_path):
         assert every[1].info["question_id"] == 7 and every[1].info["l2-category"] == "y" and looks(every[1]) == "#ff0000"
 
 def test_scienceqa(tmp_path):
-    row = dict(question="Which?", choices=["a", "b", "c"], answer=2, hint="A map.", task="closed choice", grade="grade2", subject="social science",
-               topic="geography", category="Geography", skill="s", lecture="", solution="")
+    row = scienceqa_row("Which?", ["a", "b", "c"], 2, hint="A map.")
     written(tmp_path/"files"/"problems.json", {"1": row | {"image": "image.png", "split": "test"}, "2": row | {"image": None, "split": "test"},
                                                "3": row | {"image": "image.png", "split": "train"}})
     shot = photo(tmp_path/"files"/"images"/"test"/"1"/"image.png", "red")
@@ -316,11 +286,9 @@ def test_scienceqa(tmp_path):
     assert a[0].question == "A map.\nWhich?" and a[0].answers == ("C",) and a[0].options == ("a", "b", "c")
 
 def mmmu_rows(shot: str, other: str, subject: str) -> dict:
-    rows = {"id": [f"validation_{subject}_{i}" for i in range(1, 5)], "question": ["<image 1>?", "How long? <image 2>", "<image 1> <image 2>", "No mark?"],
-            "options": ["['a', 'b\\'s']", "[]", "['x', 'y']", "['<image 1>', 'y']"], "explanation": [""] * 4, "img_type": ["['Diagrams']"] * 4,
-            "answer": ["B", "['2', 'two']", "A", "?"], "topic_difficulty": ["Easy"] * 4, "question_type": ["multiple-choice", "open", *["multiple-choice"] * 2],
-            "subfield": ["f"] * 4, "image_1": [shot] * 4, "image_2": [None, other, other, None]}
-    return rows | {f"image_{i}": [None] * 4 for i in range(3, 8)}
+    rows = [("<image 1>?", "['a', 'b\\'s']", "B", "multiple-choice", [shot]), ("How long? <image 2>", "[]", "['2', 'two']", "open", [shot, other]),
+            ("<image 1> <image 2>", "['x', 'y']", "A", "multiple-choice", [shot, other]), ("No mark?", "['<image 1>', 'y']", "?", "multiple-choice", [shot])]
+    return mmmu_columns([(f"validation_{subject}_{i}", *row) for i, row in enumerate(rows, 1)])
 
 def test_mmmu(tmp_path):
     shot, other = photo(tmp_path/"a.png", "red"), photo(tmp_path/"b.png", "blue")

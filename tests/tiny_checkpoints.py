@@ -125,16 +125,22 @@ def qwen3_5():
     return tf.Qwen3_5ForConditionalGeneration(config), qwen_processor(tok, "Qwen3VLProcessor", "Qwen3VLVideoProcessor", 16)
 
 
+def internvl_processor(tok, side=56, tokens=4, pixels=None, **more):
+    import transformers as tf
+    images = tf.GotOcr2ImageProcessorPil(size={"height": side, "width": side}, crop_to_patches=True, min_patches=1, max_patches=4,
+                                         **(pixels or {}))
+    more = {"chat_template": CHATML.replace("IMAGE", "<IMG_CONTEXT>\n"), **more}
+    with images_only() as stub:
+        return tf.InternVLProcessor(image_processor=images, tokenizer=tok, image_seq_length=tokens,
+                                    video_processor=stub or tf.InternVLVideoProcessor(), **more)
+
+
 def internvl():
     import transformers as tf
     tok = tokenizer(["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<IMG_CONTEXT>", "<img>", "</img>", "<video>"],
                     "<|endoftext|>", "<|im_end|>", start_image_token="<img>", end_image_token="</img>",
                     context_image_token="<IMG_CONTEXT>", video_token="<video>")
-    pixels = tf.GotOcr2ImageProcessorPil(size={"height": 56, "width": 56}, crop_to_patches=True, min_patches=1, max_patches=4)
-    with images_only() as stub:
-        processor = tf.InternVLProcessor(image_processor=pixels, tokenizer=tok, image_seq_length=4,
-                                         video_processor=stub or tf.InternVLVideoProcessor(),
-                                         chat_template=CHATML.replace("IMAGE", "<IMG_CONTEXT>\n"))
+    processor = internvl_processor(tok)
     config = tf.InternVLConfig(vision_config=dict(image_size=56, patch_size=14, **VISION),
                                text_config=dict(model_type="qwen2", **language(tok)), image_seq_length=4,
                                image_token_id=tok.convert_tokens_to_ids("<IMG_CONTEXT>"), tie_word_embeddings=False)

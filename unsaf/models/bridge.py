@@ -45,7 +45,7 @@ LEGACY = {entry.name: entry for entry in (
             "Pillow==10.1.0", "numpy==1.24.4"), ("3.10", "3.11", "3.9", "3.8"),
            "OpenBMB/MiniCPM-V@0694b1e requirements.txt",
            note="one image a request, always in front of the text"),
-    Legacy("internvl2", ("OpenGVLab/InternVL2-8B",),
+    Legacy("internvl2", ("OpenGVLab/InternVL2-8B", "OpenGVLab/InternVL3-8B-Pretrained"),
            ("transformers==4.37.2", "tokenizers==0.15.1", "torch>=2", "torchvision>=0.15",
             "timm==0.9.12", "einops==0.6.1", "sentencepiece==0.1.99", "accelerate<1",
             "numpy==1.26.4", "pillow"), ("3.10", "3.11", "3.9"),

@@ -153,7 +153,12 @@ PAPER_LEGACY = (
     Known("minicpm-v-2", "openbmb/MiniCPM-V-2", "legacy", BRIDGED,
           ("paper Table 3", "OpenBMB/MiniCPM-V requirements.txt", "ms-swift", "vllm"), ("MiniCPM-3B",),
           model_type="minicpmv", billions=3, bridge="minicpm-v-2",
-          traps=("transformers below 4.42", "in vLLM only as the fork HwwwH/MiniCPM-V-2", f"{_BEAMS}: not greedy")))
+          traps=("transformers below 4.42", "in vLLM only as the fork HwwwH/MiniCPM-V-2", f"{_BEAMS}: not greedy")),
+    Known("internvl3-8b-pretrained", "OpenGVLab/InternVL3-8B-Pretrained", "legacy", BRIDGED,
+          ("paper Table 5", "file list of OpenGVLab/InternVL3-14B-Pretrained", "model card of OpenGVLab/InternVL3-8B"),
+          ("InternVL3-8B-Pretrained",), model_type="internvl_chat", billions=8, bridge="internvl2",
+          traps=("its repository has code of its own, as InternVL2's, and no -hf one is known",
+                 "before instruction tuning: Table 5 compares it with InternVL3-8B")))
 
 # %% ../../nbs/50_models/13_families.ipynb #ceaf5d95
 CLIENT = "not run: no key here; the client is tested against local endpoints: tests/test_api.py"

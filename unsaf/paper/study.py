@@ -69,7 +69,7 @@ def _address(name: str) -> str:
 
 PAPER = Profile(
     "paper", "the paper's checkpoints, data sets and sizes",
-    {**{name: _address(name) for name in PRINTED}, "InternVL3-8B-Pretrained": "hf:OpenGVLab/InternVL3-8B-Pretrained",
+    {**{name: _address(name) for name in (*PRINTED, "InternVL3-8B-Pretrained")},
      "InternVL2-8B": "bridge:internvl2@OpenGVLab/InternVL2-8B"},      # as its students are asked, and with DoLa
     {"COCO": "coco:test2017", "ImageNet": "imagenet", "MMBench": "mmbench", "OKVQA": "ok-vqa", "VQAv2": "vqav2",
      "VizWiz": "vizwiz", "TextVQA": "textvqa", "ConBench": "conbench", "MME": "mme", "MMMU": "mmmu",
