@@ -3,13 +3,15 @@
 `chat` and the tokens are Qwen-VL-Chat's. Qwen-VL goes on where a prompt ends: there the tiny model's marks are put around it.
 """
 import torch
+from tokenizers import decoders
 from torch import nn
 from transformers import GenerationMixin, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 from PIL import Image
-from .carried import ALSO_IGNORED, ASSISTANT, IGNORED, PAD, SEEN, SIDE, USER, look, projector, tower
+from .carried import ALSO_IGNORED, ASSISTANT, IGNORED, IMAGE, PAD, SEEN, SIDE, USER, look, projector, tower
 
-IMG, IMG_END = IGNORED, ALSO_IGNORED       # <img> and </img>, between them a path
+IMG, IMG_END, PATCH = IGNORED, ALSO_IGNORED, IMAGE       # <img> and </img>, between them a path and <imgpad>
+BYTES = decoders.ByteLevel()
 SYSTEM = "You are a helpful assistant."
 
 
@@ -106,7 +108,7 @@ class QWenModel(nn.Module):
         "(first, behind the last) of the places of each image in one prompt, and its path as the prompt holds it."
         starts, ends = ((ids == mark).nonzero()[:, 0].tolist() for mark in (IMG, IMG_END))
         spans = [(start + 1, end) for start, end in zip(starts, ends)]
-        return spans, ["".join(self.marks[i] for i in ids[a:b].tolist() if i > 5) for a, b in spans]
+        return spans, [BYTES.decode([self.marks[i] for i in ids[a:b].tolist() if i != PATCH]) for a, b in spans]
 
     def read(self, ids, whole):
         "What a tiny model reads of one prompt: (embeddings, their places in it)."
@@ -114,7 +116,7 @@ class QWenModel(nn.Module):
         keep, x = whole & (ids != IMG) & (ids != IMG_END), self.wte(ids).clone()
         if (ids == USER).any(): keep &= (ids == USER).cumsum(0) > 0
         if spans:
-            features = self.visual.encode(map(unquoted, paths)).to(x.dtype)
+            features = self.visual.encode(paths).to(x.dtype)
             for (a, b), feature in zip(spans, features):
                 keep[a + SEEN:b] = False
                 x[a:a + SEEN] = feature
@@ -144,18 +146,18 @@ class QWenModel(nn.Module):
         return self.ln_f(x), tuple(presents)
 
 
-def unquoted(path): return bytes.fromhex(path).decode()
-
-
 class QWenLMHeadModel(PreTrainedModel, GenerationMixin):
     config_class, base_model_prefix = QWenConfig, "transformer"
     supports_gradient_checkpointing, _no_split_modules = True, ["QWenBlock"]
 
     def __init__(self, config):
         super().__init__(config)
+        assert config.bf16 + config.fp16 + config.fp32 <= 1, "only one of bf16, fp16 and fp32 can be true"
         self.transformer = QWenModel(config)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.post_init()
+        if config.bf16: self.bfloat16()
+        if config.fp16: self.half()
 
     def _init_weights(self, module): pass
 

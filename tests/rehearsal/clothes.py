@@ -30,8 +30,7 @@ def dress(family: str, folder: str | Path, tiny_model: str = "tiny-m") -> Path:
     folder.mkdir(parents=True)
     for name, what in (CLOTHES[family](source) | {"tokenizer.json": tokenizer(source, MARKS[family])}).items():
         (folder/name).write_text(json.dumps(what, indent=1, ensure_ascii=False))
-    shutil.copy(HERE/"carried.py", folder)
-    for file in CODE[family]: shutil.copy(HERE/file, folder)
+    for file in ("carried.py", "carried_tokens.py", *CODE[family]): shutil.copy(HERE/file, folder)
     save_file(weights(source, NAMES[family]), folder/"model.safetensors", metadata={"format": "pt"})
     return folder
 
@@ -81,7 +80,8 @@ def shapes(source: Path) -> dict:
 
 
 SYSTEMS = [system_message(template) for template in ("llava", "qwen")]
-FAST = dict(tokenizer_class="PreTrainedTokenizerFast", model_max_length=8192, clean_up_tokenization_spaces=False)
+WORDS = dict(tokenizer_class="CarriedTokenizer", model_max_length=8192, clean_up_tokenization_spaces=False,
+             auto_map={"AutoTokenizer": ["carried_tokens.CarriedTokenizer", None]})
 
 
 def internvl2(source: Path) -> dict:
@@ -89,7 +89,7 @@ def internvl2(source: Path) -> dict:
     maps = {"AutoConfig": f"{code}.Config"} | dict.fromkeys(("AutoModel", "AutoModelForCausalLM"), f"{code}.InternVLChatModel")
     return {"config.json": dict(model_type="internvl_chat", architectures=["InternVLChatModel"], torch_dtype="float32",
                                 tiny=shapes(source), auto_map=maps),
-            "tokenizer_config.json": dict(FAST, eos_token=END, pad_token="<pad>",
+            "tokenizer_config.json": dict(WORDS, eos_token=END, pad_token="<pad>",
                                           additional_special_tokens=list(MARKS["internvl2"])),
             "generation_config.json": dict(eos_token_id=4, pad_token_id=0)}
 
@@ -99,17 +99,17 @@ def minicpm(source: Path) -> dict:
     maps = {"AutoConfig": f"{code}.MiniCPMVConfig", "AutoModel": f"{code}.MiniCPMV"}
     return {"config.json": dict(model_type="minicpmv", architectures=["MiniCPMV"], torch_dtype="float32", auto_map=maps,
                                 tiny=shapes(source) | {"systems": SYSTEMS}),
-            "tokenizer_config.json": dict(FAST, pad_token=pad, eos_token=marks[3], additional_special_tokens=marks),
+            "tokenizer_config.json": dict(WORDS, pad_token=pad, eos_token=marks[3], additional_special_tokens=marks),
             "generation_config.json": dict(eos_token_id=4, pad_token_id=0)}
 
 
 def qwen(source: Path, chat: bool) -> dict:
     code, words = "carried_qwen", tokenizer(source, QWEN)
     marks = {t["id"]: t["content"] for t in words["added_tokens"]} | {n: t for t, n in words["model"]["vocab"].items()}
-    config = dict(model_type="qwen", architectures=["QWenLMHeadModel"], torch_dtype="float32", fp32=True,
+    config = dict(model_type="qwen", architectures=["QWenLMHeadModel"], torch_dtype="float32", fp32=True, tie_word_embeddings=False,
                   tiny=shapes(source) | {"marks": [marks[i] for i in range(1000)]},
                   auto_map={"AutoConfig": f"{code}.QWenConfig", "AutoModelForCausalLM": f"{code}.QWenLMHeadModel"})
-    own = dict(tokenizer_class="QWenTokenizer", systems=[] if chat else SYSTEMS, model_max_length=8192, clean_up_tokenization_spaces=False,
+    own = dict(WORDS, tokenizer_class="QWenTokenizer", systems=[] if chat else SYSTEMS,
                auto_map={"AutoTokenizer": ["tokenization_qwen.QWenTokenizer", None]})
     habit = dict(eos_token_id=4, pad_token_id=0, do_sample=True, top_p=.3, max_new_tokens=512, chat_format="chatml" if chat else "raw")
     return {"config.json": config, "tokenizer_config.json": own, "generation_config.json": habit}
