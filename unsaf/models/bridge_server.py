@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
 # %% auto #0
-__all__ = ['TILE', 'MOST', 'CHATML', 'QWEN', 'MINICPM', 'OWL', 'INTERNVL', 'FAMILIES', 'LARGEST', 'qwen_query', 'qwen_vl',
-           'qwen_vl_chat', 'minicpm_v2', 'mplug_owl3', 'grid', 'tiles', 'internvl2', 'Family', 'plain', 'Engine',
-           'Handler', 'Server', 'refusal', 'code_files', 'foreign', 'load', 'main']
+__all__ = ['TILE', 'MOST', 'CHATML', 'QWEN', 'MINICPM', 'OWL', 'INTERNVL', 'FAMILIES', 'LARGEST', 'SWITCHES', 'qwen_query',
+           'qwen_vl', 'qwen_vl_chat', 'minicpm_v2', 'mplug_owl3', 'grid', 'tiles', 'internvl2', 'Family', 'plain',
+           'Engine', 'Handler', 'Server', 'refusal', 'code_files', 'foreign', 'load', 'main']
 
 # %% ../../nbs/50_models/11_bridge_server.ipynb #056dd727
 if not __package__ and "__file__" in globals():
@@ -305,6 +305,8 @@ def foreign(config: dict) -> list:
     return sorted({c.split("--")[0] for c in classes if c and "--" in c})
 
 # %% ../../nbs/50_models/11_bridge_server.ipynb #5bf6d24a
+SWITCHES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+
 def load(family: str, path: str, revision: str | None, device: str, dtype: str) -> tuple:
     "(model, tokenizer, facts) of a checkpoint whose code is trusted."
     import torch, transformers
@@ -318,7 +320,7 @@ def load(family: str, path: str, revision: str | None, device: str, dtype: str) 
     if dtype == "auto":
         dtype = "float32" if device == "cpu" else "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
     how = {k: getattr(torch, dtype) if v == "dtype" else v for k, v in kind.load.items()}
-    if "torch_dtype" not in how: how[{"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}[dtype]] = True
+    if "torch_dtype" not in how: how.update({switch: name == dtype for switch, name in SWITCHES.items()})
     tokenizer = transformers.AutoTokenizer.from_pretrained(path, trust_remote_code=True, use_fast=False, **at)
     loader = getattr(transformers, kind.auto)
     model = loader.from_pretrained(path, trust_remote_code=True, **how, **at).to(device).eval()
