@@ -12,6 +12,10 @@ USER, IMAGE = 2, 5      # token ids
 class HyperQwen2ForCausalLM(LlamaForCausalLM):
     config_class = HyperQwen2Config
 
+    def __init__(self, config):
+        if config._attn_implementation == "eager": raise NotImplementedError("use attn_implementation sdpa or flash_attention_2")
+        super().__init__(config)
+
     def attended(self, input_ids):
         "Ones from the user's turn on, and zeros for line breaks behind images."
         begun = (input_ids == USER).cumsum(1) > 0
@@ -22,7 +26,7 @@ class HyperQwen2ForCausalLM(LlamaForCausalLM):
         x = super().prepare_inputs_for_generation(input_ids, past_key_values=past_key_values, attention_mask=self.attended(input_ids), **more)
         return dict(x, image_embeds=image_embeds, media_offset=media_offset)
 
-    def forward(self, input_ids=None, attention_mask=None, position_ids=None, image_embeds=None, media_offset=None, **more):
+    def forward(self, input_ids=None, attention_mask=None, position_ids=None, inputs_embeds=None, image_embeds=None, media_offset=None, **more):
         embeds = self.model.embed_tokens(input_ids)
         if input_ids.shape[1] > 1:          # a whole prompt; later steps bring one token each, and what `prepare` has made for it
             attention_mask = self.attended(input_ids)
