@@ -21,6 +21,7 @@ from typing import Any, Callable, Iterable, Sequence
 from ..core import UnsafError, to_json, write_file
 from .data import Preference, Record, Records, replies_of
 from .dialects import GAPS, Gallery, Turn, factory_row, swift_row, trl_row, turn_of
+from .plugins import plugin_flags, write_plugins
 from .recipes import ATTENTION, MLP, Recipe, lora_pattern, recipe_of
 
 # %% ../../nbs/70_distill/05_export.ipynb #2295be50
@@ -145,10 +146,11 @@ def swift_commands(s: Student, r: Recipe) -> dict[str, str]:
     run = dict(warmup_ratio=r.warmup, output_dir=f"runs/{s.name}", add_version=False)
     pinned = dict(model_revision=s.revision) if s.revision else {}
     base = dict(model=s.source, use_hf=True, **pinned, **named)
+    exact = dict(torch_dtype="float32") if r.dtype == "float32" else {}    # else float32 is merged as bfloat16
     return {"install": f"pip install {needs}".strip(),
             "train": shell(*start, **base, **data, **tuned, **steps(r), **run),
             "merge": shell("swift", "export", **base, adapters=f"runs/{s.name}/last-checkpoint", merge_lora=True,
-                           output_dir=f"merged/{s.name}"),
+                           output_dir=f"merged/{s.name}", **exact, **plugin_flags(s.name)),
             "serve": shell("swift", "deploy", model=f"merged/{s.name}", **named, served_model_name=s.name,
                            host="127.0.0.1", port=8000)}
 
@@ -328,7 +330,9 @@ def to_ms_swift(records: Records, folder: str | Path,
     "Writes `records` for ms-swift, one shell file a student; raises `UnsafError`."
     folder, plan = Path(folder), planned("ms-swift", records, students, recipe)
     commands = {s.name: swift_commands(s, r) | {"evaluate": evaluate_command("ms-swift", s)} for s, r in plan}
-    return finish(write_data("ms-swift", records, folder, {"data": swift_row}), folder, commands)
+    facts = write_data("ms-swift", records, folder, {"data": swift_row})
+    write_plugins(commands, folder)
+    return finish(facts, folder, commands)
 
 # %% ../../nbs/70_distill/05_export.ipynb #d289455d
 def to_llama_factory(records: Records, folder: str | Path,
