@@ -7,8 +7,8 @@ Under every name of the paper there is a tiny checkpoint of the true structure, 
 
 It ends with 1 where a unit or a notebook fails, where a cell is empty without a reason that holds for the true run too, or where a run that was killed with
 kill -9 pays for a reply again. What it could not play (a training tool or a server that is not on this machine) it says at the end, by name."""
-import argparse, json, os, re, shlex, shutil, signal, subprocess, sys, time
-from contextlib import ExitStack, contextmanager
+import argparse, json, os, re, shlex, shutil, signal, sqlite3, subprocess, sys, time
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +18,10 @@ import environments as peers
 import vllm_server
 from rehearsal import checkpoints, clothes, clothes_owl, datasets
 from rehearsal.servers import providers
+from unsaf.distill.engines import ENGINES, student_of
+from unsaf.distill.export import swift_commands
+from unsaf.distill.recipes import recipe_of
+from unsaf.models import environments
 from unsaf.world import tiny
 
 SMALL = dict(n=4, k=2, n_bench=6, n_pope=6, n_chair=3, n_train=4, epochs=2, recipe="tiny", seeds=[0])
@@ -27,6 +31,7 @@ SOME = ("table02", "table04", "table07", "table09", "table11", "table13", "fig01
 OLD = {"InternVL2-8B": ("OpenGVLab/InternVL2-8B", "internvl2", "tiny-s"), "Qwen-VL-Chat-7B": ("Qwen/Qwen-VL-Chat", "qwen-vl-chat", "tiny-s"),
        "Qwen-VL-7B": ("Qwen/Qwen-VL", "qwen-vl", "tiny-s"), "MiniCPM-3B": ("openbmb/MiniCPM-V-2", "minicpm-v-2", "tiny-s"),
        "mPLUG-Owl-7B": ("mPLUG/mPLUG-Owl3-7B-240728", "mplug-owl3", "tiny-m"), "mPLUG-Owl-2B": ("mPLUG/mPLUG-Owl3-2B-241014", "mplug-owl3", "tiny-s")}
+TRAINED = ("InternVL2-8B", "Qwen-VL-Chat-7B", "mPLUG-Owl-7B")
 KEYS = ("OPENAI_API_KEY", "MOONSHOT_API_KEY", "ZHIPUAI_API_KEY")
 NAMES = {"GPT-4o": "gpt-4o", "Moonshot-v1": "moonshot-v1-8k-vision-preview", "GLM-4V-Plus": "glm-4v-plus-0111"}
 SERVED = {"MiniCPM-8B": "openbmb/MiniCPM-V-2_6"}
@@ -45,13 +50,29 @@ def dress(family, weights, folder):
     return clothes_owl.dress_owl(folder, weights) if family == "mplug-owl3" else clothes.dress(family, folder, weights)
 
 
-def lent(out, notes):
-    "A cache with the old environments of this machine, and its training tools where the package would install them."
-    home, cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home()/".cache"), out/"cache"
-    for kind in ("bridge", "engines"): (home/"unsaf"/kind).mkdir(parents=True, exist_ok=True)
-    (cache/"unsaf").mkdir(parents=True, exist_ok=True)
-    if not (cache/"unsaf"/"bridge").exists(): (cache/"unsaf"/"bridge").symlink_to(home/"unsaf"/"bridge")
-    return cache
+def lent(out):
+    "A cache with the old environments of this machine."
+    there = Path(os.environ.get("XDG_CACHE_HOME") or Path.home()/".cache")/"unsaf"/"bridge"
+    there.mkdir(parents=True, exist_ok=True)
+    own = out/"cache"/"unsaf"
+    own.mkdir(parents=True, exist_ok=True)
+    if not (own/"bridge").exists(): (own/"bridge").symlink_to(there)
+    return out/"cache"
+
+
+def tools(cache):
+    """ms-swift, which tests/test_export.py makes (UNSAF_BUILD_TOOLS=1), where the package would install it for each student; False where it is not here.
+    Not installed anew: three times some gigabytes, whose torchvision cannot be imported beside a torch for the processor."""
+    home = Path.home()/".cache"/"unsaf"/"tools"/"swift-old"
+    if not (home/"bin"/"python").exists(): return False
+    (home/"ready.json").touch()
+    for name in TRAINED:
+        student, _ = student_of(f"bridge:{OLD[name][1]}@{OLD[name][0]}", "ms-swift")
+        lines = shlex.split(swift_commands(student, recipe_of("tiny"))["install"])[2:]
+        place = environments.place_of(lines, environments.interpreter(ENGINES["swift"].pythons), cache/"unsaf"/"engines")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if not place.exists(): place.symlink_to(home)
+    return True
 
 
 def environment(out, cache):
@@ -91,7 +112,9 @@ def stage(out, notes, served=True):
             server = stack.enter_context(vllm_server.serving(python, out/"for-vllm", out/"vllm.log", "--max-model-len", "1024", "--block-size", "32",
                                                              name=SERVED["MiniCPM-8B"], port=ports["MiniCPM-8B"]))
             addresses["MiniCPM-8B"] = server.spec
-        yield environment(out, lent(out, notes)), addresses, commercial
+        cache = lent(out)
+        if not tools(cache): notes.append("students with code of their own: ms-swift is not here (tests/test_export.py, UNSAF_BUILD_TOOLS=1)")
+        yield environment(out, cache), addresses, commercial
 
 
 # the play
@@ -100,6 +123,18 @@ def command(out, notebooks, choices, workers, *more):
     words = [x for name, value in choices.items() for x in ("-p", name, json.dumps(value))]
     return [sys.executable, "-m", "unsaf", "reproduce", *notebooks, "--profile", "paper", "--gpus", "0", "--workers", str(workers),
             "--store", str(out/"store"), "--out", str(out/"figures"), *words, *more]
+
+
+OF_NAME = "select key from replies where model in (select model from models where name = ?)"
+
+
+def stored(out):
+    "How many replies of the commercial models are in the stores, each once."
+    keys = set()
+    for file in (out/"store"/"units").glob("*/replies.sqlite"):
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as db:
+            for name in NAMES.values(): keys.update(key for key, in db.execute(OF_NAME, (name,)))
+    return len(keys)
 
 
 def finished(out): return {path.parent.name: path.stat().st_mtime_ns for path in (out/"store"/"units").glob("*/result.json")}
@@ -140,6 +175,7 @@ def main(argv=None):
     parse.add_argument("notebooks", nargs="*")
     parse.add_argument("--reduced", action="store_true")
     parse.add_argument("--out", type=Path, default=ROOT/"runs"/"rehearsal")
+    parse.add_argument("--kill", type=int, default=5, metavar="UNITS", help="after so many of a run")
     parse.add_argument("--workers", type=int, default=2)
     parse.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "JSON"))
     asked = parse.parse_args(argv)
@@ -150,12 +186,14 @@ def main(argv=None):
     with stage(out, notes, "MiniCPM-8B" in choices.get("models", ["MiniCPM-8B"])) as (env, addresses, commercial):
         words = command(out, notebooks, choices | dict(addresses=addresses), asked.workers)
         print(shlex.join(words), flush=True)
-        before = killed(words, env, out, 5)
+        before = killed(words, env, out, asked.kill)
+        lost = sum(plan.paid[0] for _, plan in commercial.values()) - stored(out)
         done = subprocess.run(words, env=env, cwd=out).returncode
         again = {name for name, stamp in before.items() if finished(out).get(name) != stamp}
         paid = {name: plan.paid for name, (_, plan) in commercial.items()}
         quirks = {name: dict(plan.seen) for name, (_, plan) in commercial.items()}
-    print(f"exit {done}; units finished before the kill {len(before)}, run again {len(again)}; replies paid, twice: {paid}; quirks met: {quirks}")
+    print(f"exit {done}; units finished before the kill {len(before)}, run again {len(again)}; replies lost in flight {lost}; "
+          f"replies paid, twice: {paid}; quirks met: {quirks}")
     for (name, why), rows in empty_cells(out/"figures").items(): print(f"empty: {name}: {len(rows)} cells: {why or 'NO REASON'}")
     for note in notes: print(f"not played: {note}")
     return done
