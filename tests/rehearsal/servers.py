@@ -101,12 +101,12 @@ def without_logprobs(call, number, first):
 
 
 QUIRKS = {"GPT-4o": (renamed, crowded, refusing), "Moonshot-v1": (without_logprobs, crowded, overloaded, filtering),
-          "GLM-4V-Plus": (without_logprobs, overloaded, sensitive)}
+          "GLM-4V-Plus": (without_logprobs, overloaded, sensitive), "MiniCPM-8B": ()}
 
 
 @contextmanager
 def providers(ports, tiny="tiny-l"):
-    "{name: (Faulty server, Provider)} of the three commercial models; `ports` by name."
+    "{name: (Faulty server, Provider)} of the three commercial models, and of one that anybody may serve; `ports` by name."
     mind, out = Mind(tiny), {}
     with ExitStack() as stack:
         for name, quirks in QUIRKS.items():
