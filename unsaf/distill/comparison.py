@@ -292,6 +292,9 @@ def _items(bench: Bench, benchmark: str, part: str) -> pd.DataFrame:
 def paired_cells(bench: Bench, base: Bench, benchmark: str,
                  part: str) -> tuple[pd.DataFrame, pd.DataFrame, Callable | None, str]:
     "Counts per image of both models on the items of both, the scores, and a note."
+    if lacking := next((x for x in (bench, base) if benchmark not in x.items), None):
+        why = lacking.missing.get(benchmark, "it was not asked")
+        return pd.DataFrame(), pd.DataFrame(), None, f"{lacking.model} has no {benchmark}: {why}"
     a, b = (_items(x, benchmark, part) for x in (bench, base))
     both = a.index.intersection(b.index)
     if not len(both): return pd.DataFrame(), pd.DataFrame(), None, "no item has a reply of both models"
