@@ -120,6 +120,7 @@ def test_both_internvl_8b_are_run():
         c = studies()[name][0].paper
         assert c["students"][0] == "InternVL2-8B" and "InternVL3-14B" in c["teachers"]
     assert ("InternVL3-8B", "InternVL3-8B-Pretrained", "InternVL3-8B") in studies()["table05"][0].paper["pairs"]
+    assert PAPER.models["InternVL3-8B-Pretrained"] == "bridge:internvl2@OpenGVLab/InternVL3-8B-Pretrained"     # code of its own
     more = open_study("table07", "paper", students=["InternVL2-8B", "InternVL3-8B"])
     assert both <= set(more.plan["student"])
 

@@ -64,8 +64,9 @@ def test_a_dressed_checkpoint_continues_a_text_as_the_tiny_model_does(tmp_path):
     from unsaf.world import tiny
     (folder,) = write_cache(tmp_path, ["qwen2.5-vl-7b"]).values()
     own, dressed = load_checkpoint(tiny.path("tiny-m"), device="cpu"), load_checkpoint(folder, device="cpu")
-    asked, turns = "What color is the circle?", ("<|user|>{}<|assistant|>", "<|im_start|>user\n{}<|im_start|>assistant\n")
-    ids, new = (c.processor.tokenizer(turn.format(asked))["input_ids"] for c, turn in zip((own, dressed), turns))
+    turns = "<|user|>{}<|assistant|>", "<|im_start|>user\n{}<|im_start|>assistant\n"
+    ids, new = (c.processor.tokenizer(turn.format("What color is the circle?"))["input_ids"]
+                for c, turn in zip((own, dressed), turns))
     assert ids == new
     with torch.no_grad(): a, b = (c.model(input_ids=torch.tensor([ids])).logits for c in (own, dressed))
     assert torch.allclose(a, b[..., :a.shape[-1]], atol=1e-3)
@@ -96,8 +97,9 @@ print(json.dumps(out))
 @pytest.mark.slow
 def test_every_native_checkpoint_is_found_in_the_cache_and_writes_lists_that_can_be_read(tmp_path):
     assert len(write_cache(tmp_path)) == len(STAND_INS)
-    ran = subprocess.run([sys.executable, "-c", ASKED, *STAND_INS], capture_output=True, text=True, cwd=Path(__file__).parents[1],
-                         env={**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"})
+    here = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    ran = subprocess.run([sys.executable, "-c", ASKED, *STAND_INS], capture_output=True, text=True, env=here,
+                         cwd=Path(__file__).parents[1])
     assert ran.returncode == 0, ran.stderr[-2000:]
     shares = json.loads(ran.stdout.splitlines()[-1])
     assert set(shares) == set(STAND_INS) and min(min(pair) for pair in shares.values()) >= .8, shares

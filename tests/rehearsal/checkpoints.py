@@ -1,6 +1,6 @@
-"""Stand-ins for the paper's native checkpoints in a Hugging Face cache of their own: the true architecture with the language
-half of a bundled tiny model, so that they write question lists that can be read. `write_cache(hf_home)` fills what `HF_HOME` is
-to name; `place` puts a checkpoint of any other making there."""
+"""Stand-ins for the paper's native checkpoints in a Hugging Face cache of their own: the true architecture with the
+language half of a bundled tiny model, so that they write question lists that can be read. `write_cache(hf_home)` fills
+what `HF_HOME` is to name; `place` puts a checkpoint of any other making there."""
 import hashlib, json, shutil, sys, tempfile
 from functools import partial
 from pathlib import Path
@@ -17,11 +17,11 @@ QWEN = {"image": "<|vision_start|><|image_pad|><|vision_end|>",
 INTERNVL = {"image": "<IMG_CONTEXT>", "marks": ("<img>", "</img>", "<IMG_CONTEXT>", "<video>")}
 
 
-# --- words -------------------------------------------------------------------------------------------------------------------------
+# --- words -----------------------------------------------------------------------------------------------------------
 
 def call_circles_balls(folder):
-    """In a description a circle is called a ball, which COCO has among its objects: `a red circle at the top left` is written
-    `a red ball at the top left`. Only what is written changes, and nothing that a question says."""
+    """In a description a circle is called a ball, which COCO has among its objects: `a red circle at the top left` is
+    written `a red ball at the top left`. Only what is written changes, and nothing that a question says."""
     file = Path(folder)/"tokenizer.json"
     content = json.loads(file.read_text(encoding="utf-8"))
     content["decoder"] = {"type": "Sequence", "decoders": [
@@ -31,13 +31,13 @@ def call_circles_balls(folder):
 
 def chatml_tokenizer(source, marks, **named):
     "The tiny tokenizer with its turns spelled as ChatML's, and the family's marks for images."
+    from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
     text = (source/"tokenizer.json").read_text(encoding="utf-8")
     for own, other in ((tiny.USER, USER), (tiny.ASSISTANT, ASSISTANT), (tiny.END, END)):
         text = text.replace(json.dumps(own), json.dumps(other))
-    from tokenizers import Tokenizer
-    tok = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(text), pad_token="<pad>", unk_token="<unk>", eos_token=END,
-                                  padding_side="left", extra_special_tokens=named, model_max_length=2048)
+    tok = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(text), pad_token="<pad>", unk_token="<unk>",
+                                  eos_token=END, padding_side="left", extra_special_tokens=named, model_max_length=2048)
     tok.add_tokens([USER, ASSISTANT, *marks], special_tokens=True)
     return tok
 
@@ -50,7 +50,7 @@ def chatml_template(image):
     return own
 
 
-# --- weights -----------------------------------------------------------------------------------------------------------------------
+# --- weights ---------------------------------------------------------------------------------------------------------
 
 def text_config(source, tok, **more):
     "The shape of a tiny model's language half; its words and the family's marks."
@@ -58,7 +58,8 @@ def text_config(source, tok, **more):
     names = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
              "max_position_embeddings", "rms_norm_eps")
     ids = dict(bos_token_id=None, eos_token_id=tok.eos_token_id, pad_token_id=tok.pad_token_id)
-    return {name: text[name] for name in names} | ids | dict(vocab_size=-(-len(tok) // 8) * 8, tie_word_embeddings=True, **more)
+    size = dict(vocab_size=-(-len(tok) // 8) * 8, tie_word_embeddings=True)
+    return {name: text[name] for name in names} | ids | size | more
 
 
 def give_language(model, source):
@@ -98,8 +99,9 @@ def blind(last, source):
         last.bias.copy_(shown(source, 16)[2].flatten(0, 1).mean(0))
 
 
-LAYER = {"attention.q_proj": "self_attn.q_proj", "attention.k_proj": "self_attn.k_proj", "attention.v_proj": "self_attn.v_proj",
-         "attention.projection_layer": "self_attn.out_proj", "mlp.fc1": "mlp.fc1", "mlp.fc2": "mlp.fc2",
+LAYER = {"attention.q_proj": "self_attn.q_proj", "attention.k_proj": "self_attn.k_proj",
+         "attention.v_proj": "self_attn.v_proj", "attention.projection_layer": "self_attn.out_proj",
+         "mlp.fc1": "mlp.fc1", "mlp.fc2": "mlp.fc2",
          "layernorm_before": "layer_norm1", "layernorm_after": "layer_norm2"}
 
 
@@ -122,12 +124,13 @@ def copy_vision(tower, own, values):
 
 
 def see(model, source, steps=60, batch=32):
-    "Copy a tiny model's image encoder, and train what is another there (normalisations) until it says the same of scenes."
+    "Copy a tiny model's image encoder; since its normalisations differ, train it until it says the same of scenes."
     import torch
     own, values, features = shown(source, 600)
     copy_vision(model.model.vision_tower, own.vision_tower, values[:64])
     for name in ("linear_1", "linear_2"):
-        getattr(model.model.multi_modal_projector, name).load_state_dict(getattr(own.multi_modal_projector, name).state_dict())
+        layer = getattr(model.model.multi_modal_projector, name)
+        layer.load_state_dict(getattr(own.multi_modal_projector, name).state_dict())
     parts = [*model.model.vision_tower.parameters(), *model.model.multi_modal_projector.parameters()]
     optimiser = torch.optim.Adam(parts, lr=3e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=steps)
@@ -140,7 +143,7 @@ def see(model, source, steps=60, batch=32):
     return float(loss.detach() / features.var())
 
 
-# --- families ----------------------------------------------------------------------------------------------------------------------
+# --- families --------------------------------------------------------------------------------------------------------
 
 def llava(folder, source):
     "LLaVA is what the tiny models are: their own weights, image encoder and all."
@@ -159,16 +162,17 @@ def internvl(folder, source):
     import transformers as tf
     from transformers import LlavaConfig
     own = LlavaConfig.from_pretrained(source).vision_config
-    names = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "image_size", "patch_size", "hidden_act",
-             "layer_norm_eps")
+    names = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "image_size", "patch_size",
+             "hidden_act", "layer_norm_eps")
     vision = {name: getattr(own, name) for name in names} | dict(attention_bias=True, layer_scale_init_value=1.0)
     tok = chatml_tokenizer(source, INTERNVL["marks"], start_image_token="<img>", end_image_token="</img>",
                            context_image_token="<IMG_CONTEXT>", video_token="<video>")
     processor = tiny_checkpoints.internvl_processor(
-        tok, side=own.image_size, tokens=tiny.PATCHES, pixels=dict(image_mean=[tiny.MEAN] * 3, image_std=[tiny.STD] * 3),
+        tok, side=own.image_size, tokens=tiny.PATCHES,
+        pixels=dict(image_mean=[tiny.MEAN] * 3, image_std=[tiny.STD] * 3),
         chat_template=chatml_template(INTERNVL["image"]))
-    config = tf.InternVLConfig(vision_config=vision, image_seq_length=tiny.PATCHES, downsample_ratio=1.0, tie_word_embeddings=True,
-                               text_config=text_config(source, tok, model_type="qwen2"),
+    config = tf.InternVLConfig(vision_config=vision, image_seq_length=tiny.PATCHES, downsample_ratio=1.0,
+                               text_config=text_config(source, tok, model_type="qwen2"), tie_word_embeddings=True,
                                image_token_id=tok.convert_tokens_to_ids("<IMG_CONTEXT>"))
     model = tf.InternVLForConditionalGeneration(config)
     see(model, source)
@@ -198,12 +202,13 @@ qwen25 = partial(_qwen, name="Qwen2_5_VL", processor_class="Qwen2_5_VLProcessor"
                  vision=dict(depth=2, hidden_size=32, num_heads=4, intermediate_size=64, fullatt_block_indexes=[1]))
 
 # the weaker are taught, InternVL3-14B teaches
-STAND_INS = {"llava-1.5-7b": (llava, "tiny-m"), "llava-1.5-13b": (llava, "tiny-l"), "internvl3-8b": (internvl, "tiny-m"),
-             "internvl3-14b": (internvl, "tiny-l"), "qwen2-vl-7b": (qwen2, "tiny-s"), "qwen2.5-vl-7b": (qwen25, "tiny-m"),
+STAND_INS = {"llava-1.5-7b": (llava, "tiny-m"), "llava-1.5-13b": (llava, "tiny-l"),
+             "internvl3-8b": (internvl, "tiny-m"), "internvl3-14b": (internvl, "tiny-l"),
+             "qwen2-vl-7b": (qwen2, "tiny-s"), "qwen2.5-vl-7b": (qwen25, "tiny-m"),
              "qwen2.5-vl-32b": (qwen25, "tiny-l")}
 
 
-# --- the cache ---------------------------------------------------------------------------------------------------------------------
+# --- the cache -------------------------------------------------------------------------------------------------------
 
 def _commit(folder):
     "40 hexadecimal digits that what is written decides, as a commit's are."

@@ -1,9 +1,9 @@
 """Every data set of the paper's profile as a small folder in its true schema: images of the drawn world, questions and
 answers of its truth. `write_all(root)` fills what `UNSAF_DATA` is to name.
 
-The drawn world and COCO share two names: a circle passes for a sports ball, and what is orange is called an orange. So POPE's
-polls and CHAIR's annotations are about COCO's own categories; that a stand-in's descriptions say `ball` is its checkpoint's
-doing (`checkpoints.call_circles_balls`)."""
+The drawn world and COCO share two names: a circle passes for a sports ball, and what is orange is called an orange. So
+POPE's polls and CHAIR's annotations are about COCO's own categories; that a stand-in's descriptions say `ball` is its
+checkpoint's doing (`checkpoints.call_circles_balls`)."""
 import json, random, string
 from importlib.resources import files
 from pathlib import Path
@@ -11,8 +11,8 @@ from unsaf.data.choices import KINDS, MMMU, SUBJECTS
 from unsaf.metrics.suites import COGNITION, PERCEPTION
 from unsaf.world import tasks
 from .schemas import (
-    MMBENCH, UNK_MAPS, as_hub, coco_files, coco_name, coded, encoded, mmmu_columns, photo, scienceqa_row, tsv, unk_row, upd_entry,
-    vqa_files, vqa_row, written)
+    MMBENCH, UNK_MAPS, as_hub, coco_files, coco_name, coded, encoded, mmmu_columns, photo, scienceqa_row, tsv, unk_row,
+    upd_entry, vqa_files, vqa_row, written)
 
 # a series of scenes for each pool of images, so that no two pools share one
 SERIES = {name: 7100 + i for i, name in enumerate((
@@ -31,7 +31,7 @@ def lettered(sample, style="{}. {}"):
     return "\n".join(style.format(x, o) for x, o in zip(LETTERS, sample.options))
 
 
-# --- COCO, and what asks about its images --------------------------------------------------------------------------------------
+# --- COCO, and what asks about its images ----------------------------------------------------------------------------
 
 def categories():
     "COCO's eighty, by a number."
@@ -42,7 +42,8 @@ def categories():
 def objects(sample):
     "The COCO categories that a scene passes for, one for each instance."
     things = sample.info["scene"]["things"]
-    return ["orange" for t in things if t["color"] == "orange"] + ["sports ball" for t in things if t["shape"] == "circle"]
+    oranges, balls = (sum(t[kind] == name for t in things) for kind, name in (("color", "orange"), ("shape", "circle")))
+    return ["orange"] * oranges + ["sports ball"] * balls
 
 
 def seen(name, n, make=tasks.captions):
@@ -101,7 +102,7 @@ def pope(root, n):
         written(root/f"coco_pope_{strategy}.json", "\n".join(map(json.dumps, rows)))
 
 
-# --- other images ----------------------------------------------------------------------------------------------------------------
+# --- other images ----------------------------------------------------------------------------------------------------
 
 def imagenet(root, n):
     for i in range(n):
@@ -128,12 +129,12 @@ def textvqa(root, n):
         name = f"{i:016x}"
         photo(root/"train_images"/f"{name}.jpg", pixels(s))
         rows.append({"question": s.question, "image_id": name, "image_classes": ["Drawing"], "flickr_original_url": "",
-                     "image_width": 48, "image_height": 48, "question_tokens": s.question.split(), "answers": list(s.answers),
-                     "question_id": i, "set_name": "val"})
+                     "image_width": 48, "image_height": 48, "question_tokens": s.question.split(),
+                     "answers": list(s.answers), "question_id": i, "set_name": "val"})
     written(root/"TextVQA_0.5.1_val.json", {"data": rows})
 
 
-# --- choices ---------------------------------------------------------------------------------------------------------------------
+# --- choices ---------------------------------------------------------------------------------------------------------
 
 def choice_columns(sample):
     "A row of MMBench or MM-UPD for a question with options."
@@ -155,7 +156,8 @@ def scienceqa(root, n):
     problems = {}
     for i, s in enumerate(tasks.choices(n, SERIES["scienceqa"]), 1):
         photo(root/"images"/"test"/str(i)/"image.png", pixels(s))
-        problems[str(i)] = scienceqa_row(s.question, s.options, LETTERS.index(s.answers[0]), image="image.png", split="test")
+        right = LETTERS.index(s.answers[0])
+        problems[str(i)] = scienceqa_row(s.question, s.options, right, image="image.png", split="test")
     plain = scienceqa_row("Which?", ["a", "b"], 0, image=None, split="test")       # as half of them have no image
     written(root/"problems.json", problems | {str(n + 1): plain})
 
@@ -165,15 +167,12 @@ def mmmu(root, n):
     every, each = len(SUBJECTS), -(-n // len(SUBJECTS))
     samples, free = (make(every * each, SERIES["mmmu"]) for make in (tasks.choices, tasks.vqa))
     for k, subject in enumerate(SUBJECTS):
-        rows = []
-        for i in range(each * k, each * (k + 1)):
-            shot = {"bytes": encoded(pixels(samples[i])), "path": None}
-            number = f"validation_{subject}_{len(rows) + 1}"
-            rows.append((number, f"{samples[i].question} <image 1>", repr(list(samples[i].options)), samples[i].answers[0],
-                         "multiple-choice", [shot]))
-        if k % 5 == 0:
-            said = free[each * k].info["truth"]
-            rows.append((f"validation_{subject}_{len(rows) + 1}", f"{free[each * k].question} <image 1>", "[]", said, "open", [shot]))
+        mine = slice(each * k, each * (k + 1))
+        asked = [(s, repr(list(s.options)), s.answers[0], "multiple-choice") for s in samples[mine]]
+        if k % 5 == 0: asked += [(s, "[]", s.info["truth"], "open") for s in free[mine][:1]]
+        shots = [{"bytes": encoded(pixels(s)), "path": None} for s, *_ in asked]
+        rows = [(f"validation_{subject}_{i}", f"{s.question} <image 1>", *more, [shot])
+                for i, ((s, *more), shot) in enumerate(zip(asked, shots), 1)]
         as_hub(root, mmmu_columns(rows), "validation", subject, MMMU.image)
 
 
@@ -205,7 +204,7 @@ def mme(root, n):
         written(root/task/("" if flat else "questions_answers_YN")/f"{i:05d}.txt", "\n".join(lines) + "\n")
 
 
-# --- the annotated baselines -------------------------------------------------------------------------------------------------------
+# --- the annotated baselines -----------------------------------------------------------------------------------------
 
 def unk_vqa(root, n):
     for k, split in enumerate(("train", "val", "test")):
@@ -237,13 +236,14 @@ def mm_upd(root, n):
 
 def _upd_row(sample):
     none = sample.answers[0] == "unanswerable"
-    return choice_columns(sample) | {"index": sample.info["pair"] + 1, "image": coded(pixels(sample)), "masked_answer": "",
-                                     "type": "upd" if none else "standard", "answer": "F" if none else sample.answers[0]}
+    kind, answer = ("upd", "F") if none else ("standard", sample.answers[0])
+    return choice_columns(sample) | {"index": sample.info["pair"] + 1, "type": kind, "answer": answer,
+                                     "masked_answer": "", "image": coded(pixels(sample))}
 
 
 WRITERS = {"coco": coco, "vqav2": vqav2, "ok-vqa": ok_vqa, "pope": pope, "imagenet": imagenet, "vizwiz": vizwiz,
-           "textvqa": textvqa, "mmbench": mmbench, "scienceqa": scienceqa, "mmmu": mmmu, "conbench": conbench, "mme": mme,
-           "unk-vqa": unk_vqa, "mm-upd": mm_upd}      # CHAIR's files are COCO's
+           "textvqa": textvqa, "mmbench": mmbench, "scienceqa": scienceqa, "mmmu": mmmu, "conbench": conbench,
+           "mme": mme, "unk-vqa": unk_vqa, "mm-upd": mm_upd}      # CHAIR's files are COCO's
 
 
 def write_all(root, n=12):

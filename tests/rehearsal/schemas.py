@@ -1,4 +1,4 @@
-"Writers of files in the schemas of the data sets' authors and of the Hub's copies; what stands in them is the caller's."
+"Writers of files in the schemas of the data sets' authors and of the Hub's copies, with the caller's content."
 import base64, io, json
 from pathlib import Path
 from PIL import Image
@@ -15,8 +15,8 @@ def photo(path, what):
     "Save an image, or one of a color; its path as text."
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    lossless = dict(quality=95, subsampling=0) if isinstance(what, Image.Image) and path.suffix.lower() in (".jpg", ".jpeg") else {}
-    as_image(what).save(path, **lossless)
+    drawn = isinstance(what, Image.Image) and path.suffix.lower() in (".jpg", ".jpeg")
+    as_image(what).save(path, **(dict(quality=95, subsampling=0) if drawn else {}))     # small shapes keep their colors
     return str(path)
 
 
@@ -55,8 +55,8 @@ def as_hub(folder, rows, split, config="data", images=("image",)):
 
 
 def coco_files(root, split, photos, categories, boxes, captions):
-    """COCO's official files. `photos`: images by id and file name; `boxes`: (image, category), `captions`: (image, text);
-    `categories`: names by id."""
+    """COCO's official files. `photos`: images by id and file name; `categories`: names by id; `boxes`: (image,
+    category); `captions`: (image, text)."""
     for (_, name), what in photos.items(): photo(root/split/name, what)
     listed = [{"id": i, "file_name": name, "width": 16, "height": 12, "license": 1} for i, name in photos]
     kinds = [{"id": c, "name": name, "supercategory": name} for c, name in categories.items()]
@@ -74,35 +74,37 @@ def vqa_files(root, rows, version, part):
     "Questions and annotations of VQA, whose images stand in COCO's folder."
     questions = [{k: r[k] for k in ("image_id", "question_id", "question")} for r in rows]
     annotations = [{k: v for k, v in r.items() if k != "question"} for r in rows]
-    written(root/f"{version}OpenEnded_mscoco_{part}_questions.json", {"info": {}, "questions": questions, "license": {}})
-    written(root/f"{version}mscoco_{part}_annotations.json", {"info": {}, "annotations": annotations[::-1], "license": {}})
+    more = {"info": {}, "license": {}}
+    written(root/f"{version}OpenEnded_mscoco_{part}_questions.json", {"questions": questions, **more})
+    written(root/f"{version}mscoco_{part}_annotations.json", {"annotations": annotations[::-1], **more})
     return root
 
 
 def vqa_row(image_id, number, question, answers, kind="other"):
     "A question of VQA about a COCO image, the `number`-th of it, with its answers."
     said = [{"answer": a, "answer_confidence": "yes", "answer_id": i} for i, a in enumerate(answers, 1)]
-    return {"question_type": "what color is", "multiple_choice_answer": answers[0], "answers": said, "image_id": image_id,
-            "answer_type": kind, "question_id": image_id * 1000 + number, "question": question}
+    return {"question_type": "what color is", "multiple_choice_answer": answers[0], "answers": said,
+            "answer_type": kind, "image_id": image_id, "question_id": image_id * 1000 + number, "question": question}
 
 
-MMBENCH = {"hint": "", "category": "color", "source": "x", "l2-category": "y", "comment": "", "split": "dev", "question": "What?",
-           "C": "", "D": ""}
+MMBENCH = {"hint": "", "category": "color", "source": "x", "l2-category": "y", "comment": "", "split": "dev",
+           "question": "What?", "C": "", "D": ""}
 
 
 def mmmu_columns(rows):
     "Columns of MMMU's table; `rows`: id, question, options, answer, type, images."
     named = {"id": 0, "question": 1, "options": 2, "answer": 3, "question_type": 4}
     table = {name: [r[k] for r in rows] for name, k in named.items()}
-    table |= {"explanation": [""] * len(rows), "img_type": ["['Diagrams']"] * len(rows), "topic_difficulty": ["Easy"] * len(rows),
-              "subfield": ["f"] * len(rows)}
+    same = {"explanation": "", "img_type": "['Diagrams']", "topic_difficulty": "Easy", "subfield": "f"}
+    table |= {name: [value] * len(rows) for name, value in same.items()}
     return table | {f"image_{i}": [(*r[5], *[None] * 7)[i - 1] for r in rows] for i in range(1, 8)}
 
 
 def scienceqa_row(question, choices, answer, **more):
     "A problem of ScienceQA."
-    return dict(question=question, choices=list(choices), answer=answer, hint="", task="closed choice", grade="grade2",
-                subject="social science", topic="geography", category="Geography", skill="s", lecture="", solution="") | more
+    about = dict(grade="grade2", subject="social science", topic="geography", category="Geography")
+    return dict(question=question, choices=list(choices), answer=answer, hint="", skill="s", lecture="", solution="",
+                task="closed choice", **about) | more
 
 
 def unk_row(number, question, image_name, answer, way="T-1"):
@@ -118,4 +120,5 @@ UNK_MAPS = {"answer_map": {"1": "I don't know"}, "reason_map": {"3": "The image 
 
 def upd_entry(image, asked, reply, **more):
     "A conversation of MM-UPD's set for instruction tuning, in LLaVA's format."
-    return {"image": image, "conversations": [{"from": "human", "value": asked}, {"from": "gpt", "value": reply}], **more}
+    said = [{"from": "human", "value": asked}, {"from": "gpt", "value": reply}]
+    return {"image": image, "conversations": said, **more}
