@@ -39,6 +39,7 @@ def test_they_write_through_the_bridge_what_it_writes_here(family, old_world, tm
     for layout in ("image_first", "paper"):
         here, there = (unsaf.assess(m, "scenes", n=3, k=2, layout=layout, progress=False) for m in (own, model))
         assert there.lists["kept"].sum() == there.lists["asked"].sum() == 12
+        if (family, layout) == ("minicpm-v-2", "paper"): continue       # it has its image in front of the text, always
         assert list(there.lists["reply"]) == list(here.lists["reply"]) and list(there.table["reply"]) == list(here.table["reply"])
         assert there.table["p_abstain"].tolist() == pytest.approx(here.table["p_abstain"].tolist(), abs=.02)
     asked = unsaf.assess(model, "scenes", n=3, k=2, progress=False)
@@ -46,7 +47,7 @@ def test_they_write_through_the_bridge_what_it_writes_here(family, old_world, tm
     by_dola = unsaf.assess(intervene(model, "dola", layers="low"), "scenes", n=2, k=2, progress=False)
     assert by_dola.lists["kept"].sum() == 8
     from unsaf.core import Request
-    [picture] = unsaf.images("scenes", n=1)
-    [reply] = collect(model, [Request((picture, "What color is the circle?"), candidates=("orange", "unanswerable"), max_tokens=4)])
+    [sample] = unsaf.images("scenes", n=1)
+    [reply] = collect(model, [Request((sample.picture, "What color is the circle?"), candidates=("orange", "unanswerable"), max_tokens=4)])
     assert len(reply.logprobs) == reply.output_tokens and reply.candidates["orange"] > reply.candidates["unanswerable"]
     model.close()
