@@ -25,11 +25,13 @@ from unsaf.distill.recipes import recipe_of
 from unsaf.models import environments
 from unsaf.world import tiny
 
-SMALL = dict(n=4, k=2, n_bench=6, n_pope=6, n_chair=3, n_train=4, epochs=2, recipe="tiny", seeds=[0])
+SMALL = dict(n=4, k=2, n_bench=12, n_pope=60, n_chair=8, n_train=4, epochs=2, recipe="tiny", seeds=[0])
 REDUCED = dict(models=["LLaVA-7B", "InternVL2-8B", "GPT-4o"], students=["LLaVA-7B"], teachers=["GPT-4o", "InternVL3-14B"],
                arms=["UnD-QA", "UnD-IQ", "UNK-VQA (BY)"])
 SOME = ("table02", "table04", "table07", "table09", "table11", "table13", "fig01", "fig03", "audit")
-OLD = {"InternVL2-8B": ("OpenGVLab/InternVL2-8B", "internvl2", "tiny-s"), "Qwen-VL-Chat-7B": ("Qwen/Qwen-VL-Chat", "qwen-vl-chat", "tiny-s"),
+OLD = {"InternVL2-8B": ("OpenGVLab/InternVL2-8B", "internvl2", "tiny-s"),
+       "InternVL3-8B-Pretrained": ("OpenGVLab/InternVL3-8B-Pretrained", "internvl2", "tiny-m-base"),
+       "Qwen-VL-Chat-7B": ("Qwen/Qwen-VL-Chat", "qwen-vl-chat", "tiny-s"),
        "Qwen-VL-7B": ("Qwen/Qwen-VL", "qwen-vl", "tiny-s"), "MiniCPM-3B": ("openbmb/MiniCPM-V-2", "minicpm-v-2", "tiny-s"),
        "mPLUG-Owl-7B": ("mPLUG/mPLUG-Owl3-7B-240728", "mplug-owl3", "tiny-m"), "mPLUG-Owl-2B": ("mPLUG/mPLUG-Owl3-2B-241014", "mplug-owl3", "tiny-s")}
 TRAINED = ("InternVL2-8B", "Qwen-VL-Chat-7B", "mPLUG-Owl-7B")
@@ -48,7 +50,9 @@ def dressed(hub):
 
 def dress(family, weights, folder):
     folder.rmdir()                 # there, and empty
-    return clothes_owl.dress_owl(folder, weights) if family == "mplug-owl3" else clothes.dress(family, folder, weights)
+    if family == "mplug-owl3": clothes_owl.dress_owl(folder, weights)
+    else: clothes.dress(family, folder, weights)
+    if (folder/"tokenizer.json").exists(): checkpoints.call_circles_balls(folder)
 
 
 def lent(out):

@@ -7,6 +7,7 @@ replies, by the digest of the request."""
 import base64, hashlib, io, json, re, threading
 from collections import Counter
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from PIL import Image
 import unsaf
 from faulty_server import Faulty, error, reply
@@ -41,7 +42,7 @@ class Mind:
         chain = text.endswith(FORM)
         parts = answer_parts(shown[0], posed(text)) if chain else (*shown, text)
         with self.turn: [said] = collect(self.model, [Request(parts, max_tokens=body.get("max_completion_tokens") or body.get("max_tokens") or 64)])
-        if not chain: return said
+        if not chain: return replace(said, text=said.text.replace(" circle at the ", " ball at the "))      # COCO has balls
         able = "unanswerable" if said.text.strip().lower() == "unanswerable" else f"answerable: {said.text.strip()}"
         return Reply(f"cot: I look at the image, piece by piece., answerability: {able}, confidence: {3 + len(said.text) % 3}", said.finish,
                                 prompt_tokens=said.prompt_tokens, output_tokens=(said.output_tokens or 0) + 12)
