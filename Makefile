@@ -31,10 +31,10 @@ testbed: $(READY)               # trains the smallest bundled model anew and com
 	$(PY) -m unsaf.world.testbed
 
 rehearsal: $(READY)             # the paper's profile to its last cell, on stand-ins of all that it names; hours, resumable
-	$(PY) tests/rehearsal/run.py
+	PYTHONPATH=tests $(PY) -m rehearsal.run
 
 rehearsal-reduced: $(READY)     # a few models of each route; minutes
-	$(PY) tests/rehearsal/run.py --reduced --out runs/rehearsal-reduced
+	PYTHONPATH=tests $(PY) -m rehearsal.run --reduced --out runs/rehearsal-reduced
 
 distill-demo: $(READY)          # teacher, student, four arms, three seeds: a study of distillation; resumable
 	mkdir -p runs/distillation
