@@ -27,7 +27,7 @@ class QWenTokenizer(CarriedTokenizer):
         return out
 
     def from_list_format(self, items):
-        "A text with the images' places; a system message in front, for which the base model has no place, is left out."
+        "A text with the images' places; a system message in front, which the base model does not know, is left out."
         if items and items[0].get("text") in self.heads: items = items[1:]
         text, images = "", 0
         for item in items:
