@@ -38,7 +38,7 @@ class MiniCPMV(PreTrainedModel):
              **more):
         options = dict(num_beams=3, repetition_penalty=1.2)
         if sampling: options = dict(top_p=.8, top_k=100, temperature=.7, do_sample=True)
-        options.update({name: more[name] for name in options if name in more})     # others are dropped, as in the original
+        options.update({name: more[name] for name in options if name in more})     # others are dropped, as there
         text = self.unaddressed("".join(m["content"] for m in msgs))
         prompt = "<用户><image>" + "<unk>" * QUERIES + "</image>\n" + text + "<AI>"
         ids = tokenizer(prompt, return_tensors="pt")["input_ids"][0][:2048]

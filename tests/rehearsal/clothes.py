@@ -19,8 +19,9 @@ NAMES = {"internvl2": ("vision_model.vision_model.", "mlp1.0.", "mlp1.2.", "lang
          "minicpm-v-2": ("vpm.vision_model.", "resampler.0.", "resampler.2.", "llm."),
          **dict.fromkeys(("qwen-vl", "qwen-vl-chat"), (
              "transformer.visual.tower.vision_model.", "transformer.visual.proj.0.", "transformer.visual.proj.2.", ""))}
-QWEN_NAMES = {"model.embed_tokens": "transformer.wte", "model.norm": "transformer.ln_f", "model.layers": "transformer.h",
-              "self_attn.o_proj": "attn.c_proj", "mlp.up_proj": "mlp.w1", "mlp.gate_proj": "mlp.w2",
+QWEN_NAMES = {"model.embed_tokens": "transformer.wte", "model.norm": "transformer.ln_f",
+              "model.layers": "transformer.h", "self_attn.o_proj": "attn.c_proj",
+              "mlp.up_proj": "mlp.w1", "mlp.gate_proj": "mlp.w2",
               "mlp.down_proj": "mlp.c_proj", "input_layernorm": "ln_1", "post_attention_layernorm": "ln_2"}
 
 
