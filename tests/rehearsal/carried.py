@@ -1,8 +1,9 @@
 """What the old checkpoints of the rehearsal carry: the eyes and the language of a bundled tiny model.
 
-This file is copied into each of them, and runs under transformers 4.32 to 4.46. A prompt that is laid out as the family does it
-holds more than the tiny model knows: a system message, marks, 256 tokens an image. What it does not know has an embedding of
-zeros, or stands in front of the user's mark; it is masked, or left out of the prompt, and so the tiny model reads its own.
+This file is copied into each of them, and runs under transformers 4.32 to 4.46. A prompt as the family lays it out
+holds more than the tiny model knows: a system message, marks, 256 tokens an image. What it does not know has an
+embedding of zeros, or stands in front of the user's mark; it is masked, or left out of the prompt, and so the tiny
+model reads its own.
 """
 import torch
 from torch import nn
@@ -55,7 +56,8 @@ class Language(LlamaForCausalLM):
         user = (embeds == self.get_input_embeddings().weight[USER]).all(-1)
         return (embeds == 0).all(-1) | (user.any(1, keepdim=True) & (user.cumsum(1) == 0))
 
-    def forward(self, input_ids=None, attention_mask=None, position_ids=None, past_key_values=None, inputs_embeds=None, **more):
+    def forward(self, input_ids=None, attention_mask=None, position_ids=None, past_key_values=None,
+                inputs_embeds=None, **more):
         if past_key_values is None:
             embeds = self.get_input_embeddings()(input_ids) if inputs_embeds is None else inputs_embeds
             gone = self.overlooked(embeds)

@@ -1,6 +1,7 @@
-"""The structure of Qwen-VL, by its own names, around the weights of a tiny model; a prompt holds the paths of its images.
+"""The structure of Qwen-VL, by its own names, around a tiny model's weights; a prompt holds the paths of its images.
 
-`chat` and the tokens are Qwen-VL-Chat's. Qwen-VL goes on where a prompt ends: there the tiny model's marks are put around it.
+`chat` and the tokens are Qwen-VL-Chat's. Qwen-VL goes on where a prompt ends: there the tiny model's marks are put
+around it.
 """
 import torch
 from tokenizers import decoders
@@ -90,8 +91,8 @@ class Visual(nn.Module):
 
     def encode(self, paths):
         "Features of the images in files."
-        pixels = [torch.frombuffer(bytearray(Image.open(p).convert("RGB").resize((SIDE, SIDE), 3).tobytes()), dtype=torch.uint8)
-                  for p in paths]
+        images = [Image.open(p).convert("RGB").resize((SIDE, SIDE), 3) for p in paths]
+        pixels = [torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8) for image in images]
         return self(torch.stack(pixels).view(-1, SIDE, SIDE, 3).permute(0, 3, 1, 2) / 255)
 
 
@@ -177,7 +178,8 @@ class QWenLMHeadModel(PreTrainedModel, GenerationMixin):
     def forward(self, input_ids=None, past_key_values=None, attention_mask=None, labels=None, **more):
         x, presents = self.transformer(input_ids, past_key_values or None, attention_mask)
         logits = self.lm_head(x)
-        loss = None if labels is None else nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+        loss = None
+        if labels is not None: loss = nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
         return CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=presents)
 
     def chat(self, tokenizer, query, history, system=SYSTEM, stop_words_ids=None, generation_config=None, **more):

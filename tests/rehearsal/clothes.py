@@ -1,4 +1,4 @@
-"""Checkpoints of old families, with code of their own, that carry the weights of a bundled tiny model and so can be read."""
+"Checkpoints of old families, with code of their own, that carry the weights of a bundled tiny model: readable ones."
 import json, shutil
 from functools import partial
 from pathlib import Path
@@ -19,8 +19,9 @@ NAMES = {"internvl2": ("vision_model.vision_model.", "mlp1.0.", "mlp1.2.", "lang
          "minicpm-v-2": ("vpm.vision_model.", "resampler.0.", "resampler.2.", "llm."),
          **dict.fromkeys(("qwen-vl", "qwen-vl-chat"), (
              "transformer.visual.tower.vision_model.", "transformer.visual.proj.0.", "transformer.visual.proj.2.", ""))}
-QWEN_NAMES = {"model.embed_tokens": "transformer.wte", "model.norm": "transformer.ln_f", "model.layers": "transformer.h",
-              "self_attn.o_proj": "attn.c_proj", "mlp.up_proj": "mlp.w1", "mlp.gate_proj": "mlp.w2",
+QWEN_NAMES = {"model.embed_tokens": "transformer.wte", "model.norm": "transformer.ln_f",
+              "model.layers": "transformer.h", "self_attn.o_proj": "attn.c_proj",
+              "mlp.up_proj": "mlp.w1", "mlp.gate_proj": "mlp.w2",
               "mlp.down_proj": "mlp.c_proj", "input_layernorm": "ln_1", "post_attention_layernorm": "ln_2"}
 
 
@@ -86,7 +87,8 @@ WORDS = dict(tokenizer_class="CarriedTokenizer", model_max_length=8192, clean_up
 
 def internvl2(source: Path) -> dict:
     code = "carried_internvl"
-    maps = {"AutoConfig": f"{code}.Config"} | dict.fromkeys(("AutoModel", "AutoModelForCausalLM"), f"{code}.InternVLChatModel")
+    kinds, model = ("AutoModel", "AutoModelForCausalLM"), f"{code}.InternVLChatModel"
+    maps = {"AutoConfig": f"{code}.Config"} | dict.fromkeys(kinds, model)
     return {"config.json": dict(model_type="internvl_chat", architectures=["InternVLChatModel"], torch_dtype="float32",
                                 tiny=shapes(source), auto_map=maps),
             "tokenizer_config.json": dict(WORDS, eos_token=END, pad_token="<pad>",
@@ -106,15 +108,17 @@ def minicpm(source: Path) -> dict:
 def qwen(source: Path, chat: bool) -> dict:
     code, words = "carried_qwen", tokenizer(source, QWEN)
     marks = {t["id"]: t["content"] for t in words["added_tokens"]} | {n: t for t, n in words["model"]["vocab"].items()}
-    config = dict(model_type="qwen", architectures=["QWenLMHeadModel"], torch_dtype="float32", fp32=True, tie_word_embeddings=False,
-                  tiny=shapes(source) | {"marks": [marks[i] for i in range(1000)]},
+    config = dict(model_type="qwen", architectures=["QWenLMHeadModel"], torch_dtype="float32", fp32=True,
+                  tie_word_embeddings=False, tiny=shapes(source) | {"marks": [marks[i] for i in range(1000)]},
                   auto_map={"AutoConfig": f"{code}.QWenConfig", "AutoModelForCausalLM": f"{code}.QWenLMHeadModel"})
     own = dict(WORDS, tokenizer_class="QWenTokenizer", systems=[] if chat else SYSTEMS,
                auto_map={"AutoTokenizer": ["tokenization_qwen.QWenTokenizer", None]})
-    habit = dict(eos_token_id=4, pad_token_id=0, do_sample=True, top_p=.3, max_new_tokens=512, chat_format="chatml" if chat else "raw")
+    habit = dict(eos_token_id=4, pad_token_id=0, do_sample=True, top_p=.3, max_new_tokens=512,
+                 chat_format="chatml" if chat else "raw")
     return {"config.json": config, "tokenizer_config.json": own, "generation_config.json": habit}
 
 
 CODE = {"internvl2": ("carried_internvl.py",), "minicpm-v-2": ("carried_minicpm.py",),
         **dict.fromkeys(("qwen-vl", "qwen-vl-chat"), ("carried_qwen.py", "tokenization_qwen.py"))}
-CLOTHES = {"internvl2": internvl2, "minicpm-v-2": minicpm, "qwen-vl": partial(qwen, chat=False), "qwen-vl-chat": partial(qwen, chat=True)}
+CLOTHES = {"internvl2": internvl2, "minicpm-v-2": minicpm, "qwen-vl": partial(qwen, chat=False),
+           "qwen-vl-chat": partial(qwen, chat=True)}

@@ -12,7 +12,7 @@ SPAN, IMAGE = 256, re.compile(r"((?:Picture \d+: )?<img>.*?</img>\n?)")
 
 class QWenTokenizer(CarriedTokenizer):
     def __init__(self, vocab_file, systems=(), **more):
-        super().__init__(vocab_file, systems=systems, **more)      # which names no token of the end, as Qwen-VL's does not
+        super().__init__(vocab_file, systems=systems, **more)      # names no end, as Qwen-VL's does not
         self.heads = [f"{system}\n\n" for system in systems]
         self.eod_id, self.im_start_id, self.im_end_id = 0, 2, 4
 
@@ -23,11 +23,12 @@ class QWenTokenizer(CarriedTokenizer):
             path = re.search("<img>(.*)</img>", piece)
             inside = list(BYTES.pre_tokenize_str(path[1])[0][0]) if path else []
             if len(inside) > SPAN: raise ValueError(f"the path of an image is too long: {path[1]}")
-            out += ["<img>", *inside, *["<imgpad>"] * (SPAN - len(inside)), "</img>"] if path else super().tokenize(piece)
+            image = ["<img>", *inside, *["<imgpad>"] * (SPAN - len(inside)), "</img>"]
+            out += image if path else super().tokenize(piece)
         return out
 
     def from_list_format(self, items):
-        "A text with the images' places; a system message in front, for which the base model has no place, is left out."
+        "A text with the images' places; a system message in front, which the base model does not know, is left out."
         if items and items[0].get("text") in self.heads: items = items[1:]
         text, images = "", 0
         for item in items:
