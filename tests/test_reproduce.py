@@ -377,7 +377,7 @@ def test_the_command_end_to_end(paper, tmp_path, monkeypatch):
     assert "papermill" not in kept and str(tmp_path) not in kept and '"outputs"' in kept
 
 
-def _with_toys(real): return lambda jobs, machine, force: real(jobs, machine, force, run=toy.run, kept=toy.kept)
+def _with_toys(real): return lambda jobs, machine, force, gpus: real(jobs, machine, force, gpus, run=toy.run, kept=toy.kept)
 
 
 # ---------------------------------------------------------------- estimates

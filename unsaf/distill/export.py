@@ -143,7 +143,8 @@ def swift_commands(s: Student, r: Recipe) -> dict[str, str]:
     tuned = dict(tuner_type="lora", lora_rank=r.rank, lora_alpha=r.alpha, lora_dropout=r.dropout,
                  **swift_targets(s, r), freeze_vit=True, freeze_aligner=True,
                  torch_dtype=_dtype(r), fp16=False)
-    run = dict(warmup_ratio=r.warmup, output_dir=f"runs/{s.name}", add_version=False)
+    run = dict(warmup_ratio=r.warmup, output_dir=f"runs/{s.name}", add_version=False,
+               check_model=False)       # it would tell ModelScope of the run
     pinned = dict(model_revision=s.revision) if s.revision else {}
     base = dict(model=s.source, use_hf=True, **pinned, **named)
     exact = dict(torch_dtype="float32") if r.dtype == "float32" else {}    # else float32 is merged as bfloat16
