@@ -321,7 +321,7 @@ def assess(
     *, n: int | None = None,              # how many images, where `images` is a name
     seed: int = 0,                        # chooses the images; seeds sampling where temperature > 0
     template: str = "auto",               # system message: auto, none, llava, qwen, gpt; or llava-roles
-    block: int = 32,                      # images that go through both stages together
+    block: int | None = None,             # images that go through both stages together; None: 32, or as the model has it
     max_failures: float | None = .2,      # the run is stopped where a larger share of its calls fails; 1 or None: never
     progress: bool | None = None,         # None: where somebody watches
     **options: Any,                       # further fields of `Plan`
@@ -335,6 +335,7 @@ def assess(
         model = load(model)
     template = template_of(model) if template == "auto" else template
     plan = Plan(setting_of(setting), k, template=template, seed=seed, **options).check()
+    if block is None: block = getattr(model, "images_together", 32)
     positive("block", block)
     if plan.answer_mode == "logit" and not decides(model):
         raise UnsafError(f"model {model.name} gives no probabilities of whole replies: use answer_mode 'generate'")

@@ -127,6 +127,8 @@ API = dict(
                             "temperature, top_p, seed, logprobs, max_tokens, system"),
     extra_body=option(str | None, "api models: a JSON object that goes into each call, "
                                   'as {"reasoning_effort": "low"}'),
+    batch=option(bool | None, "api models: ask in batches, which a provider works through within a day for less; "
+                              "give the batch's own --prices", "--batch"),
     max_side=option(int | None, "api models: pixels of an image's longer side; larger ones are scaled down"),
     max_bytes=option(int | None, "api models: bytes of an image's file; larger ones are scaled down"),
     scores=option(bool | None, "api models: ask for the probabilities of given replies (a server of one's own is "
@@ -164,11 +166,20 @@ class Models:
     "What was given of the options of models."
     options: Mapping[str, Any]      # of the model itself
     tokens: Mapping[str, int]       # caps on the length of replies
+    batch: bool = False             # ask models behind an API in batches
+    folder: Path | None = None      # of the run, where they are written down
 
     def load(self, name: str, known: Iterable[str] | None = None) -> Any:
         "The model `name` with all options, or the `known` ones; raises `UnsafError`."
         from unsaf.models.loading import load
-        return load(name, **{k: v for k, v in self.options.items() if known is None or k in known})
+        model = load(name, **{k: v for k, v in self.options.items() if known is None or k in known})
+        return self._batched(model) if self.batch else model
+
+    def _batched(self, model: Any) -> Any:
+        if self.folder is None:
+            raise UnsafError("--batch needs a run folder, in which the batches are written down: add --store FOLDER")
+        from unsaf.models.served.batch import Batched
+        return Batched(model, self.folder)
 
     def fitting(self, name: str) -> Any:
         "The model `name` with the options for its kind: where several models share them."
@@ -182,11 +193,12 @@ def _of_kind(name: str, api: Iterable[str], local: Iterable[str]) -> Iterable[st
     if name.startswith("bridge:"): return (*api, "dtype", "device", "trust_remote_code")
     return () if name.startswith("replay:") else api if name.startswith("api:") else local
 
-def models_of(given: Mapping[str, Any]) -> Models:
+def models_of(given: Mapping[str, Any], folder: Path | None = None) -> Models:
     "The options as they were typed, read; raises `UnsafError`."
     read = {name: _READ.get(name, lambda x: x)(value) for name, value in given.items() if value is not None}
+    batch = read.pop("batch", False)
     return Models({k: v for k, v in read.items() if k not in TOKENS},
-                  {k: v for k, v in read.items() if k in TOKENS})
+                  {k: v for k, v in read.items() if k in TOKENS}, batch, folder)
 
 # %% ../../nbs/90_cli/00_common.ipynb #9c8a9e4a
 def with_models(*groups: Mapping[str, Any]) -> Callable[[Callable], Callable]:
@@ -196,7 +208,7 @@ def with_models(*groups: Mapping[str, Any]) -> Callable[[Callable], Callable]:
         @wraps(command)
         def run(*args: Any, **given: Any) -> Any:
             chosen = {name: given.pop(name) for name in options if name in given}
-            return command(*args, **given, how=models_of(chosen))
+            return command(*args, **given, how=models_of(chosen, given.get("store") or given.get("out")))
         listed = list(inspect.signature(command).parameters.values())
         at = next(i for i, p in enumerate(listed) if p.name == "how")
         listed[at:at + 1] = [listed[at].replace(name=name, default=None, annotation=kind)
