@@ -1,8 +1,9 @@
 "The runner: units once, then notebooks; failures named, nothing left running, nothing done twice."
-import json, os, signal, subprocess, sys, threading, time
+import json, os, shutil, signal, subprocess, sys, threading, time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+import numpy as np
 import psutil
 import pytest
 import toy_units as toy
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 from unsaf.cli import paper as cli_reproduce
 from unsaf.core import UnsafError
 from unsaf.paper import demand as estimates, notebooks, runner
-from unsaf.paper.runspec import RunSpec, Student
+from unsaf.paper.runspec import RunSpec, Student, home, run_spec
 from unsaf.paper.workers import Task, Workers, alone
 
 A, B = Toy("a", 1), Toy("b", 20)
@@ -439,3 +440,81 @@ def test_the_ledger_keeps_what_it_knows_of_notebooks_that_were_not_run_here(tmp_
     ledger.write([line("table04", why="new")], single/"table04.json")
     second, _ = runner.write_ledger(out)
     assert [(e.of, e.kind, e.why) for e in second] == [("table04", "audit", ""), ("table04", "cell", "new"), ("table05", "cell", "")]
+
+
+def test_before_the_run_no_secret_is_shown_and_no_error_of_the_hub_ends_it(monkeypatch):
+    "A password in an address; a hub that answers and then breaks off, which its HTTP library tells by errors of its own."
+    import huggingface_hub
+    from unsaf.paper import beforehand, demand
+    unit = RunSpec("assess", "api:x@http://me:secretpw@127.0.0.1:9/v1", "scenes", n=1)
+    table = demand.estimate({"x": [unit]})
+    said = [*demand.lines(table), *beforehand.route_lines([unit]), *beforehand.provide_lines([unit])]
+    assert "secretpw" not in "".join(said) and sum("127.0.0.1:9" in line for line in said) == 3
+    class Broken(Exception): pass
+    def breaks_off(name): raise Broken
+    monkeypatch.setattr(beforehand, "hub_answers", lambda: True)
+    monkeypatch.setattr(huggingface_hub, "model_info", breaks_off)
+    assert beforehand.gated("nobody/breaks-off") == "unknown"
+
+
+def test_a_smallest_difference_is_found_with_its_chance():
+    "Two models whose UnF1 differ by it, simulated; and the hardest row's is above that of half of the rows."
+    from unsaf.metrics.awareness import scorer
+    from unsaf.metrics.stability import images_needed
+    from unsaf.paper import beforehand
+    rng, n, runs, able, unable = np.random.default_rng(1), 400, 400, .68, .46        # a row of Table 6
+    def counts(able):
+        ta, fa = (beforehand._answered(rate, runs * n, 5, rng).reshape(runs, n).sum(1) for rate in (able, unable))
+        return np.stack([ta, fa, 5 * n - fa, 5 * n - ta], 1).astype(float)
+    unf1 = lambda c: scorer("unf1")(c)["unf1"]
+    expected = lambda able: unf1(np.array([able, unable, 1 - unable, 1 - able]))
+    ta, fa = (beforehand._answered(rate, 4000, 5, rng) for rate in (able, unable))
+    pilot = np.stack([ta, fa, 5 - fa, 5 - ta], 1).astype(float)
+    least = .05 * np.sqrt(images_needed(scorer("unf1"), pilot, difference=.05, n=100).images / n)
+    other = min(np.linspace(.7, .95, 2000), key=lambda a: abs(expected(a) - expected(able) - least))
+    a, b = unf1(counts(able)), unf1(counts(other))
+    assert (np.abs(b - a) > 1.96 * np.sqrt(a.var() + b.var())).mean() == pytest.approx(.8, abs=.08)
+    assert beforehand.smallest_difference(n) < least < 1.2 * beforehand.smallest_difference(n, share=1)
+    line, = beforehand.power_lines({"table04": (3000, 5)})
+    assert "160 and 145 of the 168" in line
+
+
+def test_one_model_is_held_and_none_after_its_like_has_changed(tmp_path):
+    "The last is gone before the next is loaded, also where it stands in a circle; a folder with other files is another model."
+    import gc, weakref
+    from unsaf.models import holding
+    from unsaf.models.base import identity_of
+    from unsaf.paper.runspec import model_of
+    from unsaf.world import tiny
+    class Model:
+        def __init__(self): self.own = self
+    last = weakref.ref(holding.hold("a", Model))
+    gc.disable()
+    try: assert holding.hold("b", lambda: last() is None)
+    finally: gc.enable()
+    class Broken:
+        def close(self): raise OSError
+    holding.let_go()
+    holding.hold("broken", Broken)
+    with pytest.raises(OSError): holding.let_go()
+    assert holding.hold("next", lambda: "next") == "next"
+    spec, names = RunSpec("assess", str(tmp_path/"own"), "scenes", n=1), []
+    for name in ("tiny-s", "tiny-m"):
+        shutil.rmtree(tmp_path/"own", ignore_errors=True)
+        shutil.copytree(tiny.path(name), tmp_path/"own")
+        names.append(identity_of(model_of(spec, tmp_path))["weights"])
+        assert model_of(spec, tmp_path) is model_of(spec, tmp_path)
+    holding.let_go()
+    assert names[0] != names[1]
+
+
+def test_replies_that_cannot_be_read_are_asked_again(tmp_path):
+    "A re-asked run takes over those of the run whose questions it asks; a damaged store of that one stops nothing."
+    of, said = RunSpec("assess", "tiny-s", "scenes", n=2, k=2), []
+    again = RunSpec("reask", "tiny-s", "scenes", n=2, k=2, of=of)
+    first = run_spec(of, tmp_path, said.append)
+    (home(of, tmp_path)/"replies.sqlite").write_bytes(b"no database" * 500)
+    assert run_spec(again, tmp_path, said.append).table["reply"].tolist() == first.table["reply"].tolist()
+    assert "not taken over" in said[-1]
+    from unsaf.models.holding import let_go
+    let_go()

@@ -49,8 +49,9 @@ def trained(store):
     "What became of the students of each base in the rehearsal: {base: (trained, asked)}."
     out = {}
     for file in Path(store).glob("units/*/result.json"):
-        unit = json.loads(file.read_text())["unit"]
-        if isinstance(unit["model"], str): continue
+        facts = json.loads(file.read_text())
+        unit, empty = facts["unit"], facts.get("why") or isinstance(facts.get("missing"), str)
+        if isinstance(unit["model"], str) or empty: continue         # nothing was there to learn from, so nothing was trained or asked
         made, served = out.get(unit["model"]["base"], (False, False))
         out[unit["model"]["base"]] = made or unit["kind"] == "student", served or unit["kind"] != "student"
     return out

@@ -7,7 +7,7 @@ Under every name of the paper there is a tiny checkpoint of the true structure, 
 
 It ends with 1 where a unit or a notebook fails, where a cell is empty without a reason that holds for the true run too, or where a run that was killed with
 kill -9 pays for a reply again. What it could not play (a training tool or a server that is not on this machine) it says at the end, by name."""
-import argparse, json, os, shlex, shutil, signal, sqlite3, subprocess, sys, time
+import argparse, json, os, re, shlex, shutil, signal, sqlite3, subprocess, sys, time
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT/"tests"), str(ROOT/"benchmarks"/"peers")]
 os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
 import environments as peers
+import psutil
 import vllm_server
 from rehearsal import checkpoints, clothes, clothes_owl, datasets
 from rehearsal.servers import providers
@@ -23,6 +24,7 @@ from unsaf.distill.engines import ENGINES, student_of
 from unsaf.distill.export import swift_commands
 from unsaf.distill.recipes import recipe_of
 from unsaf.models import environments
+from unsaf.paper.ledger import FAILED, REPRODUCED
 from unsaf.world import tiny
 
 SMALL = dict(n=4, k=2, n_bench=12, n_pope=60, n_chair=8, n_train=4, epochs=2, recipe="tiny", seeds=[0])
@@ -148,14 +150,15 @@ def finished(out): return {path.parent.name: path.stat().st_mtime_ns for path in
 
 
 def killed(words, env, out, after):
-    "Start, kill with SIGKILL after so many units, and see that nothing lives on; the units that were finished."
+    "Start, and kill with SIGKILL after so many units: (the units that were finished, the processes that live on; None: it had ended before)."
     with open(out/"killed.log", "w") as log: run = subprocess.Popen(words, env=env, cwd=out, stdout=log, stderr=log)
     already = len(finished(out))
     while run.poll() is None and len(finished(out)) < already + after: time.sleep(.2)
+    if run.poll() is not None: return finished(out), None
+    family = psutil.Process(run.pid).children(recursive=True)
     run.send_signal(signal.SIGKILL)
     run.wait()
-    time.sleep(3)
-    return finished(out)
+    return finished(out), psutil.wait_procs(family, timeout=10)[1]
 
 
 # the judgement
@@ -176,13 +179,28 @@ def empty_cells(figures):
     return reasons
 
 
-def faults(done, again, lost, reasons):
+ERRORS = re.compile(r"\w+Error\b|Traceback|server has ended|was ended by|exit code|cannot be read \(")      # of the machinery: not of the true run
+
+
+def unjoined(figures):
+    "Tables of which the ledger compares no cell with a printed one: their keys are not the printed ones."
+    import pandas as pd
+    if not (figures/"ledger.csv").is_file(): return ["all: there is no ledger"]
+    cells = pd.read_csv(figures/"ledger.csv").query("kind == 'cell'")
+    return [of for of, rows in cells.groupby("of") if not rows["verdict"].isin((REPRODUCED, FAILED)).any()]
+
+
+def faults(done, again, lost, reasons, alive=(), apart=()):
     "What must not be, a line each."
     if done: yield f"the run ended with {done}"
+    if alive: yield f"{len(alive)} processes live on after the kill, the first {alive[0]}"
+    if lost < 0: yield f"{-lost} more replies are stored than the servers wrote: what was paid for is not counted"
+    for table in apart: yield f"{table}: no cell is compared with a printed one"
     if again: yield f"{len(again)} units that were finished before the kill were run again"
     if lost > IN_FLIGHT: yield f"{lost} replies were paid for and are in no store"
     for (table, why), rows in reasons.items():
         if not why: yield f"{table}: {len(rows)} empty cells without a reason, the first {rows[0]}"
+        elif ERRORS.search(why): yield f"{table}: {len(rows)} cells are empty by an error: {why}"
 
 
 def words():
@@ -206,7 +224,8 @@ def play(asked, out, notes):
         run = command(out, asked.notebooks or (SOME if asked.reduced else ["all"]), choices | dict(addresses=addresses), asked.workers)
         print(shlex.join(run), flush=True)
         there = stored(out)
-        before = killed(run, env, out, asked.kill)
+        before, alive = killed(run, env, out, asked.kill)
+        if alive is None: notes.append("the kill: the run had ended before; give another --out, or a smaller --kill")
         lost = sum(plan.paid[0] for _, plan in commercial.values()) - (stored(out) - there)
         print(f"killed with {len(before)} units finished, {lost} replies in flight; again:", flush=True)
         done = subprocess.run(run, env=env, cwd=out).returncode
@@ -215,7 +234,8 @@ def play(asked, out, notes):
         routes(asked, out, env, addresses, choices)
     reasons = empty_cells(out/"figures")
     for (table, why), rows in reasons.items(): print(f"empty: {table}: {len(rows)} cells: {why or 'NO REASON'}")
-    return list(faults(done, again, lost, reasons))
+    apart = [] if asked.reduced or asked.p else unjoined(out/"figures")      # a part of the models or students need not be in a table
+    return list(faults(done, again, lost, reasons, alive, apart))
 
 
 def routes(asked, out, env, addresses, choices):

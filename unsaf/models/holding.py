@@ -23,9 +23,10 @@ _held: dict[Hashable, Any] = {}
 
 def let_go() -> None:
     "Free what is held: its server, its memory on the devices."
-    for model in _held.values(): close(model)
     if not _held: return
-    _held.clear()
+    model = _held.popitem()[1]
+    try: close(model)
+    finally: del model                 # a name that is left would keep it on the device past the collection
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized(): torch.cuda.empty_cache()

@@ -21,6 +21,7 @@ import pandas as pd
 from ..core import UnsafError
 from ..models import families
 from ..models.loading import load
+from ..models.served.address import hidden
 from .runspec import done
 
 # %% ../../nbs/80_paper/20_demand.ipynb #f3d017ab
@@ -74,7 +75,7 @@ def _endpoint_lacks(name: str) -> str:
     try: load(name)                      # no network: a key that is missing, an address that is none
     except UnsafError as e: return str(e)
     if not at or answers("http" + url): return ""
-    return f"{bare}: nobody answers at http{url}: start its server (of a provider, look at the network), or give another address by -p addresses"
+    return f"{bare}: nobody answers at {hidden('http' + url)}: start its server (of a provider, look at the network), or give another address by -p addresses"
 
 # %% ../../nbs/80_paper/20_demand.ipynb #7748ba78
 def data_lacks(source: str) -> str:
@@ -299,9 +300,9 @@ def lines(table: pd.DataFrame, rates: Rates = Rates()) -> Iterator[str]:
     if table.empty: yield "no units: nothing is asked"
     else: yield _total(table)
     yield from rates.lines()
-    if sizeless := list(dict.fromkeys(table.loc[table["devices"].isna(), "model"])):
+    if sizeless := list(dict.fromkeys(map(hidden, table.loc[table["devices"].isna(), "model"]))):
         yield f"size unknown, so no hours: {', '.join(sizeless)}"
-    if costly := list(dict.fromkeys(table.loc[table["dollars"].isna(), "model"])):
+    if costly := list(dict.fromkeys(map(hidden, table.loc[table["dollars"].isna(), "model"]))):
         yield f"price unknown, so no dollars: {', '.join(costly)}"
 
 # %% ../../nbs/80_paper/20_demand.ipynb #0f90f46c

@@ -18,7 +18,7 @@ from typing import Any, Callable, Hashable, Mapping
 import pandas as pd
 from .. import __version__
 from ..assessment.run import Assessment, Plan, assess
-from ..core import Setting, UnsafError, fingerprint, say, to_json, write_file
+from ..core import Setting, StoreError, UnsafError, fingerprint, say, to_json, write_file
 from ..models.holding import hold, let_go
 from ..store import Store
 
@@ -299,11 +299,21 @@ def _load(spec: RunSpec, store: "str | Path") -> Any:
     if made.get("trained"): return load(name_of(Path(store).resolve()/"students"/made["trained"]))
     return load(spec.model.base, adapter=Path(store)/"adapters"/made["adapter"])
 
+def _as_it_is(spec: RunSpec, store: "str | Path") -> Hashable:
+    "What tells the model of a run from another one of its name: the files of its folder, the adapter of a student."
+    student = isinstance(spec.model, Student)
+    name = spec.model.base if student else spec.model
+    bare = name.partition("@")[2] if name.startswith("bridge:") else name.removeprefix("hf:")
+    made = _facts(home(RunSpec("student", spec.model), store)) if student else {}
+    seen = [(p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in Path(bare).glob("*")] if Path(bare).is_dir() else []
+    return str(Path(bare).resolve()) if seen else "", tuple(sorted(seen)), made.get("adapter"), made.get("trained")
+
 def model_of(spec: RunSpec, store: "str | Path") -> Any:
     """The model of a run, loaded and held for the next one; a student with its adapter. Raises `UnsafError` where there
     is none."""
     from unsaf.models.cove import intervene
-    model = hold((_loads(spec), str(Path(store).resolve())), lambda: _load(spec, store))
+    key = (_loads(spec), str(Path(store).resolve()), _as_it_is(spec, store))
+    model = hold(key, lambda: _load(spec, store))
     return intervene(model, dict(spec.options).get("intervention", "none"))
 
 @dataclass(frozen=True)
@@ -326,6 +336,13 @@ def _make(spec: RunSpec, store: Path, folder: Path, say: Callable) -> None:
     if why := _impossible(spec, store): return _write(folder, spec, missing=why)
     _save(_result(spec, model_of(spec, store), store, folder, say), folder, spec)
 
+def _take_over(asked: Path, folder: Path, say: Callable) -> None:
+    "What a model has answered in the same words is not paid for again, where it can be read."
+    if not (asked/"replies.sqlite").is_file(): return
+    with Store(folder) as own:
+        try: own.merge(asked)
+        except StoreError as e: say(f"its replies are not taken over, and paid for again: {e}")
+
 def _result(spec: RunSpec, model: Any, store: Path, folder: Path, say: Callable) -> Any:
     options = {k: v for k, v in spec.options if k != "intervention"}
     given = dict(n=spec.n, seed=spec.seed, store=folder, progress=False)
@@ -337,9 +354,7 @@ def _result(spec: RunSpec, model: Any, store: Path, folder: Path, say: Callable)
     from unsaf.assessment.probes import reask
     from unsaf.data.images import images
     shown = images(spec.data, n=spec.n, seed=spec.seed)
-    asked = home(spec.of, store)
-    if spec.model == spec.of.model and (asked/"replies.sqlite").is_file():      # what it has answered is not paid again
-        with Store(folder) as own: own.merge(asked)
+    if spec.model == spec.of.model: _take_over(home(spec.of, store), folder, say)
     return reask(model, run_spec(spec.of, store, say), shown, folder, **options)
 
 def run_spec(spec: RunSpec, store: "str | Path", say: Callable = say) -> Any:

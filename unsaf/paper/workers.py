@@ -24,6 +24,7 @@ from uuid import uuid4
 from .. import __version__
 from ..core import UnsafError, write_file
 from ..models.claims import born
+from ..models.holding import let_go
 from ..runs import lasting
 
 # %% ../../nbs/80_paper/80_workers.ipynb #a9bb52e9
@@ -246,7 +247,8 @@ class Workers:
 def _run(call: Callable[[], Any], gpus: int) -> Ended:
     os.environ["CI"] = "true"          # no progress bars
     if not gpus: os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    return attempt(call)
+    try: return attempt(call)
+    finally: let_go()                  # Ray keeps the process, and gives its next task to any
 
 def _look(path: str) -> tuple[str, str, bool]:
     "(host, version of this package, is the file there?), asked of each node."
