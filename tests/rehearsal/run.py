@@ -137,12 +137,12 @@ def command(out, notebooks, choices, workers, *more):
 OF_NAME = "select key from replies where model in (select model from models where name = ?)"
 
 
-def stored(out):
-    "How many replies of the commercial models are in the stores, each once."
+def stored(out, names):
+    "How many replies of these models are in the stores, each once."
     keys = set()
     for file in (out/"store"/"units").glob("*/replies.sqlite"):
         with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as db:
-            for name in NAMES.values(): keys.update(key for key, in db.execute(OF_NAME, (name,)))
+            for name in names: keys.update(key for key, in db.execute(OF_NAME, (name,)))
     return len(keys)
 
 
@@ -223,10 +223,11 @@ def play(asked, out, notes):
         if any("ms-swift" in note for note in notes): choices["students"] = ["LLaVA-7B"]
         run = command(out, asked.notebooks or (SOME if asked.reduced else ["all"]), choices | dict(addresses=addresses), asked.workers)
         print(shlex.join(run), flush=True)
-        there = stored(out)
+        scripted = [NAMES[name] for name, (server, _) in commercial.items() if addresses[name].endswith(server.url)]
+        there = stored(out, scripted)
         before, alive = killed(run, env, out, asked.kill)
         if alive is None: notes.append("the kill: the run had ended before; give another --out, or a smaller --kill")
-        lost = sum(plan.paid[0] for _, plan in commercial.values()) - (stored(out) - there)
+        lost = sum(plan.paid[0] for _, plan in commercial.values()) - (stored(out, scripted) - there)
         print(f"killed with {len(before)} units finished, {lost} replies in flight; again:", flush=True)
         done = subprocess.run(run, env=env, cwd=out).returncode
         again = {name for name, stamp in before.items() if finished(out).get(name) != stamp}
