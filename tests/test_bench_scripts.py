@@ -33,6 +33,12 @@ def test_api():
 
 
 @pytest.mark.slow
+def test_batch():
+    row = printed("bench_batch.py", "--images", "3").splitlines()[-1].replace(",", "").split("|")
+    assert [int(x) for x in row[1:4]] == [3, int(row[2]), 6] and int(row[4]) > int(row[2]) * 4 / 3 and int(row[6]) > 100
+
+
+@pytest.mark.slow
 def test_scoring():
     text = printed("bench_scoring.py", "--smoke")
     for what in ("oe   ", "oe, with p(abstain)", "percentile", "naive"): assert values(text, what)[0] in (100, 10)
