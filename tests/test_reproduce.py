@@ -518,3 +518,18 @@ def test_replies_that_cannot_be_read_are_asked_again(tmp_path):
     assert "not taken over" in said[-1]
     from unsaf.models.holding import let_go
     let_go()
+
+
+def test_half_a_checkpoint_in_the_hub_s_cache_is_not_at_hand(tmp_path, monkeypatch):
+    "One of its two files of weights is there; then both, but not of the revision that is asked for."
+    from huggingface_hub import constants
+    folder = tmp_path/"models--x--half"/"snapshots"/("a" * 40)
+    for path, text in {folder/"config.json": "{}", folder.parents[1]/"refs"/"main": folder.name, folder/"one.safetensors": "x",
+                       folder/"model.safetensors.index.json": json.dumps(dict(weight_map=dict(a="one.safetensors", b="two.safetensors")))}.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(estimates, "hub_answers", lambda: False)
+    assert "lacks two.safetensors in the hub's cache" in estimates.model_lacks("hf:x/half")
+    (folder/"two.safetensors").write_text("x")
+    assert not estimates.model_lacks("hf:x/half") and "is not in the hub's cache" in estimates.model_lacks(f"hf:x/half@{'b' * 40}")
