@@ -346,7 +346,8 @@ def test_parameters_go_to_the_notebooks_that_have_them(paper):
 @pytest.mark.parametrize("words,expected", [
     (["table01", "-p", "facto", "2"], "close: factor"), (["table1"], "close: table01"), (["table01", "-p", "out", "x"], "option of its own"),
     (["ledger"], "unsaf reproduce all"), (["ledger", "all"], "stands alone"), (["table01", "-p", "factor"], "give a name and a value"),
-    (["table01", "--ray", "127.0.0.1:9"], "no Ray cluster at 127.0.0.1:9")])
+    (["table01", "--ray", "127.0.0.1:9"], "no Ray cluster at 127.0.0.1:9"),
+    *((["table01", "--dry-run", "--price", f"gpt-4o={two}"], "--price gpt-4o=") for two in ("-1,2", "nan,2"))])
 def test_mistakes_end_in_one_line(paper, words, expected):
     error = cli(*words).exception
     assert isinstance(error, UnsafError) and expected in str(error) and "\n" not in str(error)
