@@ -711,3 +711,9 @@ def test_an_end_by_ctrl_c_and_by_a_kill(old_world, stand_in, monkeypatch):
             except OSError: break
             time.sleep(.1)
         else: pytest.fail(f"the server outlived {end!r}")
+
+
+def test_a_precision_that_no_family_knows_is_refused_before_anything_is_made(tmp_path):
+    with pytest.raises(ModelError, match="dtype 'float64' is unknown: use one of auto, float32"):
+        with serve("qwen-vl-chat", tmp_path, trust_remote_code=True, folder=tmp_path/"made", dtype="float64"): pass
+    assert not (tmp_path/"made").exists()

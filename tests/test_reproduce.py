@@ -346,7 +346,8 @@ def test_parameters_go_to_the_notebooks_that_have_them(paper):
 @pytest.mark.parametrize("words,expected", [
     (["table01", "-p", "facto", "2"], "close: factor"), (["table1"], "close: table01"), (["table01", "-p", "out", "x"], "option of its own"),
     (["ledger"], "unsaf reproduce all"), (["ledger", "all"], "stands alone"), (["table01", "-p", "factor"], "give a name and a value"),
-    (["table01", "--ray", "127.0.0.1:9"], "no Ray cluster at 127.0.0.1:9")])
+    (["table01", "--ray", "127.0.0.1:9"], "no Ray cluster at 127.0.0.1:9"),
+    *((["table01", "--dry-run", "--price", f"gpt-4o={two}"], "--price gpt-4o=") for two in ("-1,2", "nan,2"))])
 def test_mistakes_end_in_one_line(paper, words, expected):
     error = cli(*words).exception
     assert isinstance(error, UnsafError) and expected in str(error) and "\n" not in str(error)
@@ -518,3 +519,18 @@ def test_replies_that_cannot_be_read_are_asked_again(tmp_path):
     assert "not taken over" in said[-1]
     from unsaf.models.holding import let_go
     let_go()
+
+
+def test_half_a_checkpoint_in_the_hub_s_cache_is_not_at_hand(tmp_path, monkeypatch):
+    "One of its two files of weights is there; then both, but not of the revision that is asked for."
+    from huggingface_hub import constants
+    folder = tmp_path/"models--x--half"/"snapshots"/("a" * 40)
+    for path, text in {folder/"config.json": "{}", folder.parents[1]/"refs"/"main": folder.name, folder/"one.safetensors": "x",
+                       folder/"model.safetensors.index.json": json.dumps(dict(weight_map=dict(a="one.safetensors", b="two.safetensors")))}.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(estimates, "hub_answers", lambda: False)
+    assert "lacks two.safetensors in the hub's cache" in estimates.model_lacks("hf:x/half")
+    (folder/"two.safetensors").write_text("x")
+    assert not estimates.model_lacks("hf:x/half") and "is not in the hub's cache" in estimates.model_lacks(f"hf:x/half@{'b' * 40}")

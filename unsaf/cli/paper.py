@@ -50,7 +50,7 @@ def read_prices(pairs: list[str] | None) -> dict[str, tuple[float, float]]:
         name, _, two = pair.rpartition("=")
         try: prices[name] = tuple(float(x) for x in two.split(","))
         except ValueError: prices[name] = ()
-        if not name or len(prices[name]) != 2:
+        if not name or len(prices[name]) != 2 or not all(x >= 0 for x in prices[name]):
             raise UnsafError(f"--price {pair}: give MODEL=PROMPT,OUTPUT in dollars a million "
                              "tokens, as in gpt-4o=1,2")
     return prices

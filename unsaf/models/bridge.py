@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Iterator, Sequence
-from ..core import ModelError, fingerprint, say
-from .bridge_server import code_files, one_line, refusal
+from ..core import ModelError, fingerprint, one_of, say
+from .bridge_server import SWITCHES, code_files, one_line, refusal
 from .environments import cache, interpreter, is_ready, made, now, place_of, python_of, version_of
 from .checkpoint import settings_fingerprint, weights_fingerprint
 
@@ -111,6 +111,7 @@ def serve(name: str, model: str | Path, revision: str | None = None, *,
     or OWNER/NAME with the commit as `revision`; its code is run, so `trust_remote_code` must be given.
     `wait`: seconds for it to load. Raises `ModelError`."""
     legacy(name)
+    one_of("dtype", dtype, ("auto", *SWITCHES.values()), ModelError)
     if (why := refusal(str(model), revision, trust_remote_code)): raise ModelError(why)
     which, port = _identity(str(model), revision), _free(port)
     env = prepare(name, folder, torch=torch, skip=skip, python=python, say=say)

@@ -10,7 +10,7 @@ __all__ = ['COLUMNS', 'answers', 'hub_answers', 'model_lacks', 'data_lacks', 'la
 """What a reproduction asks for, and what of it cannot be had here."""
 
 # %% ../../nbs/80_paper/20_demand.ipynb #ce37e9e4
-import math, os, socket
+import json, math, os, socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import pandas as pd
 from ..core import UnsafError
 from ..models import families
+from ..models.checkpoint import weight_files
 from ..models.loading import load
 from ..models.served.address import hidden
 from .runspec import done
@@ -44,31 +45,42 @@ def hub_answers() -> bool:
 def model_lacks(name: str) -> str:
     "Why a model (bundled, a folder, hf:, api:, replay: or bridge:) cannot be had, with what to do; empty where it can."
     if name.startswith("bridge:"): return _bridge_lacks(name.removeprefix("bridge:"))
-    if name.startswith("hf:"): return _hub_lacks(name.removeprefix("hf:").partition("@")[0])
+    if name.startswith("hf:"): return _hub_lacks(name.removeprefix("hf:"))
     if name.startswith("api:"): return _endpoint_lacks(name)
     from unsaf.world import tiny
     if name in tiny.names() or Path(name).is_dir() or name.startswith("replay:"): return ""
     return f"{name} is neither bundled nor a folder; use hf:OWNER/NAME for the hub, api:NAME@URL for a server"
 
+def _half(folder: Path) -> str:
+    "What a checkpoint in the hub's cache lacks of its weights, as one that was fetched by half; empty where it is whole."
+    index = min(folder.glob("*.index.json"), default=None)
+    named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()) if index else set()
+    if lost := sorted(file for file in named if not (folder/file).is_file()): return lost[0]
+    return "" if named or weight_files(folder) else "its weights"
+
 def _hub_lacks(name: str) -> str:
+    name, _, revision = name.partition("@")
     try: from huggingface_hub import try_to_load_from_cache
     except ImportError: return f"hf:{name}: huggingface_hub is not installed: pip install 'unsaf[hf]'"
-    if Path(name).is_dir() or isinstance(try_to_load_from_cache(name, "config.json"), str) or hub_answers(): return ""
-    return (f"hf:{name} is not in the hub's cache and the hub cannot be reached: "
+    if Path(name).is_dir() or hub_answers(): return ""
+    there = try_to_load_from_cache(name, "config.json", revision=revision or None)
+    if isinstance(there, str) and not (lost := _half(Path(there).parent)): return ""
+    what = f"lacks {lost} in" if isinstance(there, str) else "is not in"
+    return (f"hf:{name} {what} the hub's cache and the hub cannot be reached: "
             "fetch it where there is a network, or give a folder by -p addresses")
 
 def _bridge_lacks(rest: str) -> str:
     from unsaf.models.bridge import legacy
     from unsaf.models.bridged import TRUST, parts_of, trusted
     from unsaf.models.environments import interpreter
-    try: name, model, _ = parts_of(rest)
+    try: name, model, commit = parts_of(rest)
     except UnsafError as e: return str(e)
     try: interpreter(legacy(name).pythons)
     except UnsafError as e: return f"{model}: {e}"
     if not trusted():
         return (f"{model} brings code of its own, which would run here in the environment {name}: read it, and set "
                 f"{TRUST}=1 if you trust it; or serve it elsewhere and give its address by -p addresses")
-    return "" if Path(model).is_dir() else _hub_lacks(model)
+    return "" if Path(model).is_dir() else _hub_lacks(f"{model}@{commit or ''}")
 
 def _endpoint_lacks(name: str) -> str:
     bare, at, url = name.partition("@http")
