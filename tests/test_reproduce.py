@@ -509,17 +509,6 @@ def test_one_model_is_held_and_none_after_its_like_has_changed(tmp_path):
     assert names[0] != names[1]
 
 
-def test_replies_that_cannot_be_read_are_asked_again(tmp_path):
-    "A re-asked run takes over those of the run whose questions it asks; a damaged store of that one stops nothing."
-    of, said = RunSpec("assess", "tiny-s", "scenes", n=2, k=2), []
-    again = RunSpec("reask", "tiny-s", "scenes", n=2, k=2, of=of)
-    first = run_spec(of, tmp_path, said.append)
-    (home(of, tmp_path)/"replies.sqlite").write_bytes(b"no database" * 500)
-    assert run_spec(again, tmp_path, said.append).table["reply"].tolist() == first.table["reply"].tolist()
-    assert "not taken over" in said[-1]
-    from unsaf.models.holding import let_go
-    let_go()
-
 
 def test_half_a_checkpoint_in_the_hub_s_cache_is_not_at_hand(tmp_path, monkeypatch):
     "One of its two files of weights is there; then both, but not of the revision that is asked for."

@@ -51,6 +51,11 @@ class Bridged(Api):
         known = {k: v for k, v in super().identity.items() if k not in ("api", "model")}
         return {"bridge": self.running.key} | known
 
+    @property
+    def alive(self) -> bool:
+        "Whether its server runs."
+        return self.running.process.poll() is None
+
     def close(self) -> None:
         "Stop the server; the model answers no more."
         self._end()
@@ -59,7 +64,7 @@ class Bridged(Api):
         "One reply per request as it comes, with its index. Raises `ModelError`."
         try: yield from super().generate(requests)
         except ModelError as e:
-            if self.running.process.poll() is None: raise
+            if self.alive: raise
             raise ModelError(f"{self.name}: its server has ended ({e}); what it said is in "
                              f"{self.running.log}") from None
 

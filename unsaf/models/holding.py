@@ -33,7 +33,7 @@ def let_go() -> None:
 
 def hold(key: Hashable, load: Callable[[], Any]) -> Any:
     "What is held under `key`; else what `load` gives, after the one before was let go."
-    if key not in _held:
+    if key not in _held or not getattr(_held[key], "alive", True):      # its server may have ended
         let_go()
         _held[key] = load()
     return _held[key]

@@ -18,9 +18,8 @@ from typing import Any, Callable, Hashable, Mapping
 import pandas as pd
 from .. import __version__
 from ..assessment.run import Assessment, Plan, assess
-from ..core import Setting, StoreError, UnsafError, fingerprint, say, to_json, write_file
+from ..core import Setting, UnsafError, fingerprint, say, to_json, write_file
 from ..models.holding import hold, let_go
-from ..store import Store
 
 # %% ../../nbs/80_paper/10_runspec.ipynb #334068f1
 @dataclass(frozen=True)
@@ -336,13 +335,6 @@ def _make(spec: RunSpec, store: Path, folder: Path, say: Callable) -> None:
     if why := _impossible(spec, store): return _write(folder, spec, missing=why)
     _save(_result(spec, model_of(spec, store), store, folder, say), folder, spec)
 
-def _take_over(asked: Path, folder: Path, say: Callable) -> None:
-    "What a model has answered in the same words is not paid for again, where it can be read."
-    if not (asked/"replies.sqlite").is_file(): return
-    with Store(folder) as own:
-        try: own.merge(asked)
-        except StoreError as e: say(f"its replies are not taken over, and paid for again: {e}")
-
 def _result(spec: RunSpec, model: Any, store: Path, folder: Path, say: Callable) -> Any:
     options = {k: v for k, v in spec.options if k != "intervention"}
     given = dict(n=spec.n, seed=spec.seed, store=folder, progress=False)
@@ -354,7 +346,6 @@ def _result(spec: RunSpec, model: Any, store: Path, folder: Path, say: Callable)
     from unsaf.assessment.probes import reask
     from unsaf.data.images import images
     shown = images(spec.data, n=spec.n, seed=spec.seed)
-    if spec.model == spec.of.model: _take_over(home(spec.of, store), folder, say)
     return reask(model, run_spec(spec.of, store, say), shown, folder, **options)
 
 def run_spec(spec: RunSpec, store: "str | Path", say: Callable = say) -> Any:
