@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from unsaf.cli import paper as cli_reproduce
 from unsaf.core import UnsafError
 from unsaf.paper import demand as estimates, notebooks, runner
-from unsaf.paper.runspec import RunSpec, Student, home, run_spec
+from unsaf.paper.runspec import RunSpec, Student
 from unsaf.paper.workers import Task, Workers, alone
 
 A, B = Toy("a", 1), Toy("b", 20)
