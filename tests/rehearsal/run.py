@@ -24,6 +24,7 @@ from unsaf.distill.engines import ENGINES, student_of
 from unsaf.distill.export import swift_commands
 from unsaf.distill.recipes import recipe_of
 from unsaf.models import environments
+from unsaf.models.bridge import _package, legacy, prepare, requirements
 from unsaf.paper.ledger import FAILED, REPRODUCED
 from unsaf.world import tiny
 
@@ -36,6 +37,8 @@ OLD = {"InternVL2-8B": ("OpenGVLab/InternVL2-8B", "internvl2", "tiny-s"),
        "Qwen-VL-Chat-7B": ("Qwen/Qwen-VL-Chat", "qwen-vl-chat", "tiny-s"),
        "Qwen-VL-7B": ("Qwen/Qwen-VL", "qwen-vl", "tiny-s"), "MiniCPM-3B": ("openbmb/MiniCPM-V-2", "minicpm-v-2", "tiny-s"),
        "mPLUG-Owl-7B": ("mPLUG/mPLUG-Owl3-7B-240728", "mplug-owl3", "tiny-m"), "mPLUG-Owl-2B": ("mPLUG/mPLUG-Owl3-2B-241014", "mplug-owl3", "tiny-s")}
+LEAN = ("internvl2",)          # the environments that the reduced one needs
+HEAVY = frozenset(("torchvision", "timm", "accelerate"))      # only the real checkpoints import them
 TRAINED = ("InternVL2-8B", "Qwen-VL-Chat-7B", "mPLUG-Owl-7B")
 KEYS = ("OPENAI_API_KEY", "MOONSHOT_API_KEY", "ZHIPUAI_API_KEY")
 NAMES = {"GPT-4o": "gpt-4o", "Moonshot-v1": "moonshot-v1-8k-vision-preview", "GLM-4V-Plus": "glm-4v-plus-0111",
@@ -57,14 +60,27 @@ def dress(family, weights, folder):
     if (folder/"tokenizer.json").exists(): checkpoints.call_circles_balls(folder)
 
 
-def lent(out):
-    "A cache with the old environments of this machine."
+def lent(out, families=()):
+    """A cache with the old environments of this machine; for `families` instead with smaller ones in their place: the same transformers, the torch that is
+    here, and nothing that only the real checkpoints import."""
+    own = out/"cache"/"unsaf"/"bridge"
+    own.parent.mkdir(parents=True, exist_ok=True)
     there = Path(os.environ.get("XDG_CACHE_HOME") or Path.home()/".cache")/"unsaf"/"bridge"
-    there.mkdir(parents=True, exist_ok=True)
-    own = out/"cache"/"unsaf"
-    own.mkdir(parents=True, exist_ok=True)
-    if not (own/"bridge").exists(): (own/"bridge").symlink_to(there)
+    if not families:
+        there.mkdir(parents=True, exist_ok=True)
+        if not own.exists(): own.symlink_to(there)
+    for family in families: _lean(family, own)
     return out/"cache"
+
+
+def _lean(family, own):
+    import torch
+    place = environments.place_of(requirements(family), environments.interpreter(legacy(family).pythons), own)
+    if place.exists(): return
+    skip = [package for package in map(_package, legacy(family).pins) if package in HEAVY]
+    made = prepare(family, own.parent/"lean", torch=torch.__version__, python=sys.executable, skip=skip)
+    own.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(made)
 
 
 def tools(cache):
@@ -98,7 +114,7 @@ def ports_of(out):
 
 
 @contextmanager
-def stage(out, notes, served=True):
+def stage(out, notes, served=True, lean=()):
     "(environment, addresses, providers) with everything in its place."
     if not (out/"hub"/"ready").exists():
         shutil.rmtree(out/"hub", ignore_errors=True)
@@ -121,7 +137,7 @@ def stage(out, notes, served=True):
             server = stack.enter_context(vllm_server.serving(python, out/"for-vllm", out/"vllm.log", "--max-model-len", "1024", "--block-size", "32",
                                                              name=NAMES["MiniCPM-8B"], port=ports["vllm"]))
             addresses["MiniCPM-8B"] = server.spec
-        cache = lent(out)
+        cache = lent(out, lean)
         if not tools(cache): notes.append("students with code of their own: ms-swift is not here (tests/test_export.py, UNSAF_BUILD_TOOLS=1)")
         yield environment(out, cache), addresses, commercial
 
@@ -219,7 +235,7 @@ def play(asked, out, notes):
     "The whole of it: faults, a line each."
     choices = SMALL | (REDUCED if asked.reduced else {}) | {name: json.loads(value) for name, value in asked.p}
     served = "MiniCPM-8B" in choices.get("models", ["MiniCPM-8B"])
-    with stage(out, notes, served) as (env, addresses, commercial):
+    with stage(out, notes, served, LEAN if asked.reduced else ()) as (env, addresses, commercial):
         if any("ms-swift" in note for note in notes): choices["students"] = ["LLaVA-7B"]
         run = command(out, asked.notebooks or (SOME if asked.reduced else ["all"]), choices | dict(addresses=addresses), asked.workers)
         print(shlex.join(run), flush=True)
