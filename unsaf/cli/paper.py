@@ -14,9 +14,10 @@ from pathlib import Path
 from shlex import join
 from typing import Any, Iterator, Mapping
 import typer
-from .common import API, K, MaxFailures, Models, Seed, Store, TOKENS, argument, option, with_models
+from .common import API, K, MaxFailures, Models, Seed, Store, TOKENS, argument, option, with_budget, with_models
 from .common import exit_code, repeat, say
 from ..core import UnsafError, write_file
+from ..models.budget import Budget
 from ..runs import lasting
 
 # %% ../../nbs/90_cli/02_paper.ipynb #13f13563
@@ -163,6 +164,7 @@ distill = typer.Typer(no_args_is_help=True, rich_markup_mode=None,
 # %% ../../nbs/90_cli/02_paper.ipynb #676cf740
 @distill.command(epilog="Example:  unsaf distill data --teacher tiny-l --images scenes --n 200 --out runs/taught")
 @with_models()
+@with_budget
 def data(
     teacher: option(str, "as --model of assess"),
     out: option(Path, "folder for the data; its replies are kept there too"),
@@ -175,6 +177,7 @@ def data(
     seed: Seed = 0,
     max_failures: MaxFailures = .2,
     *, how: Models,
+    budget: Budget,
     exclude: option(list[str] | None, "evaluation images that must not be among them; repeatable") = None,
     pictures: option(bool, "write the images too, as PNG: later steps need nothing else then") = True,
 ) -> None:
@@ -183,7 +186,7 @@ def data(
     from unsaf.distill.data import teach
     taught = teach(how.load(teacher), images, n, k, setting, answers, store=out, seed=seed,
                    exclude=[open_images(e) for e in exclude or ()], keep=keep,
-                   max_failures=max_failures, **how.tokens)
+                   max_failures=max_failures, budget=budget, **how.tokens)
     paths = taught.save(out, pictures)
     say(*taught.lines(), "", "written:", *(f"  {p}" for p in paths))
     raise typer.Exit(exit_code([taught], repeat(out)))

@@ -1,0 +1,121 @@
+"What a run may spend: bounds, the first Ctrl-C, dollars, and what a dry run tells beforehand."
+import json
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+import pytest
+from typer.testing import CliRunner
+import unsaf
+from faulty_server import Faulty, reply
+from test_line import api, answering, lines, pictures, scripted, talk
+from unsaf.cli import app
+from unsaf.core import UnsafError
+from unsaf.models.base import Scripted
+from unsaf.models.budget import Budget
+from unsaf.store import Store
+
+pytest.importorskip("openai")
+
+
+def command(*args):
+    return CliRunner().invoke(app, [str(a) for a in args], prog_name="unsaf")
+
+
+def assessed(server, *args):
+    return command("assess", "--model", f"api:m@{server.url}", "--images", "scenes", "--limit", 12, "--no-report", *args)
+
+
+CTRL_C = """
+    import signal, sys; sys.path[:0] = [{here!r}]
+    from test_budget import *
+    signal.signal(signal.SIGINT, signal.default_int_handler)       # a shell's background job ignores it
+    with Faulty(lambda c: reply(talk(c.text)), delay=.2) as server:
+        print("go", flush=True)
+        model = api(server, concurrency=64)
+        try: unsaf.assess(model, pictures(60), store={folder!r}, progress=False)
+        except KeyboardInterrupt: print("interrupted", len(lines()), len(server.calls), len(Store({folder!r})), server.peak, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_the_first_ctrl_c_stores_what_the_server_answers(tmp_path):
+    "64 places and 200 ms a call: what had gone out is paid for, so all of it is in the store; and no thread is left."
+    code = textwrap.dedent(CTRL_C.format(here=str(Path(__file__).parent), folder=str(tmp_path)))
+    p = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert p.stdout.readline() == "go\n"
+    until = time.monotonic() + 60
+    with Store(tmp_path) as store:
+        while len(store) < 100 and time.monotonic() < until: time.sleep(.05)
+    p.send_signal(signal.SIGINT)
+    said, err = p.communicate(timeout=60)
+    threads, asked, stored, peak = map(int, re.fullmatch(r"interrupted (\d+) (\d+) (\d+) (\d+)\n", said).groups())
+    assert (threads, asked) == (0, stored) and 100 <= stored < 720 and peak > 16
+    assert err.count("what is under way is awaited and stored") == 1
+
+
+def test_calls_are_bounded_to_the_call_and_the_rest_goes_on(tmp_path):
+    with answering() as server:
+        first = unsaf.assess(api(server), pictures(20), store=tmp_path, progress=False, budget=Budget(calls=100))
+        assert len(server.calls) == first.calls["asked"] == 100 == len(Store(tmp_path))
+        assert 1 <= len(first.images) < 9 and len(first.table) == 10 * len(first.images) and first.scores.images == len(first.images)
+        assert "--max-calls is 100" in first.stopped and len(first.planned) == 20
+        whole = unsaf.assess(api(server), pictures(20), store=tmp_path, progress=False, budget=Budget(calls=1000))
+        assert len(server.calls) == 240 and whole.calls == dict(asked=140, cached=100, failed=0)
+    assert not whole.stopped and len(whole.images) == 20 and whole.run_id == first.run_id and not lines()
+
+
+def test_dollars_are_bounded_with_what_is_under_way():
+    "A list costs 20 cents and an answer 2: at most what was out when nothing was known yet goes beyond a dollar's bound."
+    def plan(c): return reply(talk(c.text), usage=(0, 200_000 if "Output Format:\nQuestion" in c.text else 20_000))
+    with Faulty(plan, delay=.02) as server:
+        model, budget = api(server, prices=(1, 1), concurrency=4), Budget(cost=10)
+        found = unsaf.assess(model, pictures(40), progress=False, budget=budget)
+    assert 9.5 < budget.paid <= 10 and found.cost["paid"] == pytest.approx(budget.paid) == found.cost["dollars"]
+    assert 8 <= len(found.images) <= 16 and "--max-cost is $10" in found.stopped
+
+
+def test_time_is_bounded_while_a_server_asks_for_a_pause():
+    with Faulty(lambda c: "429 for an hour" if c.number >= 30 else reply(talk(c.text))) as server:
+        start = time.monotonic()
+        found = unsaf.assess(api(server, max_wait=9999), pictures(9), progress=False, budget=Budget(minutes=.03))
+    assert "--max-minutes" in found.stopped and time.monotonic() - start < 15 and found.calls["asked"] == 30
+
+
+def test_a_model_without_a_server_is_bounded_too(tmp_path):
+    found = unsaf.assess(scripted(), pictures(9), store=tmp_path, progress=False, budget=Budget(calls=50))
+    assert found.calls["asked"] == 50 == len(Store(tmp_path)) and len(found.images) == 4
+    with pytest.raises(UnsafError, match="prices of m are not known"): unsaf.assess(scripted(), pictures(2), budget=Budget(cost=1))
+    with answering() as server, pytest.raises(UnsafError, match="--max-calls"):      # Faulty's other reply tells no tokens
+        server.plan = lambda c: reply(talk(c.text), usage=None)
+        unsaf.assess(api(server, prices=(1, 1)), pictures(2), progress=False, budget=Budget(cost=1))
+
+
+def test_bench_scores_what_was_asked(tmp_path):
+    model = Scripted(lambda r: "A" if "A." in r.text else "yes", name="m")
+    part = unsaf.bench(model, "accuracy,pope", n=20, store=tmp_path, resamples=50, progress=False, budget=Budget(calls=70))
+    assert part.stopped and part.missing["pope"].startswith("not asked") and part.calls["asked"] == 70 and not part.calls["failed"]
+    assert set(part.table["benchmark"]) == {"accuracy"} and part.table["failed"].sum() == 0
+    whole = unsaf.bench(model, "accuracy,pope", n=20, store=tmp_path, resamples=50, progress=False)
+    plain = unsaf.bench(model, "accuracy,pope", n=20, resamples=50, progress=False)
+    assert whole.table.equals(plain.table) and not whole.stopped
+
+
+def test_the_command_says_where_it_stopped_and_what_it_took(tmp_path):
+    with answering() as server:
+        bound = assessed(server, "--store", tmp_path, "--prices", "1000,1000", "--max-calls", 60, "--max-concurrency", 4)
+        assert bound.exit_code == 5 and server.peak <= 4 and "images are finished, and scored" in bound.output
+        assert "the same command goes on" in bound.output and "cost: $1.38" in bound.output       # 60 x 23 tokens
+        assert json.loads((tmp_path/"scores-oe.json").read_text())["stopped"]
+        whole = assessed(server, "--store", tmp_path, "--prices", "1000,1000", "--max-calls", 600, "--json")
+        card = json.loads(whole.stdout)[0]
+        assert whole.exit_code == 0 and "stopped" not in card
+        assert card["cost"] == dict(dollars=pytest.approx(144 * .023), paid=pytest.approx(84 * .023), unpriced=0)
+        assert [p.name for p in tmp_path.glob("scores-*.json")] == ["scores-oe.json"]      # the whole run has its name
+        unknown = assessed(server, "--max-cost", 1)
+        assert unknown.exit_code == 2 and "give them with --prices" in unknown.output
+        odd = assessed(server, "--concurrency", 9, "--max-concurrency", 4)
+        assert odd.exit_code == 2 and "--max-concurrency 4 where" in odd.output
