@@ -119,3 +119,42 @@ def test_the_command_says_where_it_stopped_and_what_it_took(tmp_path):
         assert unknown.exit_code == 2 and "give them with --prices" in unknown.output
         odd = assessed(server, "--concurrency", 9, "--max-concurrency", 4)
         assert odd.exit_code == 2 and "--max-concurrency 4 where" in odd.output
+
+
+def varied(call):
+    "As `talk`, but about some images only three questions of a class come to mind."
+    few = 3 if sum(call.images[0].encode()) % 2 else 5
+    return reply("\n".join(talk(call.text).splitlines()[:few]), usage=(100, 10))
+
+
+def test_a_dry_run_tells_what_the_run_then_takes(tmp_path):
+    "Its sample is asked once: the run goes on from it, and its calls and dollars lie in the interval."
+    how = "--prices", "1000,1000", "--store", tmp_path, "--json"
+    with Faulty(varied) as server:
+        told = json.loads(assessed(server, *how, "--dry-run", "--sample", 6).stdout)[0]
+        dry = len(server.calls)
+        assert told["calls"]["asked"] == dry and told["cost"]["paid"] == pytest.approx(dry * .11) and not [*tmp_path.glob("scores*")]
+        again = json.loads(assessed(server, *how, "--dry-run", "--sample", 6).stdout)[0]
+        assert again["calls"]["cached"] == dry == len(server.calls) and again["measures"]["time"] is None
+        ran = json.loads(assessed(server, *how).stdout)[0]
+        calls, dollars = told["measures"]["calls"], told["measures"]["dollars"]
+        assert ran["calls"]["cached"] == dry and calls["low"] < calls["value"] < calls["high"]
+        assert calls["low"] <= len(server.calls) <= calls["high"] and dollars["low"] <= ran["cost"]["dollars"] <= dollars["high"]
+        nothing = assessed(server, "--dry-run", "--sample", 0)
+        assert len(server.calls) == sum(ran["calls"].values()) and "95% interval 24 to 144" in nothing.output and "dollars        unknown" in nothing.output
+
+
+def test_a_dry_run_of_benchmarks_and_of_a_teacher(tmp_path):
+    with Faulty(lambda c: reply(talk(c.text))) as server:
+        model = f"api:m@{server.url}"
+        bench = ["bench", "--model", model, "--benchmarks", "accuracy,mr,pope", "--n", 12, "--store", tmp_path/"bench", "--max-failures", 1]
+        told = command(*bench, "--dry-run", "--sample", 3, "--json")
+        dry = len(server.calls)
+        command(*bench)
+        assert json.loads(told.stdout)[0]["measures"]["calls"]["value"] == len(server.calls) > dry > 0
+        before = len(server.calls)
+        taught = ["distill", "data", "--teacher", model, "--n", 6, "--out", tmp_path/"taught"]
+        assert "calls                    72" in command(*taught, "--dry-run", "--sample", 2).output and not (tmp_path/"taught/card.json").exists()
+        assert len(server.calls) == before + 24
+        bound = command(*taught, "--max-calls", 36)
+        assert bound.exit_code == 5 and json.loads((tmp_path/"taught/card.json").read_text())["stopped"] and len(server.calls) == before + 60

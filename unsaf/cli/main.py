@@ -13,8 +13,9 @@ from typing import Any
 import typer
 from .. import __version__
 from . import paper, probes as cli_probes
-from .common import Json, K, Limit, MaxFailures, Models, Seed, Store, argument, option, with_budget, with_models
+from .common import Json, K, Limit, MaxFailures, Models, Seed, Store, argument, option, with_models
 from .common import exit_code, refusals, repeat, say, say_written, warn
+from .spending import DryRun, Sample, tell_estimates, with_budget
 from ..core import UnsafError, patient, write_file
 from ..models.budget import Budget, cost_line
 from ..runs import stoppable
@@ -147,6 +148,8 @@ def assess(
     temperature: option(float, "0 is greedy") = 0.0,
     *, how: Models,
     budget: Budget,
+    dry_run: DryRun = False,
+    sample: Sample = 8,
     probes: option(str | None, "beside the score: all, or some of cross,blank,swap,leakage,audit,corrected") = None,
     cross: option(str | None, "probe cross: other models, with commas; each answers the others' questions") = None,
     report: option(bool, "write report.html into the store") = True,
@@ -160,9 +163,12 @@ def assess(
     loaded = how.load(model)
     settings = ("oe", "mc") if setting == "both" else (setting,)
     modes = {"oe": "generate"} if setting == "both" and answer_mode == "logit" else {}
+    if dry_run: from unsaf.assessment.estimate import estimate as run
     results = [run(loaded, samples, s, k, store, seed=seed, layout=layout, suffix=suffix, paraphrase=paraphrase,
                    template=template, answer_mode=modes.get(s, answer_mode), temperature=temperature,
-                   max_failures=max_failures, budget=budget, **how.tokens) for s in settings]
+                   max_failures=max_failures, budget=budget, **({"sample": sample} if dry_run else {}), **how.tokens)
+               for s in settings]
+    if dry_run: raise typer.Exit(tell_estimates(results, as_json, store))
     probed = cli_probes.put(results, loaded, names, others, store, budget)
     _tell(results, probed, _finish(results, store, report, probed), as_json)
     raise typer.Exit(_exit_code(results, store, probed))
@@ -211,6 +217,8 @@ def bench(
     scale: option(str, "verbalised: what 1 to 5 stand for, ends, fifths, middles or half") = "ends",
     *, how: Models,
     budget: Budget,
+    dry_run: DryRun = False,
+    sample: Sample = 8,
     logprobs: option(bool, "api models: ask for token probabilities, which calibration needs", "--logprobs") = False,
     as_json: Json = False,
 ) -> None:
@@ -220,9 +228,11 @@ def bench(
     options = {**how.options} | ({"logprobs": True} if logprobs else {})
     loaded = intervene(replace(how, options=options).load(model), intervention)
     caps = {"text_tokens" if name == "question_tokens" else name: n for name, n in how.tokens.items()}
-    result = run(loaded, benchmarks, images, domain, n, seed, store, setting, k,
+    if dry_run: from unsaf.benchmarking.estimate import estimate as run
+    result = run(loaded, benchmarks, images, domain, n, seed, store, setting, k, **({"sample": sample} if dry_run else {}),
                  rephraser=rephraser, rules=rules, max_failures=max_failures, budget=budget, template=template,
                  confidence=confidence, scale=scale, **caps)
+    if dry_run: raise typer.Exit(tell_estimates([result], as_json, store))
     paths = result.save(store) if store else []
     if as_json: print(json.dumps(result.as_dict(), indent=1))
     else:

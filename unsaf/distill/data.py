@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Records', 'IQ_COLUMNS', 'QA_COLUMNS', 'LEFT_COLUMNS', 'Record', 'Preference', 'replies_of', 'Selection', 'digest_of',
-           'write_image', 'Referenced', 'TeacherData', 'keep_apart', 'question_of', 'teach']
+           'write_image', 'Referenced', 'TeacherData', 'keep_apart', 'question_of', 'training_set', 'teach']
 
 # %% ../../nbs/70_distill/00_data.ipynb #9c3e54b6
 import io, json, os, re
@@ -292,7 +292,7 @@ def _teacher(teacher: "Model | str", answers: str, keep: str) -> Model:
     return load(teacher)
 
 # %% ../../nbs/70_distill/00_data.ipynb #9ea11b01
-def _training_set(images: Any, n: "int | None", seed: int) -> ImageSet:
+def training_set(images: Any, n: "int | None", seed: int) -> ImageSet:
     "The training images; the paper's 1,000 where a name leaves the number open."
     if isinstance(images, ImageSet) and n is None: return images
     named = isinstance(images, str) and not os.path.exists(os.path.expanduser(images))
@@ -318,7 +318,7 @@ def teach(
     if (template == "gpt") != (answers == "cot"):
         raise UnsafError(f"template {template!r} with answers {answers!r}: "
                          f"the chain of thought is template 'gpt'")
-    images = _training_set(images, n, seed)
+    images = training_set(images, n, seed)
     digests = _digests(images)
     excluded = keep_apart(digests, images.source, exclude)
     result = assess(teacher, images, setting, k, store, template=template, seed=seed, **options)
