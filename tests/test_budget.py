@@ -1,12 +1,9 @@
 "What a run may spend: bounds, the first Ctrl-C, dollars, and what a dry run tells beforehand."
 import json
-import re
 import signal
 import subprocess
 import sys
-import textwrap
 import time
-from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 import unsaf
@@ -29,32 +26,29 @@ def assessed(server, *args):
     return command("assess", "--model", f"api:m@{server.url}", "--images", "scenes", "--limit", 12, "--no-report", *args)
 
 
-CTRL_C = """
-    import signal, sys; sys.path[:0] = [{here!r}]
-    from test_budget import *
-    signal.signal(signal.SIGINT, signal.default_int_handler)       # a shell's background job ignores it
-    with Faulty(lambda c: reply(talk(c.text)), delay=.2) as server:
-        print("go", flush=True)
-        model = api(server, concurrency=64)
-        try: unsaf.assess(model, pictures(60), store={folder!r}, progress=False)
-        except KeyboardInterrupt: print("interrupted", len(lines()), len(server.calls), len(Store({folder!r})), server.peak, flush=True)
+CLI = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)       # a shell's background job ignores it
+from unsaf.cli import app
+app(prog_name="unsaf")
 """
 
 
 @pytest.mark.slow
 def test_the_first_ctrl_c_stores_what_the_server_answers(tmp_path):
-    "64 places and 200 ms a call: what had gone out is paid for, so all of it is in the store; and no thread is left."
-    code = textwrap.dedent(CTRL_C.format(here=str(Path(__file__).parent), folder=str(tmp_path)))
-    p = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert p.stdout.readline() == "go\n"
-    until = time.monotonic() + 60
-    with Store(tmp_path) as store:
-        while len(store) < 100 and time.monotonic() < until: time.sleep(.05)
-    p.send_signal(signal.SIGINT)
-    said, err = p.communicate(timeout=60)
-    threads, asked, stored, peak = map(int, re.fullmatch(r"interrupted (\d+) (\d+) (\d+) (\d+)\n", said).groups())
-    assert (threads, asked) == (0, stored) and 100 <= stored < 720 and peak > 16
-    assert err.count("what is under way is awaited and stored") == 1
+    "64 places and 200 ms a call: what had gone out is paid for, so all of it is in the store, and the next run does not ask it again."
+    with Faulty(lambda c: reply(talk(c.text)), delay=.2) as server:
+        run = [sys.executable, "-c", CLI, "assess", "--model", f"api:m@{server.url}", "--images", "scenes", "--limit", "60",
+               "--concurrency", "64", "--store", str(tmp_path)]
+        p = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        until = time.monotonic() + 60
+        with Store(tmp_path) as store:
+            while len(store) < 200 and time.monotonic() < until: time.sleep(.02)
+            p.send_signal(signal.SIGINT)
+            out, err = p.communicate(timeout=60)
+            assert p.returncode == 130 and 200 <= len(store) == len(server.calls) < 720 and server.peak > 32
+        assert err.count("what is under way is awaited and stored") == 1 and "goes on from here" in err and not out
+        assert subprocess.run(run, capture_output=True, timeout=120).returncode == 0 and len(server.calls) == 720
 
 
 def test_calls_are_bounded_to_the_call_and_the_rest_goes_on(tmp_path):

@@ -163,11 +163,12 @@ def _first(*_: Any) -> None:
 
 @contextmanager
 def drained(end: Callable[[], None] | None) -> Iterator[None]:
-    "While this lasts, the first Ctrl-C of `stoppable` calls `end` and raises nothing; None: it raises, as always."
-    if end is not None: _ends.append(end)
+    "While this lasts, the first Ctrl-C of `stoppable` calls `end` and raises nothing; None, or in a thread: it raises."
+    told = end is not None and lasting()
+    if told: _ends.append(end)
     try: yield
     finally:
-        if end is not None: _ends.remove(end)
+        if told: _ends.remove(end)
 
 # %% ../nbs/00_core/02_runs.ipynb #96ec448d
 def _once() -> None:

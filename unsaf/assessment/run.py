@@ -274,7 +274,8 @@ def _pinned(samples: Sequence[Sample], block: int, failures: list[dict], done: l
         pictures.clear()      # else they would live until the next block is decoded
 
 # %% ../../nbs/60_assessment/02_run.ipynb #2b1eb5fa
-def _side_by_side(session: Any, call: Any, blocks: Iterator[list[Picture]], lists: int, most: int = 8) -> Iterator[tuple]:
+def _side_by_side(session: Any, call: Any, blocks: Iterator[list[Picture]], lists: int,
+                  most: int = 8) -> Iterator[tuple]:
     "`call` of each block, in order and up to `most` at once; an error or an interrupt calls off the others."
     pool, running = ThreadPoolExecutor(8, "unsaf-block"), deque()
     try:

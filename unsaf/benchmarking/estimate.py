@@ -76,7 +76,8 @@ def _counted(model: Model, opened: Mapping[str, Parts], plan: BenchPlan, about: 
     most = calls + plan.k * sum(len(p) for p in opened.get("cu", {}).values())
     measures = dict(calls=(float(most), float(calls), float(most)))
     measures |= dict.fromkeys(("prompt_tokens", "output_tokens", "dollars", "time", "disk"))
-    return Estimate(about, size, 0, measures, dict.fromkeys(measures, "nothing was asked (--sample 8 asks a few of each part)"))
+    why = "nothing was asked (--sample 8 asks a few of each part)"
+    return Estimate(about, size, 0, measures, dict.fromkeys(measures, why))
 
 
 def _exact(measures: dict, counted: Estimate) -> dict:
@@ -121,7 +122,8 @@ def estimate(
             run = _Metered(kept[0], plan)
             strata = list(_strata(run, opened, _helpers(run, rephraser, None, None, 2, kept), sample))
         calls = {what: sum(c.counts[what] for c in kept) for what in ("asked", "cached", "failed")}
-        found = _exact(extrapolated(strata), _counted(model, opened, plan, about)) if "cu" not in opened else extrapolated(strata)
+        found = extrapolated(strata)
+        if "cu" not in opened: found = _exact(found, _counted(model, opened, plan, about))
         measures, unknown = rated(found, calls, time.monotonic() - start, kept[0].store, model)
     finally:
         if owned: kept[0].store.close()

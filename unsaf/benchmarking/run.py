@@ -202,6 +202,7 @@ def _run(run: Run, opened: Mapping[str, Parts],
     scored: dict[str, list[Part]] = {}
     items: dict[str, pd.DataFrame] = {}
     for name, parts in opened.items():
+        if run.model.budget.interrupted: break
         if not parts:
             any_setting = run.plan.setting == "both" or name in ("pope", "chair")
             left = "" if any_setting else f" in the setting {run.plan.setting}"

@@ -193,7 +193,8 @@ def models_of(given: Mapping[str, Any]) -> Models:
     read = {name: _READ.get(name, lambda x: x)(value) for name, value in given.items() if value is not None}
     start, most = read.get("concurrency", 1), read.get("max_concurrency")
     if most is not None and start > most:
-        raise UnsafError(f"--concurrency {start} is where it starts, and --max-concurrency {most} where it ends: give no more than that")
+        raise UnsafError(f"--concurrency {start} is where it starts, and --max-concurrency {most} where it ends: "
+                         "give no more than that")
     return Models({k: v for k, v in read.items() if k not in TOKENS},
                   {k: v for k, v in read.items() if k in TOKENS})
 

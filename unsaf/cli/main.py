@@ -67,7 +67,8 @@ def _show(result: Any) -> None:
     except UnsafError as e: say(f"  {e}")
     if line := refusals([result]): say(f"  {line}")
     if line := _effort_line(result.effort, len(result.images)): say(line)
-    if result.stopped: say(f"  {result.stopped}: {len(result.images)} of {len(result.planned)} images are finished, and scored")
+    if result.stopped:
+        say(f"  {result.stopped}: {len(result.images)} of {len(result.planned)} images are finished, and scored")
     for row in result.failures.itertuples(): say(f"  image left out: {row.error}")
     for kind, n in result.skipped.items(): say(f"  skipped: {n} {kind}")
 

@@ -82,7 +82,7 @@ def _enter(self: Budget, cap: int) -> bool:
         return True
 
 def _back(self: Budget, cap: int, reply: Reply | None = None) -> None:
-    "A call is back, with a `reply` or without. Raises `UnsafError` where a bound on dollars meets a reply without a price."
+    "A call is back, with a `reply` or without; raises `UnsafError` where dollars are bounded and it has no price."
     with self.turn:
         self.out[cap] = max(self.out[cap] - 1, 0)
         if reply is None or reply.cached: return
@@ -90,8 +90,8 @@ def _back(self: Budget, cap: int, reply: Reply | None = None) -> None:
             n, dollars = self.seen.get(cap, (0, 0.0))
             self.seen[cap], self.paid = (n + 1, dollars + reply.cost), self.paid + reply.cost
         elif self.cost is not None and reply.finish != "failed":
-            raise UnsafError("max_cost: the server does not tell how many tokens a reply took, so that nobody knows what "
-                             "it costs: bound the calls instead (--max-calls)")
+            raise UnsafError("max_cost: the server does not tell how many tokens a reply took, so that nobody knows "
+                             "what it costs: bound the calls instead (--max-calls)")
 
 def _check(self: Budget) -> None:
     "Raises `Stopped` where no further call may go out."
@@ -192,6 +192,7 @@ def ask(model: Model, requests: Sequence[Request], step: Callable[[Reply], Any])
 def complete(tables: Sequence[Any], by: Sequence[str]) -> tuple[list[Any], set]:
     "`tables` without the rows that have `by` in common with one that was not asked; and which those are."
     keys = [list(zip(*(table[name] for name in by))) if len(table) else [] for table in tables]
-    lost = {key for table, some in zip(tables, keys) for key, error in zip(some, table.get("error", ())) if error == UNASKED}
+    lost = {key for table, some in zip(tables, keys)
+            for key, error in zip(some, table.get("error", ())) if error == UNASKED}
     return [t[[key not in lost for key in some]].reset_index(drop=True) if lost and len(t) else t
             for t, some in zip(tables, keys)], lost
