@@ -200,7 +200,7 @@ def test_an_interrupt_ends_all_blocks(tmp_path):
         signal.signal(signal.SIGINT, signal.default_int_handler)       # a shell's background job ignores it
         with Faulty(lambda c: "hang" if c.number >= 30 else reply(talk(c.text))) as server:
             print("go", flush=True)
-            try: unsaf.assess(api(server, timeout=60), pictures(40), store={str(tmp_path)!r}, block=2, progress=False)
+            try: unsaf.assess(api(server, timeout=3), pictures(40), store={str(tmp_path)!r}, block=2, progress=False)
             except KeyboardInterrupt: print("interrupted", len(lines()), len(unsaf.Store({str(tmp_path)!r})), flush=True)
     """
     p = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)

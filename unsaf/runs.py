@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LEAST', 'CALLS', 'guarded', 'unguarded', 'csv_of', 'write_table', 'read_table', 'edited', 'own_stem', 'watched',
-           'lasting', 'stoppable', 'folded', 'most_frequent', 'TooManyFailures', 'Watch']
+           'lasting', 'drained', 'stoppable', 'folded', 'most_frequent', 'TooManyFailures', 'Watch']
 
 # %% ../nbs/00_core/02_runs.ipynb #5106adf7
 import ctypes, hashlib, json, os, re, signal, sys, threading
@@ -12,7 +12,7 @@ from collections import Counter
 from contextlib import contextmanager, suppress
 from numbers import Number
 from pathlib import Path
-from typing import Any, Collection, Iterator, Iterable
+from typing import Any, Callable, Collection, Iterator, Iterable
 import numpy as np
 import pandas as pd
 from .core import UnsafError, write_file, ModelError, Reply
@@ -150,12 +150,25 @@ def _applies() -> bool:
     if not lasting() or signal.getsignal(signal.SIGINT) is not signal.default_int_handler: return False
     return not (hasattr(sys, "ps1") or sys.flags.interactive or "ipykernel" in sys.modules)
 
+_ends: list[Callable[[], None]] = []     # what ends the runs that await what is under way
+
 def _first(*_: Any) -> None:
     "The first Ctrl-C."
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    what = b"what is under way is awaited and stored" if _ends else b"what has come is being stored"
     with suppress(OSError):      # a terminal that is gone; print could be in the middle of a line of its own
-        os.write(2, b"\nunsaf: stopping; what has come is being stored (Ctrl-C again ends at once)\n")
-    raise KeyboardInterrupt
+        os.write(2, b"\nunsaf: stopping; " + what + b" (Ctrl-C again ends at once)\n")
+    for end in _ends: end()
+    if not _ends: raise KeyboardInterrupt
+
+@contextmanager
+def drained(end: Callable[[], None] | None) -> Iterator[None]:
+    "While this lasts, the first Ctrl-C of `stoppable` calls `end` and raises nothing; None, or in a thread: it raises."
+    told = end is not None and lasting()
+    if told: _ends.append(end)
+    try: yield
+    finally:
+        if told: _ends.remove(end)
 
 # %% ../nbs/00_core/02_runs.ipynb #96ec448d
 def _once() -> None:

@@ -26,6 +26,7 @@ from .leakage import Leakage, leakage
 from ..metrics.awareness import scorer
 from ..metrics.resampling import Comparison, Interval, paired_permutation
 from ..models.base import Model
+from ..models.budget import Budget, Stopped, total
 from .probes import blanked, reask, swapped
 from .scores import counts_of, intervals_of
 from ..store import Store
@@ -42,6 +43,7 @@ class Why(StrEnum):
     NO_TRUTH = "no truth"              # neither drawn scenes nor labels by hand
     NO_ESTIMATE = "no estimate"        # too few questions, or one class only
     NOT_INSTALLED = "not installed"    # a package
+    STOPPED = "stopped"                # a bound on what may be spent, or Ctrl-C
 
 class Missing(Exception):
     "Why a probe could not be done."
@@ -72,6 +74,7 @@ class Probes:
     missing: dict[str, Missing]           # by probe
     found: dict[str, Any] = field(default_factory=dict)     # by probe: Leakage, Audit, one Assessment or several
     calls: dict[str, int] = field(default_factory=dict)     # asked, cached, failed: what the probes asked of models
+    cost: dict = field(default_factory=dict)                # dollars, paid, unpriced; where prices are known
 
     def matrix(self, measure: str = "youden_j") -> pd.DataFrame:
         "A measure of `CROSSED`: questions of (rows), answered by (columns); empty where nobody was cross-examined."
@@ -128,7 +131,7 @@ def _as_dict(self: Probes) -> dict[str, Any]:
     return dict(model=self.model, run=self.run, about=self.about, table=plain,
                 missing={k: dict(why=str(m.why), text=m.text) for k, m in self.missing.items()},
                 readings={k: self.reading(k) for k in dict.fromkeys(self.table["probe"])},
-                calls=dict(self.calls), **details)
+                calls=dict(self.calls), **({"cost": self.cost} if self.cost else {}), **details)
 
 def _save(self: Probes, folder: "str | Path", stem: str) -> list[Path]:
     "Write probes-STEM.csv (and the same as .parquet) and .json; returns the paths of the two."
@@ -169,6 +172,8 @@ class _Bench:
     progress: "bool | None"
     calls: Counter = field(default_factory=Counter)
     audit: "Audit | None" = None
+    budget: "Budget | None" = None
+    costs: list[dict] = field(default_factory=list)
 
     @property
     def pictures(self) -> ImageSet:
@@ -180,8 +185,14 @@ class _Bench:
 
     def ask(self, model: Model, result: Assessment, images: Any) -> Assessment:
         "`result`'s questions to `model`, counted."
-        found = reask(model, result, images, self.store)
+        try: return self.counted(reask(model, result, images, self.store, budget=self.budget))
+        except Stopped as e: raise Missing(Why.STOPPED, str(e)) from None
+
+    def counted(self, found: Assessment) -> Assessment:
+        "`found`, its calls and dollars noted; raises `Missing` where it was stopped before its end."
         self.calls.update(found.calls)
+        self.costs.append(found.cost)
+        if found.stopped: raise Missing(Why.STOPPED, found.stopped)
         return found
 
 # %% ../../nbs/60_assessment/06_probe_runs.ipynb #d7d91475
@@ -209,9 +220,8 @@ def _cross(b: _Bench, probe: str) -> tuple[list[dict], dict[tuple[str, str], Ass
     pictures, plan = b.pictures, b.result.plan
     own = {b.result.model: b.result}
     for other in b.others:
-        own[other.name] = assess(other, pictures, plan.setting, plan.k, b.store, progress=b.progress,
-                                 **{k: getattr(plan, k) for k in SHARED})
-        b.calls.update(own[other.name].calls)
+        own[other.name] = b.counted(assess(other, pictures, plan.setting, plan.k, b.store, progress=b.progress,
+                                           budget=b.budget, **{k: getattr(plan, k) for k in SHARED}))
     models = {b.result.model: b.model} | {m.name: m for m in b.others}
     found = {(a, c): own[a] if a == c else b.ask(m, own[a], pictures) for a in own for c, m in models.items()}
     rows = []
@@ -303,6 +313,7 @@ def probe(
     labels: Any = None,                      # for audit: a sheet of `unsaf.assessment.label_audit`, filled in
     n: int = 10_000,                         # resamples and exchanges
     seed: int = 0, progress: "bool | None" = None,
+    budget: "Budget | None" = None,          # what may be spent
 ) -> Probes:
     "Put probes to a finished assessment; one that cannot be done has a typed reason. Raises `UnsafError`."
     wanted, others = probes_of(names), _models(others, result.model)
@@ -310,7 +321,8 @@ def probe(
     if model is not None and model.name != result.model:
         raise UnsafError(f"the assessment is of {result.model}, the model to ask is {model.name}")
     kept = store if isinstance(store, Store) else Store(store)
-    bench, rows, missing, found = _Bench(result, model, others, kept, labels, n, seed, progress), [], {}, {}
+    bench, rows, missing, found = _Bench(result, model, others, kept, labels, n, seed, progress,
+                                                budget=budget), [], {}, {}
     try:
         for name in wanted:
             try: more, found[name] = _DO[name](bench, name)
@@ -322,4 +334,4 @@ def probe(
     if "corrected" in found: found["audit"] = found.pop("corrected")
     about = f"{result.plan.setting.words}, {len(result.images)} images of {result.source or 'a list'}"
     return Probes(result.model, result.run_id, about, pd.DataFrame(rows, columns=ROW), missing, found,
-                  {k: bench.calls[k] for k in ("asked", "cached", "failed")})
+                  {k: bench.calls[k] for k in ("asked", "cached", "failed")}, total(bench.costs))

@@ -23,6 +23,7 @@ from ..world.scenes import blank, PLURALS, SHAPES, Scene
 from ..world.grammar import UNOBSERVABLE, Posed, values, written
 from ..metrics.resampling import Interval, cluster_bootstrap
 from ..models.base import Model, collect, decides, template_of
+from ..models.budget import Budget, spending
 from ..models.cache import Cached
 from ..world.oracle import check, is_right
 from ..store import Store
@@ -183,6 +184,7 @@ def reask(
     images: Any = None,                 # images by the same names; None: those of `result`
     store: Any = None,                  # as for `unsaf.assess`
     *, block: int = 32,                 # images in memory at a time
+    budget: Budget | None = None,       # what may be spent
     **changes: Any,                     # of the plan: paraphrase, layout, suffix, temperature, ...
 ) -> Assessment:                        # its lists are those of `result`
     "UnQ-Ans alone, on questions that are already written; raises `UnsafError` for what would need new ones."
@@ -195,14 +197,15 @@ def reask(
     if missing is not None:
         raise UnsafError(f"image {missing} of the assessment is not among the {len(samples)} of {shown.source}")
     owned = not isinstance(store, Store)
-    kept = Cached(model, Store(store) if owned else store)
-    try: rows, done, failures = _stage_two(kept, result, samples, plan, block)
+    kept = Cached(model, Store(store) if owned else store, budget=budget)
+    try:
+        with spending(kept.budget, model): rows, done, failures = _stage_two(kept, result, samples, plan, block)
     finally:
         if owned: kept.store.close()
     return Assessment(model.name, plan, pd.DataFrame(rows, columns=COLUMNS), result.lists,
                       pd.DataFrame(failures, columns=["image_id", "error"]), done, shown.source,
                       {**kept.identity, "questions of": result.run_id}, dict(kept.counts), shown,
-                      dict(shown.skipped), getattr(model, "note", ""))
+                      dict(shown.skipped), getattr(model, "note", ""), cost=kept.cost)
 
 # %% ../../nbs/60_assessment/03_probes.ipynb #644b5130
 def _moves(p: int, n: int, a: float, b: float) -> tuple[int, int]:

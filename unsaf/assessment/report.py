@@ -19,6 +19,7 @@ from .scores import CELLS, shown, thoughts
 from ..core import Outcome, UnsafError, ImageError, write_file
 from ..data.image_set import thumbnail
 from ..metrics.text.normalise import split_reasoning
+from ..models.budget import cost_line
 from ..runs import CALLS, most_frequent
 
 # %% ../../nbs/60_assessment/01_report.ipynb #029f7af0
@@ -187,10 +188,16 @@ def _wrong(result: Any) -> list[str]:
     return lines
 
 # %% ../../nbs/60_assessment/01_report.ipynb #f160ee6a
+def _stop(result: Any) -> str:
+    "Why the run ended before its end; empty where it did not."
+    if not result.stopped: return ""
+    return f"{result.stopped}: {len(result.images)} of {len(result.planned)} images are finished, and scored"
+
 def _section(result: Any, limit: int) -> dict:
     "All that the page shows of one assessment."
     setting = result.plan.setting
-    out = dict(id=f"{setting}", title=setting.words.capitalize(), images=len(result.images),
+    ends = [seen(line) for line in (_stop(result), cost_line([result.cost])) if line]
+    out = dict(id=f"{setting}", title=setting.words.capitalize(), images=len(result.images), ends=ends,
                source=result.source or "a list of images", settings=_settings(result.plan),
                failures=[*map(seen, result.failures["error"]),
                          *(f"{n} {kind}: skipped" for kind, n in result.skipped.items())],

@@ -117,7 +117,8 @@ def as_saved(run: Run, samples: "ImageSet | None" = None) -> Assessment:
     lists = _table(run.folder / f"lists-{run.stem}.csv", LIST_COLUMNS)
     failures = pd.DataFrame(c["unreadable_images"], columns=["image_id", "error"])
     return Assessment(c["model"], _plan(run), table, lists, failures, list(lists["image_id"].unique()), c["source"],
-                      c["identity"], dict(c["calls"]), samples, dict(c["skipped_files"]), c["note"], dict(c["effort"]))
+                      c["identity"], dict(c["calls"]), samples, dict(c["skipped_files"]), c["note"], dict(c["effort"]),
+                      dict(c.get("cost", {})), c.get("stopped", ""), list(c.get("planned", [])))
 
 # %% ../../nbs/60_assessment/07_saved.ipynb #a1a5e048
 def _anew(run: Run, saved: Assessment, samples: ImageSet) -> Assessment:
@@ -133,7 +134,8 @@ def _anew(run: Run, saved: Assessment, samples: ImageSet) -> Assessment:
         raise UnsafError(f"{found.calls['failed']} of its calls are not in the store")
     same = replace(found, source=saved.source, note=saved.note, effort=saved.effort, failures=saved.failures,
                    table=_with_errors(found.table, saved.table, "number"),
-                   lists=_with_errors(found.lists, saved.lists, "asked"))
+                   lists=_with_errors(found.lists, saved.lists, "asked"),
+                   cost=saved.cost, stopped=saved.stopped, planned=saved.planned)
     if same.run_id != run.card["run"]:
         raise UnsafError(f"what the store gives is run {same.run_id}, not {run.card['run']}")
     return same

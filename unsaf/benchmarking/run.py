@@ -25,6 +25,7 @@ from ..metrics.chair import Chair
 from ..metrics.pressure import Judge
 from ..metrics.text.normalise import UNFINISHED
 from ..models.base import Model
+from ..models.budget import Budget, complete, cost_line, spending, total
 from ..models.cache import Cached
 from ..store import Store
 
@@ -56,6 +57,8 @@ class Bench:
     identity: dict = field(default_factory=dict)
     note: str = ""
     reading: dict[str, dict[str, int]] = field(default_factory=dict)      # by table: what was done to how many replies
+    cost: dict = field(default_factory=dict)    # dollars, paid (in this run), unpriced; where prices are known
+    stopped: str = ""                           # why the run ended before its end; what it had not finished is left out
 
     @property
     def run_id(self) -> str:
@@ -75,7 +78,8 @@ class Bench:
         return dict(run=self.run_id, model=self.model, source=self.source, note=self.note,
                     plan=to_json(self.plan.as_dict()), identity=to_json(self.identity),
                     calls=dict(self.calls), reading=self.reading, table=rows,
-                    missing=dict(self.missing), how=dict(self.how))
+                    missing=dict(self.missing), how=dict(self.how),
+                    **({"cost": self.cost} if self.cost else {}), **({"stopped": self.stopped} if self.stopped else {}))
 
 # %% ../../nbs/65_benchmarking/04_run.ipynb #39354801
 def _readings(items: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, int]]:
@@ -123,7 +127,8 @@ def _text(self: Bench) -> str:
         value = "  undef." if np.isnan(r.value) else f"{_short(r.value):>8}"
         lines.append(f"{r.benchmark:12}{r.part:22}{r.metric:17}{value}   "
                      f"{span:18}{r.better:7}{r.n:6}{r.images:7}{r.abstained:7}{r.unreadable:8}{f'{r.refused}/{r.failed}':>11}")
-    lines += ["", CALLS.format(**self.calls), *self.reading_lines(), *(f"{name}: {text}" for name, text in self.how.items()),
+    ends = filter(None, (self.stopped, cost_line([self.cost])))
+    lines += ["", CALLS.format(**self.calls), *ends, *self.reading_lines(), *(f"{name}: {text}" for name, text in self.how.items()),
               *(f"{name}: not measured: {text}" for name, text in self.missing.items())]
     return "\n".join(lines)
 
@@ -185,12 +190,19 @@ def _left_open(parts: Parts) -> str:
     counts = ", ".join(f"{n:,} ({why})" for why, n in sorted(getattr(parts, "left", {}).items()))
     return f"; left out without options: {counts}" if counts else ""
 
+def _finished(items: dict[str, pd.DataFrame], name: str) -> bool:
+    "Take out of `items` what a stopped run did not ask in full; whether anything is left of benchmark `name`."
+    names = [name, "rephrasings"] if name == "cu" else [name]
+    items |= dict(zip(names, complete([items[n] for n in names], ["part", "item"])[0]))
+    return len(items[name]) > 0
+
 def _run(run: Run, opened: Mapping[str, Parts],
          helpers: _Helpers) -> tuple[dict[str, list[Part]], dict[str, pd.DataFrame]]:
     "The parts and the items of every benchmark."
     scored: dict[str, list[Part]] = {}
     items: dict[str, pd.DataFrame] = {}
     for name, parts in opened.items():
+        if run.model.budget.interrupted: break
         if not parts:
             any_setting = run.plan.setting == "both" or name in ("pope", "chair")
             left = "" if any_setting else f" in the setting {run.plan.setting}"
@@ -198,6 +210,9 @@ def _run(run: Run, opened: Mapping[str, Parts],
             scored[name] = [Part("", {}, 0, 0, {}, missing=f"the source has no {needed}{left}{_left_open(parts)}")]
             continue
         if name not in items: items |= _ask(name, run, parts, helpers)
+        if not _finished(items, name):
+            scored[name] = [Part("", {}, 0, 0, {}, missing=f"not asked: {run.model.budget.reason}")]
+            continue
         more = f"{_form(name, run.plan)}{_left_open(parts)}"
         scored[name] = [replace(p, how=p.how + more) for p in _scored(name, items, run.plan, helpers)]
     return scored, {name: rows for name, rows in items.items() if name in scored or name == "rephrasings"}
@@ -206,7 +221,7 @@ def _run(run: Run, opened: Mapping[str, Parts],
 def _kept(model: Any, store: Store, kept: list[Cached]) -> Any:
     "A model that is asked for help, remembered in the same store; anything else as it is."
     if not hasattr(model, "generate"): return model
-    kept.append(Cached(model, store, kept[0].watch.most))
+    kept.append(Cached(model, store, kept[0].watch.most, kept[0].budget))
     return kept[-1]
 
 def _helpers(run: Run, rephraser: Any, judge: Any, chair: Chair | None, n: int, kept: list[Cached]) -> _Helpers:
@@ -252,7 +267,8 @@ def _result(kept: Sequence[Cached], plan: BenchPlan, source: str,
     return Bench(kept[0].name, plan, source, table_of(scored), items,
                  {name: p.missing for name, p in parts.items() if p.missing},
                  {name: p.how for name, p in parts.items() if not p.missing}, calls,
-                 dict(kept[0].identity), getattr(kept[0].model, "note", ""), _readings(items))
+                 dict(kept[0].identity), getattr(kept[0].model, "note", ""), _readings(items),
+                 total([k.cost for k in kept]), kept[0].budget.reason)
 
 # %% ../../nbs/65_benchmarking/04_run.ipynb #bf18ef49
 def bench(
@@ -272,6 +288,7 @@ def bench(
     resamples: int = 10_000,                          # of images, for intervals (calibration: 1,000 at most)
     max_failures: float | None = .2,                  # the run stops where more of its calls fail; 1 or None: never
     progress: bool | None = None,                     # None: where somebody watches
+    budget: Budget | None = None,                     # what may be spent; what was asked until then is scored
     **options: Any,                                   # further fields of `BenchPlan`
 ) -> Bench:
     "Run benchmarks on a model and score them with intervals; raises `UnsafError` before anything is asked."
@@ -282,9 +299,12 @@ def bench(
         from unsaf.models.loading import load
         model = load(model)
     owned = not isinstance(store, Store)
-    kept = [Cached(model, Store(store) if owned else store, max_failures)]
+    budget = budget or Budget()
+    kept = [Cached(model, Store(store) if owned else store, max_failures, budget)]
     run = Run(kept[0], plan, progress)
-    try: scored, items = _run(run, opened, _helpers(run, rephraser, judge, chair, resamples, kept))
+    try:
+        with spending(budget, model):
+            scored, items = _run(run, opened, _helpers(run, rephraser, judge, chair, resamples, kept))
     finally:
         if owned: run.model.store.close()
     return _result(kept, plan, _described(source, plan), scored, items)

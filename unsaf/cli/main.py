@@ -15,7 +15,9 @@ from .. import __version__
 from . import paper, probes as cli_probes
 from .common import Json, K, Limit, MaxFailures, Models, Seed, Store, argument, option, with_models
 from .common import exit_code, refusals, repeat, say, say_written, warn
+from .spending import DryRun, Sample, tell_estimates, with_budget
 from ..core import UnsafError, patient, write_file
+from ..models.budget import Budget, cost_line
 from ..runs import stoppable
 
 class _Lines(typer.core.TyperGroup):
@@ -65,6 +67,8 @@ def _show(result: Any) -> None:
     except UnsafError as e: say(f"  {e}")
     if line := refusals([result]): say(f"  {line}")
     if line := _effort_line(result.effort, len(result.images)): say(line)
+    if result.stopped:
+        say(f"  {result.stopped}: {len(result.images)} of {len(result.planned)} images are finished, and scored")
     for row in result.failures.itertuples(): say(f"  image left out: {row.error}")
     for kind, n in result.skipped.items(): say(f"  skipped: {n} {kind}")
 
@@ -127,6 +131,7 @@ def demo(
                     "unsaf assess --model api:gpt-4o --images ./photos --setting mc --limit 100 "
                     "--store runs/gpt-4o")
 @with_models()
+@with_budget
 def assess(
     model: option(str, "tiny-m, a checkpoint folder, hf:OWNER/NAME, api:NAME, api:NAME@URL, replay:FOLDER"),
     images: option(str, "a folder, a file, scenes, easy-vqa") = "scenes",
@@ -143,6 +148,9 @@ def assess(
     answer_mode: option(str, "generate, or logit (mc only)") = "generate",
     temperature: option(float, "0 is greedy") = 0.0,
     *, how: Models,
+    budget: Budget,
+    dry_run: DryRun = False,
+    sample: Sample = 8,
     probes: option(str | None, "beside the score: all, or some of cross,blank,swap,leakage,audit,corrected") = None,
     cross: option(str | None, "probe cross: other models, with commas; each answers the others' questions") = None,
     report: option(bool, "write report.html into the store") = True,
@@ -156,10 +164,13 @@ def assess(
     loaded = how.load(model)
     settings = ("oe", "mc") if setting == "both" else (setting,)
     modes = {"oe": "generate"} if setting == "both" and answer_mode == "logit" else {}
+    if dry_run: from unsaf.assessment.estimate import estimate as run
     results = [run(loaded, samples, s, k, store, seed=seed, layout=layout, suffix=suffix, paraphrase=paraphrase,
                    template=template, answer_mode=modes.get(s, answer_mode), temperature=temperature,
-                   max_failures=max_failures, **how.tokens) for s in settings]
-    probed = cli_probes.put(results, loaded, names, others, store)
+                   max_failures=max_failures, budget=budget, **({"sample": sample} if dry_run else {}), **how.tokens)
+               for s in settings]
+    if dry_run: raise typer.Exit(tell_estimates(results, as_json, store))
+    probed = cli_probes.put(results, loaded, names, others, store, budget)
     _tell(results, probed, _finish(results, store, report, probed), as_json)
     raise typer.Exit(_exit_code(results, store, probed))
 
@@ -172,6 +183,7 @@ def _tell(results: list, probes: list, paths: list[Path], as_json: bool) -> None
     for i, result in enumerate(results):
         _show(result)
         if probes: say("", *probes[i].lines())
+    if line := cost_line([thing.cost for thing in (*results, *probes)]): say("", line)
     say_written(paths)
 
 # %% ../../nbs/90_cli/04_main.ipynb #612a0bd3
@@ -185,6 +197,7 @@ app.command(epilog="Examples:  unsaf audit runs/m   |   unsaf audit runs/photos 
 @app.command(epilog="Examples:  unsaf bench --model tiny-m   |   unsaf bench --model tiny-m "
                     "--images easy-vqa --benchmarks accuracy,calibration,pope --store runs/bench")
 @with_models()
+@with_budget
 def bench(
     model: option(str, "as for assess, see `unsaf models`"),
     benchmarks: option(str, "which ones, with commas between") = "accuracy,calibration,mr,cu,pope,chair",
@@ -204,6 +217,9 @@ def bench(
                             "thought)") = "normalised",
     scale: option(str, "verbalised: what 1 to 5 stand for, ends, fifths, middles or half") = "ends",
     *, how: Models,
+    budget: Budget,
+    dry_run: DryRun = False,
+    sample: Sample = 8,
     logprobs: option(bool, "api models: ask for token probabilities, which calibration needs", "--logprobs") = False,
     as_json: Json = False,
 ) -> None:
@@ -213,9 +229,11 @@ def bench(
     options = {**how.options} | ({"logprobs": True} if logprobs else {})
     loaded = intervene(replace(how, options=options).load(model), intervention)
     caps = {"text_tokens" if name == "question_tokens" else name: n for name, n in how.tokens.items()}
-    result = run(loaded, benchmarks, images, domain, n, seed, store, setting, k,
-                 rephraser=rephraser, rules=rules, max_failures=max_failures, template=template,
+    if dry_run: from unsaf.benchmarking.estimate import estimate as run
+    result = run(loaded, benchmarks, images, domain, n, seed, store, setting, k, **({"sample": sample} if dry_run else {}),
+                 rephraser=rephraser, rules=rules, max_failures=max_failures, budget=budget, template=template,
                  confidence=confidence, scale=scale, **caps)
+    if dry_run: raise typer.Exit(tell_estimates([result], as_json, store))
     paths = result.save(store) if store else []
     if as_json: print(json.dumps(result.as_dict(), indent=1))
     else:

@@ -16,7 +16,9 @@ from typing import Any, Iterator, Mapping
 import typer
 from .common import API, K, MaxFailures, Models, Seed, Store, TOKENS, argument, option, with_models
 from .common import exit_code, repeat, say
+from .spending import DryRun, Sample, tell_estimates, with_budget
 from ..core import UnsafError, write_file
+from ..models.budget import Budget
 from ..runs import lasting
 
 # %% ../../nbs/90_cli/02_paper.ipynb #13f13563
@@ -163,6 +165,7 @@ distill = typer.Typer(no_args_is_help=True, rich_markup_mode=None,
 # %% ../../nbs/90_cli/02_paper.ipynb #676cf740
 @distill.command(epilog="Example:  unsaf distill data --teacher tiny-l --images scenes --n 200 --out runs/taught")
 @with_models()
+@with_budget
 def data(
     teacher: option(str, "as --model of assess"),
     out: option(Path, "folder for the data; its replies are kept there too"),
@@ -175,20 +178,32 @@ def data(
     seed: Seed = 0,
     max_failures: MaxFailures = .2,
     *, how: Models,
+    budget: Budget,
+    dry_run: DryRun = False,
+    sample: Sample = 8,
     exclude: option(list[str] | None, "evaluation images that must not be among them; repeatable") = None,
     pictures: option(bool, "write the images too, as PNG: later steps need nothing else then") = True,
 ) -> None:
     "A teacher's questions and answers about training images, with the call that made each."
     from unsaf.data.images import images as open_images
     from unsaf.distill.data import teach
-    taught = teach(how.load(teacher), images, n, k, setting, answers, store=out, seed=seed,
-                   exclude=[open_images(e) for e in exclude or ()], keep=keep,
-                   max_failures=max_failures, **how.tokens)
+    given = dict(store=out, seed=seed, max_failures=max_failures, budget=budget, **how.tokens)
+    if dry_run: raise typer.Exit(_estimated(how.load(teacher), images, n, k, setting, answers, sample, given))
+    taught = teach(how.load(teacher), images, n, k, setting, answers, keep=keep,
+                   exclude=[open_images(e) for e in exclude or ()], **given)
     paths = taught.save(out, pictures)
     say(*taught.lines(), "", "written:", *(f"  {p}" for p in paths))
     raise typer.Exit(exit_code([taught], repeat(out)))
 
 # %% ../../nbs/90_cli/02_paper.ipynb #e681fd41
+def _estimated(teacher: Any, images: str, n: int | None, k: int, setting: str, answers: str, sample: int, given: dict) -> int:
+    "Tell what `teach` will ask and take; returns the exit code."
+    from unsaf.assessment.estimate import estimate
+    from unsaf.distill.data import training_set
+    template = {"template": "gpt"} if answers == "cot" else {}
+    told = estimate(teacher, training_set(images, n, given["seed"]), setting, k, sample=sample, **template, **given)
+    return tell_estimates([told], store=given["store"])
+
 Baseline = option(str | None, "instead of a teacher's: unk-vqa, unk-vqa-by, mm-upd or mm-upd-bench, with their "
                               "published files in --data")
 

@@ -24,10 +24,10 @@ def wanted(probes: str | None, cross: str | None, how: Models | None = None) -> 
     if cross and "cross" not in names: names = ["cross", *names]
     return names, [(how or models_of({})).other(x) for x in map(str.strip, (cross or "").split(",")) if x]
 
-def put(results: list, model: Any, names: list[str], others: list, store: Path | None) -> list:
+def put(results: list, model: Any, names: list[str], others: list, store: Path | None, budget: Any = None) -> list:
     "The probes of each assessment, in order; [] where none is asked for."
     from unsaf.assessment.probe_runs import probe
-    return [probe(result, model, names, store, others=others) for result in results] if names else []
+    return [probe(result, model, names, store, others=others, budget=budget) for result in results] if names else []
 
 def keep(results: list, probes: list, store: Path | None) -> list[Path]:
     "Write the probes' tables beside those of their run; returns their paths."

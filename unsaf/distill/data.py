@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Records', 'IQ_COLUMNS', 'QA_COLUMNS', 'LEFT_COLUMNS', 'Record', 'Preference', 'replies_of', 'Selection', 'digest_of',
-           'write_image', 'Referenced', 'TeacherData', 'keep_apart', 'question_of', 'teach']
+           'write_image', 'Referenced', 'TeacherData', 'keep_apart', 'question_of', 'training_set', 'teach']
 
 # %% ../../nbs/70_distill/00_data.ipynb #9c3e54b6
 import io, json, os, re
@@ -24,6 +24,7 @@ from ..data.image_set import ImageSet
 from ..data.images import images as image_set
 from ..data.image_set import FromFile
 from ..models.base import Model, call_key, template_of
+from ..models.budget import cost_line
 from ..store import ask_of
 
 # %% ../../nbs/70_distill/00_data.ipynb #c6d47e01
@@ -135,6 +136,11 @@ class TeacherData:
         return self.card["calls"]
 
     @property
+    def stopped(self) -> str:
+        "Why the teacher was stopped before its end; empty where it was not."
+        return self.card.get("stopped", "")
+
+    @property
     def hash(self) -> str:
         return fingerprint("teacher data", self.iq.to_json(orient="values"), self.qa.to_json(orient="values"))
 
@@ -147,7 +153,8 @@ class TeacherData:
                   f"{c[name]['unanswerable']:,} unanswerable" for name in ("iq", "qa")),
                 f"{c['cells']['FA']:,} answers and {c['cells']['FU']:,} abstentions contradict the instruction "
                 f"(keep={self.card['keep']!r})",
-                *(f"left out: {n:,} x {why}" for why, n in c["left_out"].items())]
+                *(f"left out: {n:,} x {why}" for why, n in c["left_out"].items()),
+                *filter(None, (self.stopped, cost_line([self.card.get("cost", {})])))]
 
     def __repr__(self) -> str:
         sizes = f"{len(self.iq)} IQ, {len(self.qa)} QA, {len(self.left_out)} left out"
@@ -260,13 +267,17 @@ def _counts(result: Assessment, iq: pd.DataFrame, qa: pd.DataFrame, left: pd.Dat
                 pieces_that_are_no_question={name: dict(sorted(c.items())) for name, c in pieces.items()},
                 left_out={f"{s}: {w}": int(n) for (s, w), n in left.groupby(["stage", "why"]).size().items()})
 
+def _only_some(result: Assessment) -> dict:
+    "Dollars, where prices are known, and why the teacher was stopped, where it was."
+    return {name: value for name in ("cost", "stopped") if (value := getattr(result, name))}
+
 def _card(teacher: Model, result: Assessment, digests: Mapping[str, str], **more: Any) -> dict:
     plan = {name: str(v) if isinstance(v, Setting) else v for name, v in vars(result.plan).items()}
     same = len(digests) - len(set(digests.values()))
     images = dict(source=result.source, read=len(result.images), unreadable=len(result.failures), alike=same)
     return dict(format=1, what="teacher data of UnSAF: questions by UnQ-Gen, answers by UnQ-Ans",
                 made_by=f"unsaf {__version__}", teacher=result.model, identity=to_json(result.identity),
-                note=result.note, plan=plan, images=images, calls=dict(result.calls), licence=None,
+                note=result.note, plan=plan, images=images, calls=dict(result.calls), **_only_some(result), licence=None,
                 licence_note="not known: it depends on the pictures and on the terms of the teacher", **more)
 
 # %% ../../nbs/70_distill/00_data.ipynb #4739e9e7
@@ -281,7 +292,7 @@ def _teacher(teacher: "Model | str", answers: str, keep: str) -> Model:
     return load(teacher)
 
 # %% ../../nbs/70_distill/00_data.ipynb #9ea11b01
-def _training_set(images: Any, n: "int | None", seed: int) -> ImageSet:
+def training_set(images: Any, n: "int | None", seed: int) -> ImageSet:
     "The training images; the paper's 1,000 where a name leaves the number open."
     if isinstance(images, ImageSet) and n is None: return images
     named = isinstance(images, str) and not os.path.exists(os.path.expanduser(images))
@@ -307,7 +318,7 @@ def teach(
     if (template == "gpt") != (answers == "cot"):
         raise UnsafError(f"template {template!r} with answers {answers!r}: "
                          f"the chain of thought is template 'gpt'")
-    images = _training_set(images, n, seed)
+    images = training_set(images, n, seed)
     digests = _digests(images)
     excluded = keep_apart(digests, images.source, exclude)
     result = assess(teacher, images, setting, k, store, template=template, seed=seed, **options)

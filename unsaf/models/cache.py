@@ -15,6 +15,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
 from ..core import ImageError, ModelError, Reply, Request, to_json
 from .base import Model, batches, identity_of, indexed, placed, render, template_of, whole_reply, whole_request
+from .budget import Budget, Costs
 from .claims import Call, Claims
 from ..runs import Watch
 from ..store import Store, ask_of, keys_of
@@ -88,14 +89,16 @@ LOOK = .1         # seconds between two looks for the replies of others
 class Cached:
     """`model`, with every reply looked up in `store` first and written to it as it comes.
 
-    `max_failures`: the share of failed calls beyond which a run is stopped by `TooManyFailures`, 1 or None: never."""
-    def __init__(self, model: Model, store: Store, max_failures: float | None = .2):
+    `max_failures`: the share of failed calls beyond which a run is stopped by `TooManyFailures`, 1 or None: never.
+    `budget`: what may be spent, see `unsaf.models.budget`."""
+    def __init__(self, model: Model, store: Store, max_failures: float | None = .2, budget: Budget | None = None):
         self.model, self.store, self.name = model, store, model.name
         self.template = template_of(model)
         self.ways = Ways(store, self.name, identity_of(model), self.template)
         if hasattr(model, "learn"):
             model.learn(sorted({option for left_out in self.ways.learned() for option in left_out}))
         self.counts = Counter(asked=0, cached=0, failed=0)
+        self.budget, self.costs = budget or Budget(), Costs()
         replay = getattr(model, "remembers", False)      # what it lacks fails, and nobody was asked
         self.watch, self.claims = Watch(None if replay else max_failures), Claims(store)
         self._turn, self._told = threading.Lock(), False  # for the counts: two threads may ask at once
@@ -114,6 +117,7 @@ class Cached:
         asked = _Asked(requests, keys)
         stored = self._get(asked, asked.places)
         self._count(cached=len(stored), failed=len(failed))
+        self.costs.see(stored.items())
         for key, reply in stored.items(): yield from asked.everywhere(key, reply)
         if len(stored) == len(asked.places): return
         with self.claims.call() as call, closing(self._ask(asked, call, stored)) as replies:
@@ -123,6 +127,11 @@ class Cached:
 
     def _count(self, **more: int) -> None:
         with self._turn: self.counts.update(more)
+
+    @property
+    def cost(self) -> dict[str, Any]:
+        "Dollars of all replies, those paid in this run, and replies without a price; empty where no price is known."
+        return self.costs.as_dict(self.model)
 
 # %% ../../nbs/50_models/02_cache.ipynb #27fc67d1
 def _stored(self: Cached, asked: "_Asked", keys: Iterable[str]) -> dict[str, Reply]:
@@ -183,7 +192,9 @@ def _ask(self: Cached, asked: _Asked, call: Call, stored: Mapping[str, Reply]) -
             if not mine: continue
             stored = self._get(asked, mine)
             yield from self._found(asked, stored)
-            if todo := _without(mine, stored): yield from self._run(asked, todo, batch)
+            if todo := _without(mine, stored):
+                self.budget.check()
+                yield from self._run(asked, todo, batch)
             since = time.monotonic()
         # what failed is free for others, who may be waiting for it as we do for theirs
         if later: call.release()
@@ -206,7 +217,10 @@ def _without(keys: Sequence[str], those: Iterable[str]) -> list[str]:
 def _run(self: Cached, asked: _Asked, todo: Sequence[str], batch: bool) -> Iterator[Reply]:
     "Ask what is ours, and store it: a batch as a whole, else reply by reply."
     places = [asked.places[key][0] for key in todo]
-    done = ((places[r.index], r) for r in placed(self.model, [asked.requests[i] for i in places]))
+    requests = [asked.requests[i] for i in places]
+    replies, caps = placed(self.model, requests), [r.max_tokens for r in requests]
+    if not hasattr(self.model, "budget"): replies = self.budget.counted(replies, caps, batch)
+    done = ((places[r.index], r) for r in replies)
     keep = lambda some: self._keep(asked, some)
     yield from keep(list(done)) if batch else _in_turn(done, keep)
 
@@ -219,10 +233,12 @@ def _keep(self: Cached, asked: _Asked, done: list[tuple[int, Reply]]) -> list[Re
                           for _, r in done))
     for _, reply in done: self.watch.see(reply)
     keyed = [(asked.keys[i][0], reply) for i, reply in done]
+    self.costs.see(keyed)
     return [out for key, reply in keyed for out in asked.everywhere(key, earlier.get(key, reply))]
 
 def _found(self: Cached, asked: _Asked, stored: Mapping[str, Reply]) -> Iterator[Reply]:
     self._count(cached=len(stored))
+    self.costs.see(stored.items())
     for key, reply in stored.items(): yield from asked.everywhere(key, reply)
 
 Cached._ask, Cached._run, Cached._keep, Cached._found, Cached._called_off = _ask, _run, _keep, _found, _called_off
@@ -233,6 +249,7 @@ PATIENCE = 10.0      # seconds without a reply until a line says who is waited f
 def _wait(self: Cached, call: Call, groups: Sequence[Sequence[str]], seconds: float) -> None:
     "Wait a moment for what others ask; raises `ModelError` where this run was called off."
     if self._over.wait(LOOK): raise self._called_off()
+    self.budget.check()
     if seconds < PATIENCE or self._told: return
     held = call.others([key for group in groups for key in group])
     if not held: return

@@ -1,0 +1,154 @@
+"What a run may spend: bounds, the first Ctrl-C, dollars, and what a dry run tells beforehand."
+import json
+import signal
+import subprocess
+import sys
+import time
+import pytest
+from typer.testing import CliRunner
+import unsaf
+from faulty_server import Faulty, reply
+from test_line import api, answering, lines, pictures, scripted, talk
+from unsaf.cli import app
+from unsaf.core import UnsafError
+from unsaf.models.base import Scripted
+from unsaf.models.budget import Budget
+from unsaf.store import Store
+
+pytest.importorskip("openai")
+
+
+def command(*args):
+    return CliRunner().invoke(app, [str(a) for a in args], prog_name="unsaf")
+
+
+def assessed(server, *args):
+    return command("assess", "--model", f"api:m@{server.url}", "--images", "scenes", "--limit", 12, "--no-report", *args)
+
+
+CLI = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)       # a shell's background job ignores it
+from unsaf.cli import app
+app(prog_name="unsaf")
+"""
+
+
+@pytest.mark.slow
+def test_the_first_ctrl_c_stores_what_the_server_answers(tmp_path):
+    "64 places and 200 ms a call: what had gone out is paid for, so all of it is in the store, and the next run does not ask it again."
+    with Faulty(lambda c: reply(talk(c.text)), delay=.2) as server:
+        run = [sys.executable, "-c", CLI, "assess", "--model", f"api:m@{server.url}", "--images", "scenes", "--limit", "60",
+               "--concurrency", "64", "--store", str(tmp_path)]
+        p = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        until = time.monotonic() + 60
+        with Store(tmp_path) as store:
+            while len(store) < 200 and time.monotonic() < until: time.sleep(.02)
+            p.send_signal(signal.SIGINT)
+            out, err = p.communicate(timeout=60)
+            assert p.returncode == 130 and 200 <= len(store) == len(server.calls) < 720 and server.peak > 32
+        assert err.count("what is under way is awaited and stored") == 1 and "goes on from here" in err and not out
+        assert subprocess.run(run, capture_output=True, timeout=120).returncode == 0 and len(server.calls) == 720
+
+
+def test_calls_are_bounded_to_the_call_and_the_rest_goes_on(tmp_path):
+    with answering() as server:
+        first = unsaf.assess(api(server), pictures(20), store=tmp_path, progress=False, budget=Budget(calls=100))
+        assert len(server.calls) == first.calls["asked"] == 100 == len(Store(tmp_path))
+        assert 1 <= len(first.images) < 9 and len(first.table) == 10 * len(first.images) and first.scores.images == len(first.images)
+        assert "--max-calls is 100" in first.stopped and len(first.planned) == 20
+        whole = unsaf.assess(api(server), pictures(20), store=tmp_path, progress=False, budget=Budget(calls=1000))
+        assert len(server.calls) == 240 and whole.calls == dict(asked=140, cached=100, failed=0)
+    assert not whole.stopped and len(whole.images) == 20 and whole.run_id == first.run_id and not lines()
+
+
+def test_dollars_are_bounded_with_what_is_under_way():
+    "A list costs 20 cents and an answer 2: at most what was out when nothing was known yet goes beyond a dollar's bound."
+    def plan(c): return reply(talk(c.text), usage=(0, 200_000 if "Output Format:\nQuestion" in c.text else 20_000))
+    with Faulty(plan, delay=.02) as server:
+        model, budget = api(server, prices=(1, 1), concurrency=4), Budget(cost=10)
+        found = unsaf.assess(model, pictures(40), progress=False, budget=budget)
+    assert 9.5 < budget.paid <= 10 and found.cost["paid"] == pytest.approx(budget.paid) == found.cost["dollars"]
+    assert 8 <= len(found.images) <= 16 and "--max-cost is $10" in found.stopped
+
+
+def test_time_is_bounded_while_a_server_asks_for_a_pause():
+    with Faulty(lambda c: "429 for an hour" if c.number >= 30 else reply(talk(c.text))) as server:
+        start = time.monotonic()
+        found = unsaf.assess(api(server, max_wait=9999), pictures(9), progress=False, budget=Budget(minutes=.03))
+    assert "--max-minutes" in found.stopped and time.monotonic() - start < 15 and found.calls["asked"] == 30
+
+
+def test_a_model_without_a_server_is_bounded_too(tmp_path):
+    found = unsaf.assess(scripted(), pictures(9), store=tmp_path, progress=False, budget=Budget(calls=50))
+    assert found.calls["asked"] == 50 == len(Store(tmp_path)) and len(found.images) == 4
+    with pytest.raises(UnsafError, match="prices of m are not known"): unsaf.assess(scripted(), pictures(2), budget=Budget(cost=1))
+    with answering() as server, pytest.raises(UnsafError, match="--max-calls"):      # Faulty's other reply tells no tokens
+        server.plan = lambda c: reply(talk(c.text), usage=None)
+        unsaf.assess(api(server, prices=(1, 1)), pictures(2), progress=False, budget=Budget(cost=1))
+
+
+def test_bench_scores_what_was_asked(tmp_path):
+    model = Scripted(lambda r: "A" if "A." in r.text else "yes", name="m")
+    part = unsaf.bench(model, "accuracy,pope", n=20, store=tmp_path, resamples=50, progress=False, budget=Budget(calls=70))
+    assert part.stopped and part.missing["pope"].startswith("not asked") and part.calls["asked"] == 70 and not part.calls["failed"]
+    assert set(part.table["benchmark"]) == {"accuracy"} and part.table["failed"].sum() == 0
+    whole = unsaf.bench(model, "accuracy,pope", n=20, store=tmp_path, resamples=50, progress=False)
+    plain = unsaf.bench(model, "accuracy,pope", n=20, resamples=50, progress=False)
+    assert whole.table.equals(plain.table) and not whole.stopped
+
+
+def test_the_command_says_where_it_stopped_and_what_it_took(tmp_path):
+    with answering() as server:
+        bound = assessed(server, "--store", tmp_path, "--prices", "1000,1000", "--max-calls", 60, "--max-concurrency", 4)
+        assert bound.exit_code == 5 and server.peak <= 4 and "images are finished, and scored" in bound.output
+        assert "the same command goes on" in bound.output and "cost: $1.38" in bound.output       # 60 x 23 tokens
+        assert json.loads((tmp_path/"scores-oe.json").read_text())["stopped"]
+        whole = assessed(server, "--store", tmp_path, "--prices", "1000,1000", "--max-calls", 600, "--json")
+        card = json.loads(whole.stdout)[0]
+        assert whole.exit_code == 0 and "stopped" not in card
+        assert card["cost"] == dict(dollars=pytest.approx(144 * .023), paid=pytest.approx(84 * .023), unpriced=0)
+        assert [p.name for p in tmp_path.glob("scores-*.json")] == ["scores-oe.json"]      # the whole run has its name
+        unknown = assessed(server, "--max-cost", 1)
+        assert unknown.exit_code == 2 and "give them with --prices" in unknown.output
+        odd = assessed(server, "--concurrency", 9, "--max-concurrency", 4)
+        assert odd.exit_code == 2 and "--max-concurrency 4 where" in odd.output
+
+
+def varied(call):
+    "As `talk`, but about some images only three questions of a class come to mind."
+    few = 3 if sum(call.images[0].encode()) % 2 else 5
+    return reply("\n".join(talk(call.text).splitlines()[:few]), usage=(100, 10))
+
+
+def test_a_dry_run_tells_what_the_run_then_takes(tmp_path):
+    "Its sample is asked once: the run goes on from it, and its calls and dollars lie in the interval."
+    how = "--prices", "1000,1000", "--store", tmp_path, "--json"
+    with Faulty(varied) as server:
+        told = json.loads(assessed(server, *how, "--dry-run", "--sample", 6).stdout)[0]
+        dry = len(server.calls)
+        assert told["calls"]["asked"] == dry and told["cost"]["paid"] == pytest.approx(dry * .11) and not [*tmp_path.glob("scores*")]
+        again = json.loads(assessed(server, *how, "--dry-run", "--sample", 6).stdout)[0]
+        assert again["calls"]["cached"] == dry == len(server.calls) and again["measures"]["time"] is None
+        ran = json.loads(assessed(server, *how).stdout)[0]
+        calls, dollars = told["measures"]["calls"], told["measures"]["dollars"]
+        assert ran["calls"]["cached"] == dry and calls["low"] < calls["value"] < calls["high"]
+        assert calls["low"] <= len(server.calls) <= calls["high"] and dollars["low"] <= ran["cost"]["dollars"] <= dollars["high"]
+        nothing = assessed(server, "--dry-run", "--sample", 0)
+        assert len(server.calls) == sum(ran["calls"].values()) and "95% interval 24 to 144" in nothing.output and "dollars        unknown" in nothing.output
+
+
+def test_a_dry_run_of_benchmarks_and_of_a_teacher(tmp_path):
+    with Faulty(lambda c: reply(talk(c.text))) as server:
+        model = f"api:m@{server.url}"
+        bench = ["bench", "--model", model, "--benchmarks", "accuracy,mr,pope", "--n", 12, "--store", tmp_path/"bench", "--max-failures", 1]
+        told = command(*bench, "--dry-run", "--sample", 3, "--json")
+        dry = len(server.calls)
+        command(*bench)
+        assert json.loads(told.stdout)[0]["measures"]["calls"]["value"] == len(server.calls) > dry > 0
+        before = len(server.calls)
+        taught = ["distill", "data", "--teacher", model, "--n", 6, "--out", tmp_path/"taught"]
+        assert "calls                    72" in command(*taught, "--dry-run", "--sample", 2).output and not (tmp_path/"taught/card.json").exists()
+        assert len(server.calls) == before + 24
+        bound = command(*taught, "--max-calls", 36)
+        assert bound.exit_code == 5 and json.loads((tmp_path/"taught/card.json").read_text())["stopped"] and len(server.calls) == before + 60
