@@ -72,7 +72,8 @@ def python_for(engine: Serving, install: bool | None = None, say: Callable[[str]
     if by_hand: return _by_hand(engine, by_hand)
     if find_spec(engine.name): return sys.executable
     lines = engine.on_gpu if gpus() else engine.on_cpu
-    if not lines: raise ModelError(f"{engine.title} needs a GPU, and there is none here: use vllm:, hf: or a server elsewhere")
+    if not lines:
+        raise ModelError(f"{engine.title} needs a GPU, and there is none here: use vllm:, hf: or a server elsewhere")
     env = _made_before(lines)
     if env is None and not installs(install):
         raise ModelError(f"{engine.title} is not here: --install (install=True, {INSTALL}=1) puts {lines[0]} into an "

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from ..core import ModelError, say
 from .checkpoint import one_line
-from .engine_python import USUAL, Serving
+from .engine_python import Serving
 
 # %% ../../nbs/50_models/15_engine_server.ipynb #aa92a593
 def spread(weights: float | None, sizes: Sequence[float]) -> tuple[int, int]:
@@ -38,8 +38,9 @@ class Job:
     trust: bool = False           # whether the checkpoint's own code may run
     more: tuple[str, ...] = ()    # the user's own arguments
 
-_VLLM = dict(model="--model", context="--max-model-len", together="--tensor-parallel-size", copies="--data-parallel-size",
-             fixed=("--generation-config", "vllm", "--limit-mm-per-prompt", '{"image": 1}', "--enable-prefix-caching"))
+_VLLM = dict(model="--model", context="--max-model-len", together="--tensor-parallel-size",
+             copies="--data-parallel-size", fixed=(
+                 "--generation-config", "vllm", "--limit-mm-per-prompt", '{"image": 1}', "--enable-prefix-caching"))
 _SGLANG = dict(model="--model-path", context="--context-length", together="--tp-size", copies="--dp-size",
                fixed=("--sampling-defaults", "openai"))
 
@@ -155,8 +156,9 @@ def _wait(self: Server, process: subprocess.Popen) -> None:
             told, line = time.monotonic(), one_line(([""] + _spoken(self.log))[-1], 150)
             if line != last: self.say(f"{self.name}: {line}")
             last = line
+    why = self.why(f"did not answer within {self.seconds:g} s")     # before its end adds a line to the log
     ended(process)
-    raise ModelError(self.why(f"did not answer within {self.seconds:g} s"))
+    raise ModelError(why)
 
 def _why(self: Server, what: str) -> str:
     "One line: what the server did, the cause, and where its log is."
