@@ -62,19 +62,20 @@ def arguments(job: Job, port: int) -> list[str]:
 _WHO = re.compile(r"^\(\w+(?: pid=\d+)?\)\s*|^(?:ERROR|INFO|WARNING) [\d-]+ [\d:.]+ \[[^\]]*\]\s*")
 _CAUSE = re.compile(r"(?:[\w.]*(?:Error|Exception)\b|ERROR:|\S+: error:|the engine ended)")
 
-def _spoken(log: Path) -> list[str]:
-    "The lines of a log without the names of processes in front."
-    try: text = log.read_text("utf-8", "replace")
+def _spoken(log: Path, start: int = 0) -> list[str]:
+    "The lines of a log from a byte on, without the names of processes in front."
+    try: text = log.read_bytes()[start:].decode("utf-8", "replace")
     except OSError: return []
     lines = (_WHO.sub("", _WHO.sub("", line.strip())) for line in text.splitlines())
     return [line.strip() for line in lines if line.strip()]
 
-def cause(log: Path) -> str:
-    "Why an engine failed, as its log has it, in one line."
-    lines = _spoken(log)
-    named = [line for line in lines if _CAUSE.match(line) and "root cause" not in line]
+def cause(log: Path, start: int = 0) -> str:
+    "Why an engine failed, as its log has it from the byte `start` on, in one line."
+    lines = _spoken(log, start)
+    named = [line for line in lines if _CAUSE.match(line)]
     errors = [line for line in named if not line.startswith("the engine ended")]
-    return one_line((errors or named or lines or ["no word"])[-1], 300)
+    causes = [line for line in errors if "root cause" not in line]
+    return one_line((causes or errors or named or lines or ["no word"])[-1], 300)
 
 # %% ../../nbs/50_models/15_engine_server.ipynb #970a05cd
 GRACE = 15        # seconds for a server to stop by itself
@@ -89,7 +90,8 @@ def follow():
     except subprocess.TimeoutExpired: pass
     os.killpg(0, signal.SIGKILL)
 threading.Thread(target=follow, daemon=True).start()
-print("the engine ended with code", child.wait(), flush=True)
+code = child.wait()
+print("\\nthe engine ended with code", code, flush=True)
 os.killpg(0, signal.SIGKILL)
 '''
 
@@ -117,6 +119,7 @@ class Server:
         self.name, self.command, self.log, self.seconds, self.say = name, [*command], log, seconds, say
         self.root, self.environment, self.every = f"http://127.0.0.1:{port}", environment, every
         self.starts, self.failed, self.stopped = 0, "", False    # how often it came up; why it will not again
+        self.begins = 0       # where in the log its present life begins
         self.process, self.again, self.turn = None, None, threading.Lock()
 
     @property
@@ -134,6 +137,7 @@ class Server:
         "Return when it answers. Raises `ModelError`."
         with self.turn:
             if self.stopped: raise ModelError(f"{self.name}: its server was stopped")
+            self.begins = self.log.stat().st_size if self.log.is_file() else 0
             self.process = guarded(self.command, self.log, self.environment)
         self._wait(self.process)
         self.starts += 1
@@ -153,8 +157,8 @@ def _wait(self: Server, process: subprocess.Popen) -> None:
             with opener.open(self.root + "/health", timeout=5): return
         except OSError: time.sleep(.2)
         if time.monotonic() - told >= self.every and not self.stopped:
-            told, line = time.monotonic(), one_line(([""] + _spoken(self.log))[-1], 150)
-            if line != last: self.say(f"{self.name}: {line}")
+            told, line = time.monotonic(), one_line(["", *_spoken(self.log, self.begins)][-1], 150)
+            if line not in ("", last): self.say(f"{self.name}: {line}")
             last = line
     why = self.why(f"did not answer within {self.seconds:g} s")     # before its end adds a line to the log
     ended(process)
@@ -162,7 +166,7 @@ def _wait(self: Server, process: subprocess.Popen) -> None:
 
 def _why(self: Server, what: str) -> str:
     "One line: what the server did, the cause, and where its log is."
-    return f"{self.name}: its server {what}: {cause(self.log)} (log: {self.log})"
+    return f"{self.name}: its server {what}: {cause(self.log, self.begins)} (log: {self.log})"
 
 Server._wait, Server.why = _wait, _why
 
