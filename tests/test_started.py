@@ -170,15 +170,6 @@ def test_the_command_line_takes_it(toy):
     assert list(store.glob("vllm-*.log")) and not of(toy)
 
 
-def test_a_local_model_takes_a_device_map(monkeypatch):
-    from transformers import AutoModelForImageTextToText as auto
-    real, maps = auto.from_pretrained, []
-    monkeypatch.setattr(auto, "from_pretrained", lambda *args, **more: maps.append(more["device_map"]) or real(*args, **more))
-    plain, mapped = (unsaf.load("tiny-s", **more) for more in (dict(device="cpu"), dict(device="cpu", device_map={"": "cpu"})))
-    assert maps == ["cpu", {"": "cpu"}] and mapped.identity == plain.identity
-    assert collect(mapped, QUESTIONS[:2]) == collect(plain, QUESTIONS[:2])
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_vllm_itself_gives_the_replies_of_transformers(tmp_path, monkeypatch):
