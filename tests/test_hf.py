@@ -464,6 +464,17 @@ def test_precision(monkeypatch, folders):
     assert half.identity["dtype"] == "bfloat16" and collect(half, ASKS[:1])[0].finish in ("stop", "length")
 
 
+def test_a_device_map_goes_through(monkeypatch):
+    from transformers import AutoModelForImageTextToText as auto
+    real, maps = auto.from_pretrained, []
+    monkeypatch.setattr(auto, "from_pretrained", lambda *args, **more: maps.append(more["device_map"]) or real(*args, **more))
+    from unsaf.models.loading import load
+    plain, mapped = (load("tiny-s", device="cpu", **more) for more in ({}, dict(device_map={"": "cpu"})))
+    assert maps == ["cpu", {"": "cpu"}] and mapped.identity == plain.identity
+    asked = [Request("Is there a circle?", max_tokens=8)]
+    assert collect(mapped, asked) == collect(plain, asked)
+
+
 def test_the_stand_in_leaves_no_trace(folders):
     from transformers.utils import is_torchvision_available
     if is_torchvision_available(): pytest.skip("with torchvision nothing is replaced")

@@ -133,7 +133,8 @@ def demo(
 @with_models()
 @with_budget
 def assess(
-    model: option(str, "tiny-m, a checkpoint folder, hf:OWNER/NAME, api:NAME, api:NAME@URL, replay:FOLDER"),
+    model: option(str, "tiny-m, a checkpoint folder, hf:OWNER/NAME, vllm:OWNER/NAME, api:NAME, api:NAME@URL, "
+                       "replay:FOLDER"),
     images: option(str, "a folder, a file, scenes, easy-vqa") = "scenes",
     setting: option(str, "oe (open-ended), mc (multiple choice) or both") = "oe",
     k: K = 5,
@@ -295,6 +296,7 @@ def models(name: argument(str | None, "one of the table: all that is known of it
   hf:OWNER/NAME         the same from the hub; hf:OWNER/NAME@REVISION pins it
   api:NAME              the OpenAI API; the key comes from OPENAI_API_KEY
   api:NAME@URL          any OpenAI-compatible server, e.g. api:my-model@http://127.0.0.1:8000/v1
+  vllm:OWNER/NAME       the same behind vLLM, which starts and ends with the run; also vllm:FOLDER, sglang:...
   bridge:ENV@CHECKPOINT an old checkpoint in its own environment, served while it is asked (unsaf bridge --help)
   replay:FOLDER         the model that filled a store, without the model; replay:FOLDER@NAME where it holds several
 """)

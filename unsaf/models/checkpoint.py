@@ -204,8 +204,8 @@ def load_processor(path: str, revision: str | None = None, **settings: Any) -> A
     raise ModelError(f"{path} has no chat template: give one with processor_kwargs={{'chat_template': ...}}")
 
 # %% ../../nbs/50_models/04_checkpoint.ipynb #a36352b6
-def load_weights(path: str, config: Any, dtype: Any, device: str, attn: str, revision: str | None = None) -> Any:
-    "The model on `device`, in evaluation mode; raises `ModelError` for unfit weights."
+def load_weights(path: str, config: Any, dtype: Any, device: Any, attn: str, revision: str | None = None) -> Any:
+    "The model on `device`, or spread by a device map, in evaluation mode; raises `ModelError` for unfit weights."
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForImageTextToText
@@ -318,8 +318,9 @@ CALL_GROUPS = ("images_kwargs", "text_kwargs", "common_kwargs")
 
 def load_checkpoint(path: str | Path, revision: str | None = None, dtype: str = "auto", device: str = "auto",
                     attn: str = "sdpa", processor_kwargs: dict[str, Any] | None = None,
-                    adapter: str | Path | None = None) -> Checkpoint:
-    "Any image-text checkpoint of transformers, with an `adapter` if given; raises `ModelError`."
+                    adapter: str | Path | None = None, device_map: Any = None) -> Checkpoint:
+    """Any image-text checkpoint of transformers, with an `adapter` if given; a `device_map` of transformers ("auto")
+    spreads weights that no single device holds. Raises `ModelError`."""
     need_hf()
     path, settings = str(path), dict(processor_kwargs or {})
     source, local = locate(path)
@@ -329,7 +330,7 @@ def load_checkpoint(path: str | Path, revision: str | None = None, dtype: str = 
     config = read_config(path, at)
     if local: weights_fingerprint(source, whole=0)   # says at once that there are no weights
     processor = load_processor(path, at, **{k: v for k, v in settings.items() if k not in CALL_GROUPS})
-    model = load_weights(path, config, kind, device, attn, at)
+    model = load_weights(path, config, kind, device if device_map is None else device_map, attn, at)
     identity = _identity(source, at, model, processor, settings)
     if adapter: model, identity["adapter"] = _wear(model, Path(os.path.expanduser(adapter)), identity)
     return Checkpoint(model, processor, identity)

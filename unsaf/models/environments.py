@@ -81,24 +81,26 @@ def alone(lock: Path) -> Iterator[None]:
 
 # %% ../../nbs/50_models/11_environments.ipynb #cbc5e67c
 def made(what: str, lines: Sequence[str], python: str, folder: Path, imports: str = "torch, transformers",
-         say: Callable[[str], None] = say) -> Path:
-    "The environment of `lines`, made where it is missing: minutes; it must `imports`. Raises `ModelError`."
+         say: Callable[[str], None] = say, more: Sequence[Sequence[str]] = ()) -> Path:
+    """The environment of `lines`, made where it is missing: minutes; it must `imports`. `more`: arguments with which
+    its Python is run before that, in turn. Raises `ModelError`."""
     env = place_of(lines, python, folder)
     if is_ready(env): return env
     with alone(env.with_name(f".{env.name}.lock")):
         if is_ready(env): return env
         say(f"making the environment of {what} in {env}: {' '.join(lines)}")
-        _build(env, python, lines, imports)
+        _build(env, python, lines, imports, more)
     return env
 
 # %% ../../nbs/50_models/11_environments.ipynb #bed53016
-def _build(env: Path, python: str, lines: Sequence[str], imports: str) -> None:
+def _build(env: Path, python: str, lines: Sequence[str], imports: str, more: Sequence[Sequence[str]] = ()) -> None:
     part, log = env.with_name(env.name + ".part"), env.with_name(env.name + ".log")
     for old in (part, env): shutil.rmtree(old, ignore_errors=True)  # what an earlier, killed run left
     inner = [str(python_of(part)), "-I"]
     pip = [*inner, "-m", "pip", "--disable-pip-version-check", "--no-input", "--no-color"]
     steps = [("make an environment", [python, "-I", "-m", "venv", str(part)]),
              ("install the pins", [*pip, "install", "--prefer-binary", "--no-compile", *lines]),
+             *(("correct what it installed", [*inner, *words]) for words in more),
              ("import what it installed", [*inner, "-c", f"import {imports}"])]
     with open(log, "w", encoding="utf-8") as f:
         for what, command in steps:

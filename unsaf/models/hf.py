@@ -51,16 +51,17 @@ class Pick:
 # %% ../../nbs/50_models/08_hf.ipynb #5d734689
 class HF:
     """An image-text checkpoint of transformers. `path`: a folder or a hub name; `dtype`, `device`: see `choose_dtype`
-    and `choose_device`; `token_budget`: tokens of one batch; `template`: none, llava, qwen or gpt; `processor_kwargs`,
+    and `choose_device`; `device_map`: "auto" spreads weights over several GPUs; `token_budget`: tokens of one batch;
+    `template`: none, llava, qwen or gpt; `processor_kwargs`,
     `adapter` (a folder): see `load_checkpoint`; `reuse`: auto, prefix, encoder or none. Raises `ModelError`."""
     def __init__(self, path: str | Path, *, revision: str | None = None, name: str | None = None,
                  dtype: str = "auto", device: str = "auto", attn: str = "sdpa",
                  token_budget: int | None = None, template: str | None = None,
                  processor_kwargs: Mapping[str, Any] | None = None,
                  adapter: str | Path | None = None, reuse: str = "auto",
-                 workers: int | None = None):
+                 workers: int | None = None, device_map: str | Mapping[str, Any] | None = None):
         settings = dict(processor_kwargs or {})
-        loaded = load_checkpoint(path, revision, dtype, device, attn, settings, adapter)
+        loaded = load_checkpoint(path, revision, dtype, device, attn, settings, adapter, device_map)
         self.model, self.processor, self.identity = loaded.model, loaded.processor, loaded.identity
         folder, config = Path(os.path.expanduser(path)), self.model.config
         self.name = name or (folder.resolve().name if folder.is_dir() else str(path))

@@ -16,13 +16,14 @@ from .cache import Replay
 
 # %% ../../nbs/50_models/16_loading.ipynb #79c6e569
 def load(
-    name: str,       # a bundled or known model, a folder, or hf:, api:, bridge:, replay: and what to load
+    name: str,       # a bundled or known model, a folder, or hf:, vllm:, sglang:, api:, bridge:, replay: and what to load
     **options: Any,  # for the backend, e.g. dtype="float32", device="cpu", concurrency=16, key_env="MY_KEY"
 ) -> Model:
     "The model that `name` stands for; raises `ModelError` with one line where there is none."
     kind, colon, rest = name.partition(":")
     if kind == "api" and colon: return _api(name, options)
     if kind == "bridge" and colon: return _bridged(rest, options)
+    if kind in ("vllm", "sglang") and colon: return _started(kind, rest, options)
     _no_address(name)
     if kind == "replay" and colon: return _replay(rest, options)
     if kind == "hf" and colon: return _hub(rest, options)
@@ -33,7 +34,7 @@ def load(
     raise ModelError(f"model {hidden(name)!r} is unknown: it is neither bundled ({known}) nor a "
                      "folder; use hf:OWNER/NAME for the hub, "
                      "api:NAME or api:NAME@URL for a server, bridge:ENVIRONMENT@CHECKPOINT for "
-                     "an old one, replay:FOLDER for a store")
+                     "an old one, vllm:NAME to have it served, replay:FOLDER for a store")
 
 # %% ../../nbs/50_models/16_loading.ipynb #6e0e3bf1
 def _replay(rest: str, options: dict) -> Model:
@@ -51,6 +52,11 @@ def _bridged(rest: str, options: dict) -> Model:
     _need("openai", "api")
     from unsaf.models.bridged import bridged
     return bridged(rest, **options)
+
+def _started(engine: str, rest: str, options: dict) -> Model:
+    for package, extra in (("openai", "api"), ("transformers", "hf")): _need(package, extra)
+    from unsaf.models.started import started
+    return started(engine, rest, **options)
 
 def _hub(rest: str, options: dict) -> Model:
     path, _, revision = rest.partition("@")
