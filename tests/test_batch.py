@@ -177,6 +177,8 @@ def test_on_the_command_line(tmp_path, inside):
         assert said.returncode == 2 and "add --store FOLDER" in said.stderr
         said = inside("assess", "--model", "tiny-s", "--images", "scenes", "--limit", "2", "--batch", "--store", tmp_path/"t")
         assert said.returncode == 2 and "only models behind an API" in said.stderr
+        said = inside("assess", "--model", f"api:m@{desk.url}", "--images", "scenes", "--batch", "--store", tmp_path/"u", "--max-calls", "3")
+        assert said.returncode == 2 and "--batch sends a round as a whole" in said.stderr and not desk.seen
 
 def test_the_journal_reads_what_a_killed_run_left(tmp_path):
     journal = Journal(tmp_path)
