@@ -31,7 +31,7 @@ from unsaf.world import tiny
 SMALL = dict(n=4, k=2, n_bench=12, n_pope=60, n_chair=8, n_train=4, epochs=2, recipe="tiny", seeds=[0])
 REDUCED = dict(models=["LLaVA-7B", "InternVL2-8B", "GPT-4o"], students=["LLaVA-7B"], teachers=["GPT-4o", "InternVL3-14B"],
                arms=["UnD-QA", "UnD-IQ", "UNK-VQA (BY)"])
-SOME = ("table02", "table04", "table07", "table09", "table11", "table13", "fig01", "fig03", "audit")
+SOME = ("table02", "table04", "table07", "table09", "table13", "fig01", "fig03", "audit")
 OLD = {"InternVL2-8B": ("OpenGVLab/InternVL2-8B", "internvl2", "tiny-s"),
        "InternVL3-8B-Pretrained": ("OpenGVLab/InternVL3-8B-Pretrained", "internvl2", "tiny-m-base"),
        "Qwen-VL-Chat-7B": ("Qwen/Qwen-VL-Chat", "qwen-vl-chat", "tiny-s"),
