@@ -13,7 +13,7 @@ from unsaf.paper.demand import place
 from unsaf.paper.study import PAPER
 
 ABLE = ("assess", "candidates", "logit", "DoLa", "CoVe", "train", "serve")
-TESTS = {"here": "test_hf.py, test_dola.py, test_training.py", "bridge": "test_bridge.py, test_bridge_weights.py, test_engines.py",
+TESTS = {"here": "test_hf.py, test_dola.py, test_training.py", "bridge": "test_bridge.py, test_bridge_weights.py, test_clothes.py, test_engines.py",
          "endpoint": "test_scores.py, test_peers.py", "provider": "test_servers.py, test_api.py"}
 SMALL = dict(n=1, k=1, progress=False)
 
@@ -33,7 +33,7 @@ def attempt(call):
 def asked(model, name):
     image = unsaf.images("scenes", n=1)[0]
     [reply] = collect(intervene(model, name), [Request((image.picture, "Is there a circle in the image? Please answer yes or no."), max_tokens=8)])
-    return not reply.error
+    return not reply.failure
 
 
 def abilities(model):
