@@ -525,3 +525,10 @@ def test_two_hundred_requests_with_everything():
 
 
 if __name__ == "__main__": sys.exit(pytest.main([__file__, "-q", *sys.argv[1:]] if os.path.exists(__file__) else []))
+
+
+def test_the_same_model_asked_otherwise():
+    plain = Api("m", "http://127.0.0.1:9/v1", key_env="", template="qwen", omit=("seed",), max_side=64, prices=(1, 2))
+    told = plain.asked(logprobs=True)
+    assert told.identity == plain.identity | {"logprobs": True} and (told.template, told.prices, told.fields.logprobs) == ("qwen", (1, 2), True)
+    assert not plain.logprobs and told.pace is not plain.pace

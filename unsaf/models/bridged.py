@@ -56,6 +56,12 @@ class Bridged(Api):
         "Whether its server runs."
         return self.running.process.poll() is None
 
+    def asked(self, **options: Any) -> "Bridged":
+        "The same server, asked otherwise; it ends with this model, not with that one."
+        other = super().asked(**options)
+        other.running, other._end = self.running, lambda: None
+        return other
+
     def close(self) -> None:
         "Stop the server; the model answers no more."
         self._end()

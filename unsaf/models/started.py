@@ -115,6 +115,12 @@ class Started(Api):
         "What can change an answer: checkpoint, engine, precision and options. Never the port."
         return dict(self.facts) | {k: v for k, v in super().identity.items() if k not in ("api", "model")}
 
+    def asked(self, **options: Any) -> "Started":
+        "The same engine, asked otherwise; it ends with this model, not with that one."
+        other = super().asked(**options)
+        other.server, other.facts, other._end = self.server, self.facts, lambda: None
+        return other
+
     def close(self) -> None:
         "Stop the engine; the model answers no more."
         self._end()

@@ -313,6 +313,8 @@ def model_of(spec: RunSpec, store: "str | Path") -> Any:
     from unsaf.models.cove import intervene
     key = (_loads(spec), str(Path(store).resolve()), _as_it_is(spec, store))
     model = hold(key, lambda: _load(spec, store))
+    if "calibration" in dict(spec.options).get("benchmarks", "").split(",") and hasattr(model, "asked"):
+        model = model.asked(logprobs=True)       # a server tells how probable a reply was only where it is asked
     return intervene(model, dict(spec.options).get("intervention", "none"))
 
 @dataclass(frozen=True)

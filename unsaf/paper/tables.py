@@ -55,7 +55,10 @@ def scored(runs: Sequence[Any], metrics: Sequence[str] = tuple(AWARE)) -> list[d
     bad, result = [r for r in runs if r not in good], dict.fromkeys(AWARE.values(), (np.nan,) * 3)
     if good: result = spread([AWARE[m] for m in metrics], [(r.images, counts_of(r.table, r.images)) for r in good])
     why = f"{len(bad)} of {len(runs)} seeds left out: " * bool(good) + reasons(bad) if bad else ""
-    return [dict(zip(("metric", "value", "low", "high"), (m, *result[AWARE[m]])), **about, why=why) for m in metrics]
+    def reason(value: float) -> str:
+        return "undefined: no question of one class was answered or abstained on" if np.isnan(value) and not why else why
+    return [dict(zip(("metric", "value", "low", "high"), (m, *result[AWARE[m]])), **about,
+                 why=reason(result[AWARE[m]][0])) for m in metrics]
 
 def _yields(runs: Sequence[Any]) -> dict[str, float]:
     "Questions that could be read of those that were asked for, for each class."

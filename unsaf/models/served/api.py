@@ -46,6 +46,10 @@ class Api(Endpoint):
         Gives the calls that may be under way at most. An error that leaves it ends what other threads ask."""
         return _session(self)
 
+    def asked(self, **options: Any) -> "Api":
+        "The same model with other options, such as logprobs=True."
+        return replace(self, base_url=self.url, **options)
+
     @property
     def decides(self) -> bool:
         "Whether it can reply with the most probable candidate; asks the server, once. Raises `ModelError`."
