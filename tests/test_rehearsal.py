@@ -36,7 +36,7 @@ def test_the_rehearsal_sees_what_it_is_for(tmp_path):
     assert not [*run.faults(0, set(), 0, {})] and len([*run.faults(0, set(), 0, reasons)]) == 1
     told = [*run.faults(0, set(), -1, {}, None, run.unjoined(tmp_path))]
     assert len(told) == 2 and "not counted" in told[0] and "table04" in told[1]
-    fine = {("table01", "the source has no annotated objects"): [{}]}
+    fine = {("table01", "chair, captions: f1 is undefined here"): [{}]}
     assert not [*run.faults(0, set(), 0, fine)] and len([*run.faults(0, set(), 0, {}, ["one"])]) == 1
     student = dict(base="bridge:x@y", arm="UnD-QA")
     for name, facts in {"a": dict(unit=dict(kind="student", model=student), why="no legible question"),
