@@ -31,7 +31,7 @@ testbed: $(READY)               # trains the smallest bundled model anew and com
 	$(PY) -m unsaf.world.testbed
 
 rehearsal: $(READY)             # the paper's profile to its last cell, on stand-ins of all that it names; hours, resumable
-	PYTHONPATH=tests $(PY) -m rehearsal.run
+	PYTHONPATH=tests $(PY) -m rehearsal.run --routes docs/routes.md
 
 rehearsal-reduced: $(READY)     # a few models of each route; minutes
 	PYTHONPATH=tests $(PY) -m rehearsal.run --reduced --out runs/rehearsal-reduced

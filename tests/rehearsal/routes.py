@@ -1,7 +1,7 @@
 """Which route each model of the paper takes and what it can do there, tried out on its stand-in: the table of docs/routes.md.
 
     python -m rehearsal.routes ADDRESSES.json STORE TABLE.md [NAME ...]      # inside the environment of the rehearsal"""
-import json, sys
+import json, re, sys
 from pathlib import Path
 import unsaf
 from unsaf.core import Request, UnsafError
@@ -15,6 +15,8 @@ from unsaf.paper.study import PAPER
 ABLE = ("assess", "candidates", "logit", "DoLa", "CoVe", "train", "serve")
 TESTS = {"here": "test_hf.py, test_dola.py, test_training.py", "bridge": "test_bridge.py, test_bridge_weights.py, test_clothes.py, test_engines.py",
          "endpoint": "test_scores.py, test_peers.py", "provider": "test_servers.py, test_api.py"}
+HEAD = ("# Routes", "", "What each model of the paper can do on its route. Written by [the rehearsal](rehearsal.md), which tried each on a stand-in of the",
+        "model's structure; `train` and `serve` are of students, which the paper has of three models.", "")
 SMALL = dict(n=1, k=1, progress=False)
 
 
@@ -26,7 +28,7 @@ def way(name):
 def attempt(call):
     "yes, or no and why."
     try: found = call()
-    except UnsafError as e: return "no: " + " ".join(str(e).split())
+    except UnsafError as e: return "no: " + re.sub(r"http://127\.0\.0\.1:\d+/v1", "its server", " ".join(str(e).split()))
     return "yes" if found else "no"
 
 
@@ -76,7 +78,7 @@ def table(addresses, store, names):
             cells[i] = f"no ({notes.index(text[4:]) + 1})"
         lines.append(f"| {' | '.join(cells)} |")
     head = ["model", "how it is asked", *ABLE, "proven by, in tests/"]
-    return "\n".join([f"| {' | '.join(head)} |", "|" + "---|" * len(head), *lines, "", *(f"({i}) {why}" for i, why in enumerate(notes, 1))]) + "\n"
+    return "\n".join([*HEAD, f"| {' | '.join(head)} |", "|" + "---|" * len(head), *lines, "", *(f"({i}) {why}" for i, why in enumerate(notes, 1))]) + "\n"
 
 
 if __name__ == "__main__":
