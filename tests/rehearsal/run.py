@@ -266,8 +266,8 @@ def play(asked, out, notes):
 def routes(asked, out, env, addresses, choices):
     (out/"addresses.json").write_text(json.dumps(addresses))
     names = choices.get("models", []) if asked.reduced else []
-    subprocess.run([sys.executable, "-m", "rehearsal.routes", out/"addresses.json", out/"store", asked.routes.resolve() if asked.routes else out/"routes.md", *names],
-                   env=env, cwd=out, check=True)
+    table = asked.routes.resolve() if asked.routes else out/"routes.md"
+    subprocess.run([sys.executable, "-m", "rehearsal.routes", out/"addresses.json", out/"store", table, *names], env=env, cwd=out, check=True)
 
 
 def main():
