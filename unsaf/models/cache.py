@@ -182,7 +182,8 @@ class _Asked:
 # %% ../../nbs/50_models/02_cache.ipynb #b1a2a23d
 def _ask(self: Cached, asked: _Asked, call: Call, stored: Mapping[str, Reply]) -> Iterator[Reply]:
     "Run and store what is missing, for every place that asked for it; wait for what others ask."
-    groups, batch = asked.groups(self.model, asked.places.keys() - stored.keys(), call.alone())
+    together = call.alone() or getattr(self.model, "in_rounds", False)     # a piece would be a round of its own
+    groups, batch = asked.groups(self.model, asked.places.keys() - stored.keys(), together)
     since = time.monotonic()
     while groups:
         later = []
