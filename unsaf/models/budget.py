@@ -173,7 +173,7 @@ def spending(budget: Budget, model: Any) -> Iterator[None]:
     except Stopped:
         if not budget.interrupted: raise
     finally:
-        if knows: model.budget = before
+        if knows and model.budget is budget: model.budget = before     # not that of another thread's run
     if budget.interrupted: raise KeyboardInterrupt
 
 # %% ../../nbs/50_models/01_budget.ipynb #5f151d1b
