@@ -251,3 +251,19 @@ def test_a_broken_line_of_the_journal_costs_only_itself(tmp_path):
     journal.note("g", names=["c"])
     with open(journal.path, "a") as f: f.write('{"file": "f"{}}\n')
     assert {*Journal(tmp_path).sent()} == {"c"}
+
+def test_pixels_of_a_round_are_not_in_memory_together(tmp_path):
+    import weakref
+    from PIL import Image
+    from unsaf.core import ImageError, Picture, Sample
+    held, most = [], []
+    def read(i):
+        if i == 3: raise ImageError("p3: no image")
+        im = Image.new("RGB", (9, 9), (i, 0, 0))
+        held.append(weakref.ref(im))
+        most.append(sum(one() is not None for one in held))
+        return im
+    samples = [Sample(Picture(f"p{i}", lambda i=i: read(i))) for i in range(12)]
+    with Desk() as desk:
+        result = unsaf.assess(desk.model(tmp_path), samples, k=2, store=tmp_path, progress=False)
+    assert len(result.images) == 11 and list(result.failures["image_id"]) == ["p3"] and max(most) <= 2 and len(desk.batches) == 2

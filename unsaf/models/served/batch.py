@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
-from ...core import ImageError, ModelError, Reply, Request
+from ...core import ImageError, ModelError, Picture, Reply, Request
 from .address import is_loopback, one_line, origin, say
 from .api import Api, _Run
 from .connection import ACCOUNT, UNSENT
@@ -117,7 +117,7 @@ class Batched:
 
     `every`: seconds between two looks at a batch."""
     decides = False
-    images_together = 2000     # through both stages; their pixels are in memory
+    images_together = 2000     # through both stages
     in_rounds = True           # all that is asked goes out as a whole, and it is long until it is back
 
     def __init__(self, api: Api, folder: "str | Path", every: float = 30, lines: int = LINES, size: int = BYTES):
@@ -126,6 +126,7 @@ class Batched:
         if api.azure: raise ModelError(f"{api.name}: batches at Azure are not supported: leave --batch out")
         self.api, self.journal, self.every, self.lines, self.size = api, Journal(folder, api.url + api.query), every, lines, size
         self.name, self.template, self._told = api.name, api.template, {}
+        self._seen: tuple[Any, str] = None, ""      # the last image, and its data URI
 
     identity = property(lambda self: self.api.identity)
     note = property(lambda self: self.api.note)
@@ -166,7 +167,7 @@ def _round(self: Batched, requests: Sequence[Request], todo: Sequence[int]) -> "
         self.journal.read()      # another run, which has ended, may have asked some of it
         under_way, part = self.journal.sent(), _Part()
         for index in todo:
-            try: name, line, fields, left_out = _line(self.api, requests[index])
+            try: name, line, fields, left_out = _line(self, requests[index])
             except ImageError as e:
                 failed.append((index, Reply("", "failed", str(e))))
                 continue
@@ -185,9 +186,14 @@ def _round(self: Batched, requests: Sequence[Request], todo: Sequence[int]) -> "
             for name in job.names:
                 for one in sent.pop(name, ()): yield one.index, _reply(self, one, found.get(name), job)
 
-def _line(api: Api, request: Request) -> tuple[str, bytes, Mapping[str, Any], tuple[str, ...]]:
-    fields, left_out = api.fields.of(request)
-    uris = [data_uri(image, None, **api.limits) for image in request.pictures]
+def _uri(self: Batched, image: Picture) -> str:
+    "The image's data URI; the last one is held, since an image's questions follow each other."
+    if self._seen[0] is not image: self._seen = image, data_uri(image, None, **self.api.limits)
+    return self._seen[1]
+
+def _line(self: Batched, request: Request) -> tuple[str, bytes, Mapping[str, Any], tuple[str, ...]]:
+    fields, left_out = self.api.fields.of(request)
+    uris = [_uri(self, image) for image in request.pictures]
     return *line_of(body_of(fields, uris)), fields, left_out
 
 def _reply(self: Batched, one: _Sent, result: "Reply | Fault | None", job: Job) -> "Reply | None":
