@@ -92,7 +92,7 @@ class _Part:
         self.size += len(line)
 
 # %% ../../../nbs/50_models/03_served/09_batch.ipynb #19703a58
-ENDED = ("completed", "failed", "expired", "cancelled")
+ENDED = ("completed", "failed", "expired", "cancelled", "canceled")
 
 def answer_of(line: Mapping[str, Any], prices: "tuple[float, float] | None" = None) -> "Reply | Fault":
     "What a line of an output or error file means."
@@ -267,13 +267,24 @@ def _ended(self: Batched, client: Any, wait: dict[str, Job]) -> "Iterator[tuple[
     "The jobs as they end, with what came; raises `ModelError` for a batch that was refused as a whole."
     while wait:
         for batch, job in list(wait.items()):
-            with _there(self, job): state = client.batches.retrieve(batch)
+            with _there(self, job): state = _looked(self, client, batch)
             _tell(self, state)
-            if state.status not in ENDED: continue
+            if str(state.status).lower() not in ENDED: continue
             del wait[batch]
             with _there(self, job): found = _fetched(self, client, state, job)
             yield job, found
         if wait: time.sleep(self.every)
+
+def _looked(self: Batched, client: Any, batch: str) -> Any:
+    "The state of a batch; a night has hours without a network, so `max_wait` seconds of faults in a row are borne."
+    import openai
+    until = time.monotonic() + self.api.max_wait
+    while True:
+        try: return client.batches.retrieve(batch)
+        except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError) as e:
+            if time.monotonic() > until: raise
+            say(f"{self.name}: {self.run.line(str(e))}; batch {batch} goes on, and is looked at again")
+        time.sleep(self.every)
 
 def _tell(self: Batched, state: Any) -> None:
     counts = state.request_counts
@@ -283,7 +294,7 @@ def _tell(self: Batched, state: Any) -> None:
     self._told[state.id] = line
 
 def _fetched(self: Batched, client: Any, state: Any, job: Job) -> "dict[str, Reply | Fault]":
-    if state.status == "failed":
+    if str(state.status).lower() == "failed":
         why = [said for e in getattr(state.errors, "data", None) or () if (said := getattr(e, "message", ""))]
         self.journal.note(job.file, dead=job.names)
         raise ModelError(f"{self.name}: batch {state.id} was refused: {self.run.line(why[0]) if why else 'no reason given'}; nothing of it was paid for")
