@@ -267,3 +267,14 @@ def test_pixels_of_a_round_are_not_in_memory_together(tmp_path):
     with Desk() as desk:
         result = unsaf.assess(desk.model(tmp_path), samples, k=2, store=tmp_path, progress=False)
     assert len(result.images) == 11 and list(result.failures["image_id"]) == ["p3"] and max(most) <= 2 and len(desk.batches) == 2
+
+def test_a_page_in_the_place_of_an_answer_is_not_believed(tmp_path):
+    with Desk() as desk:
+        ask = [unsaf.core.Request(("What is it?",))]
+        right, desk.upload = desk.upload, lambda body: b"<html>Log in</html>"
+        with pytest.raises(ModelError, match="neither a file nor a batch: check the address"): list(desk.model(tmp_path).generate(ask))
+        desk.upload, looked = right, desk.answer
+        desk.answer = lambda method, path, body: b"<html>Log in</html>" if "/files/batch" in path else looked(method, path, body)
+        with pytest.raises(ModelError, match="can be read .*Log in"): list(desk.model(tmp_path).generate(ask))
+        desk.answer = looked
+        assert next(desk.model(tmp_path).generate(ask)).text and len(desk.batches) == 1

@@ -216,6 +216,7 @@ def _client(self: Batched) -> Iterator[Any]:
     try:
         with openai.OpenAI(base_url=api.url, api_key=key, timeout=api.timeout, max_retries=api.retries, default_headers=headers,
                            default_query=dict(parse_qsl(api.query[1:])), http_client=http) as client: yield client
+    except json.JSONDecodeError: raise _strange(self) from None      # a page that calls itself JSON
     except openai.APIError as e:
         if isinstance(e.__cause__, ModelError): raise e.__cause__ from None
         what = one_line(self.run.line(str(e)), 250)
@@ -237,13 +238,21 @@ def _there(self: Batched, job: Job) -> Iterator[None]:
         raise ModelError(f"{self.name}: batch {job.batch} is not at {self.api.url} ({self.run.line(str(e))[:100]}): made with another key, or "
                          f"too old? To ask, and pay for, its requests again take the lines with {job.file} out of {self.journal.path}") from None
 
+def _sound(self: Batched, made: Any) -> Any:
+    "A file or a batch; raises `ModelError` for what is none, as the page of a wrong address."
+    if isinstance(getattr(made, "id", None), str): return made
+    raise _strange(self)
+
+def _strange(self: Batched) -> ModelError:
+    return ModelError(f"{self.name}: {self.api.url} answers with neither a file nor a batch: check the address, which mostly ends in /v1")
+
 def _submit(self: Batched, client: Any, part: _Part) -> Job:
     "Upload a file and have a batch made of it."
     import openai
     try: file = client.files.create(file=("unsaf.jsonl", b"".join(part.lines), "application/jsonl"), purpose="batch")
     except openai.NotFoundError:
         raise ModelError(f"{self.name}: {self.api.url} takes no files of requests (404): leave --batch out") from None
-    self.journal.note(file.id, names=part.names)
+    self.journal.note(_sound(self, file).id, names=part.names)
     return _start(self, client, file.id)
 
 def _start(self: Batched, client: Any, file: str) -> Job:
@@ -252,7 +261,7 @@ def _start(self: Batched, client: Any, file: str) -> Job:
     except (openai.BadRequestError, openai.NotFoundError):      # as for a file that is gone: nothing was made of it
         self.journal.note(file, dead=self.journal.jobs[file].names)
         raise
-    job = self.journal.note(file, batch=made.id)
+    job = self.journal.note(file, batch=_sound(self, made).id)
     say(f"{self.name}: batch {made.id} with {len(job.names):,} requests; Ctrl-C leaves it under way, the same command collects it")
     return job
 
@@ -280,7 +289,7 @@ def _looked(self: Batched, client: Any, batch: str) -> Any:
     import openai
     until = time.monotonic() + self.api.max_wait
     while True:
-        try: return client.batches.retrieve(batch)
+        try: return _sound(self, client.batches.retrieve(batch))
         except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError) as e:
             if time.monotonic() > until: raise
             say(f"{self.name}: {self.run.line(str(e))}; batch {batch} goes on, and is looked at again")
@@ -300,5 +309,9 @@ def _fetched(self: Batched, client: Any, state: Any, job: Job) -> "dict[str, Rep
         raise ModelError(f"{self.name}: batch {state.id} was refused: {self.run.line(why[0]) if why else 'no reason given'}; nothing of it was paid for")
     found = {}
     for file in filter(None, (state.output_file_id, state.error_file_id)):
-        found |= answers_of(client.files.content(file).text, self.prices)
+        text = client.files.content(file).text
+        came = answers_of(text, self.prices)
+        if text.strip() and not came:      # a page in between, say; what was paid for is not given up for it
+            raise ModelError(f"{self.name}: no line of {file}, from batch {state.id}, can be read ({self.run.line(text)[:60]}): run again")
+        found |= came
     return found
