@@ -168,7 +168,7 @@ def test_a_batch_that_is_refused_is_one_line_and_faults_of_the_network_are_repea
         with pytest.raises(ModelError, match="no room for a batch .* nothing of it was paid for") as e: run(desk, tmp_path)
         assert "\n" not in str(e.value)
         desk.refuses = ""
-        desk.moods = [("files", "GET", 500), ("batches/", "GET", 503)]
+        desk.moods = [("files", "GET", 500), *[("batches/", "GET", 503)] * 3]      # more of them than a call is repeated
         assert len(run(desk, tmp_path).table) == 12
 
 def test_on_the_command_line(tmp_path, inside):
@@ -177,6 +177,10 @@ def test_on_the_command_line(tmp_path, inside):
         assert said.returncode == 2 and "add --store FOLDER" in said.stderr
         said = inside("assess", "--model", "tiny-s", "--images", "scenes", "--limit", "2", "--batch", "--store", tmp_path/"t")
         assert said.returncode == 2 and "only models behind an API" in said.stderr
+        said = inside("assess", "--model", "vllm:no/such", "--images", "scenes", "--batch", "--store", tmp_path/"v")
+        assert said.returncode == 2 and "only models behind an API" in said.stderr      # before it is fetched and started
+        said = inside("distill", "evaluate", "--base", "tiny-s", "--tuned", tmp_path, "--batch", "--store", tmp_path/"w")
+        assert said.returncode == 2 and "--batch is for the teacher" in said.stderr
         said = inside("assess", "--model", f"api:m@{desk.url}", "--images", "scenes", "--batch", "--store", tmp_path/"u", "--max-calls", "3")
         assert said.returncode == 2 and "--batch sends a round as a whole" in said.stderr and not desk.seen
 
@@ -189,3 +193,88 @@ def test_the_journal_reads_what_a_killed_run_left(tmp_path):
     assert {*Journal(tmp_path).sent()} == {"b"}
     Journal(tmp_path).note("g", names=["c"])
     assert {*Journal(tmp_path).sent()} == {"b", "c"}
+
+def test_another_endpoint_in_the_same_folder_is_another_model(tmp_path):
+    with Desk() as desk: first = run(desk, tmp_path)
+    with Desk() as other:                  # its files and batches have the same names
+        assert len(run(other, tmp_path).table) == len(first.table) and len(other.batches) == 2
+
+def test_a_run_sees_what_another_has_sent_since_it_began(tmp_path):
+    with Desk() as desk:
+        late = desk.model(tmp_path)        # it has read the journal, and then waits for the first one's requests
+        ask = [unsaf.core.Request(("What is it?",))]
+        list(desk.model(tmp_path).generate(ask))
+        list(late.generate(ask))
+    assert len(desk.batches) == 1 and sum(desk.paid.values()) == 1
+
+def test_ctrl_c_leaves_a_batch_under_way_and_no_bound_cuts_it(tmp_path, monkeypatch):
+    import os
+    import signal
+    with Desk() as desk:
+        monkeypatch.setattr("unsaf.models.served.batch.time.sleep", lambda _: os.kill(os.getpid(), signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt): run(desk, tmp_path)
+        assert desk.looks["batch-0"] == 1
+        monkeypatch.undo()
+        with pytest.raises(unsaf.UnsafError, match="in batches"):
+            unsaf.assess(desk.model(tmp_path), SCENES, store=tmp_path, budget=unsaf.models.budget.Budget(calls=3))
+        assert len(run(desk, tmp_path).table) == 12 and len(desk.batches) == 2
+
+def test_lines_of_an_answer_are_read_as_they_are(monkeypatch):
+    from unsaf.models.served.batch import answers_of
+    body = {"choices": [{"message": {"content": "a\u2028b\x85c"}, "finish_reason": "stop"}]}
+    rows = [{"custom_id": "a", "response": {"status_code": 200, "body": body}}, {"custom_id": "b", "error": "too late"},
+            {"custom_id": "c", "response": "nothing", "error": []}]
+    came = answers_of("\n".join(json.dumps(row, ensure_ascii=False) for row in rows))
+    assert came["a"].text == "a\u2028b\x85c" and "too late" in str(came["b"]) and "nothing" not in str(came["c"])
+
+def test_the_key_is_in_no_table(tmp_path, monkeypatch):
+    monkeypatch.setenv("MY_KEY", "sk-very-secret-1")
+    with Desk(lambda body: (400, {"error": {"message": "Incorrect key sk-very-secret-1"}})) as desk:
+        model = Batched(Api("m", desk.url, key_env="MY_KEY"), tmp_path, every=.01)
+        reply, = model.generate([unsaf.core.Request(("What is it?",))])
+    assert reply.finish == "failed" and "[key]" in reply.error and "secret" not in reply.error
+
+def test_what_is_gone_is_not_paid_for_again_unless_a_person_says_so(tmp_path):
+    with Desk() as desk:
+        ask = [unsaf.core.Request(("What is it?",))]
+        desk.moods = [("files/batch-0", "GET", 404)]
+        with pytest.raises(ModelError, match=r"batch batch-0 is not at .* take the lines with file-0 out of .*batches.jsonl"):
+            list(desk.model(tmp_path).generate(ask))
+        assert next(desk.model(tmp_path).generate(ask)).text and len(desk.batches) == 1
+        desk.moods = [("batches", "POST", 404)]       # the file is gone: nothing was paid
+        with pytest.raises(ModelError): list(desk.model(tmp_path/"b").generate(ask))
+        assert next(desk.model(tmp_path/"b").generate(ask)).text and len(desk.batches) == 2
+
+def test_a_broken_line_of_the_journal_costs_only_itself(tmp_path):
+    journal = Journal(tmp_path)
+    with open(journal.path, "w") as f: f.write('{"file": "f", "na')      # killed, while another run had begun
+    journal.note("g", names=["c"])
+    with open(journal.path, "a") as f: f.write('{"file": "f"{}}\n')
+    assert {*Journal(tmp_path).sent()} == {"c"}
+
+def test_pixels_of_a_round_are_not_in_memory_together(tmp_path):
+    import weakref
+    from PIL import Image
+    from unsaf.core import ImageError, Picture, Sample
+    held, most = [], []
+    def read(i):
+        if i == 3: raise ImageError("p3: no image")
+        im = Image.new("RGB", (9, 9), (i, 0, 0))
+        held.append(weakref.ref(im))
+        most.append(sum(one() is not None for one in held))
+        return im
+    samples = [Sample(Picture(f"p{i}", lambda i=i: read(i))) for i in range(12)]
+    with Desk() as desk:
+        result = unsaf.assess(desk.model(tmp_path), samples, k=2, store=tmp_path, progress=False)
+    assert len(result.images) == 11 and list(result.failures["image_id"]) == ["p3"] and max(most) <= 2 and len(desk.batches) == 2
+
+def test_a_page_in_the_place_of_an_answer_is_not_believed(tmp_path):
+    with Desk() as desk:
+        ask = [unsaf.core.Request(("What is it?",))]
+        right, desk.upload = desk.upload, lambda body: b"<html>Log in</html>"
+        with pytest.raises(ModelError, match="neither a file nor a batch: check the address"): list(desk.model(tmp_path).generate(ask))
+        desk.upload, looked = right, desk.answer
+        desk.answer = lambda method, path, body: b"<html>Log in</html>" if "/files/batch" in path else looked(method, path, body)
+        with pytest.raises(ModelError, match="can be read .*Log in"): list(desk.model(tmp_path).generate(ask))
+        desk.answer = looked
+        assert next(desk.model(tmp_path).generate(ask)).text and len(desk.batches) == 1

@@ -152,3 +152,31 @@ def test_a_dry_run_of_benchmarks_and_of_a_teacher(tmp_path):
         assert len(server.calls) == before + 24
         bound = command(*taught, "--max-calls", 36)
         assert bound.exit_code == 5 and json.loads((tmp_path/"taught/card.json").read_text())["stopped"] and len(server.calls) == before + 60
+
+
+def test_what_came_in_a_list_is_stored_to_its_end(tmp_path):
+    "A model of one's own that asks all at once: the calls were made before the bound could end them."
+    class Own:
+        name, asked = "own", 0
+        def generate(self, requests):
+            self.asked += len(requests)
+            return [unsaf.core.Reply(talk(r.text)) for r in requests]
+    own = Own()
+    unsaf.assess(own, pictures(3), store=tmp_path, progress=False, budget=Budget(calls=4))
+    assert own.asked == len(Store(tmp_path)) > 4
+
+
+def test_a_replay_spends_nothing(tmp_path):
+    unsaf.assess(scripted(), pictures(2), store=tmp_path, progress=False)
+    again = unsaf.assess(f"replay:{tmp_path}", pictures(2), progress=False, budget=Budget(calls=1, cost=1))
+    assert len(again.images) == 2 and not again.stopped
+
+
+def test_a_run_that_ends_leaves_another_threads_bound():
+    from unsaf.models.budget import spending
+    model, first, second = Scripted([]), Budget(calls=1), Budget(calls=2)
+    model.budget = None
+    one, two = spending(first, model), spending(second, model)
+    one.__enter__(), two.__enter__(), one.__exit__(None, None, None)
+    assert model.budget is second
+    two.__exit__(None, None, None)

@@ -194,3 +194,21 @@ def test_vllm_itself_gives_the_replies_of_transformers(tmp_path, monkeypatch):
         assert len(ours) and ours["question"].tolist() == theirs["question"].tolist() and ours["reply"].tolist() == theirs["reply"].tolist()
         assert (ours["p_abstain"] - theirs["p_abstain"]).abs().max() < 1e-3
     assert not [p for p in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(p.info["cmdline"] or ())]
+
+
+def test_no_secret_is_stored_and_none_of_another_server_is_asked(toy, monkeypatch):
+    for given in ("--api-key sk-1", "--hf_token=hf-1"):
+        with pytest.raises(ModelError, match="is not to be given here, since arguments are stored") as e: load(toy, engine_args=given)
+        assert "-1" not in str(e.value)
+    assert not (toy/"asked.jsonl").exists()
+    monkeypatch.setenv("VLLM_API_KEY", "sk-2")
+    monkeypatch.setattr("unsaf.models.started.free_port", lambda: 9)
+    from unsaf.models.engine_server import Job
+    from unsaf.models.started import _server
+    job = Job(engine_python.SERVING["vllm"], "m", "m")
+    assert _server(job, "python", toy, 1, print).environment["VLLM_API_KEY"] == ""
+
+
+def test_wrong_options_are_told_before_the_engine_loads(toy):
+    with pytest.raises(ModelError, match="concurrency must be at least 1"): load(toy, concurrency=0)
+    assert not (toy/"asked.jsonl").exists()

@@ -257,18 +257,23 @@ def _as_images(images: Any, n: int | None, seed: int) -> Sequence[Sample]:
     from unsaf.data.images import images as open_images
     return images if isinstance(images, ImageSet) and n is None else open_images(images, n=n, seed=seed)
 
-def _pin(samples: Sequence[Sample], failures: list[dict]) -> Iterator[Picture]:
-    "The images of a block, decoded once; those that cannot be read are added to `failures`."
+def _pin(samples: Sequence[Sample], failures: list[dict], hold: bool) -> Iterator[Picture]:
+    "The images of a block, decoded once where pixels are to be held; unreadable ones are added to `failures`."
     for sample in samples:
-        try: yield sample.picture.pinned()
+        try: yield sample.picture.pinned() if hold else _known(sample.picture)
         except ImageError as e: failures.append(dict(image_id=sample.image_id, error=str(e)))
 
+def _known(picture: Picture) -> Picture:
+    "`picture`, with its digest; raises `ImageError`. A block of many would not fit into memory as pixels."
+    _ = picture.digest      # which decodes it
+    return picture
+
 def _pinned(samples: Sequence[Sample], block: int, failures: list[dict], done: list[str],
-            budget: Budget) -> Iterator[list[Picture]]:
+            budget: Budget, hold: bool = True) -> Iterator[list[Picture]]:
     "The blocks, their images decoded, until the run is stopped; each image is noted in `failures` or `done`."
     for start in range(0, len(samples), block):
         if budget.reason or budget.interrupted: return
-        pictures = list(_pin(samples[start:start + block], failures))
+        pictures = list(_pin(samples[start:start + block], failures, hold))
         done += [p.image_id for p in pictures]
         yield pictures
         pictures.clear()      # else they would live until the next block is decoded
@@ -300,7 +305,8 @@ def _run(kept: Cached, samples: Sequence[Sample], plan: Plan, block: int, progre
     "Block after block through both stages."
     rows, lists, failures, done = [], [], [], []
     bars, before = _Bars(len(samples), plan, progress), counters_of(kept.model)
-    blocks = _pinned(samples, block, failures, done, kept.budget)
+    hold = not getattr(kept.model, "in_rounds", False)
+    blocks = _pinned(samples, block, failures, done, kept.budget, hold)
     session, call = getattr(kept, "session", None), lambda pictures: run_block(kept, pictures, plan, bars)
     try:
         several = _side_by_side(session, call, blocks, 2 * block, 2 if kept.budget.bounded else 8) if session else None

@@ -182,6 +182,8 @@ class Models:
     def load(self, name: str, known: Iterable[str] | None = None) -> Any:
         "The model `name` with all options, or the `known` ones; raises `UnsafError`."
         from unsaf.models.loading import load
+        if self.batch and not name.startswith("api:"):      # before weights are read, or an engine is started
+            raise UnsafError(f"{name}: only models behind an API are asked in batches: leave --batch out")
         options = {k: v for k, v in self.options.items() if known is None or k in known}
         if _has_engine(name) and self.folder: options["log"] = self.folder
         model = load(name, **options)

@@ -308,10 +308,11 @@ def evaluate(
     from unsaf.distill.data import TeacherData
     from unsaf.distill.evaluation import cast, evaluate as run
     wanted = tuple(b for b in benchmarks.split(",") if b)
-    if how.options and not teacher:
-        raise UnsafError(f"--{next(iter(how.options)).replace('_', '-')} is for the teacher: "
+    given = [*how.options, *["batch"] * how.batch]
+    if given and not teacher:
+        raise UnsafError(f"--{given[0].replace('_', '-')} is for the teacher: "
                          "name one with --teacher")
-    models = cast(base, tuned, teacher) | ({"teacher": partial(how.load, teacher)} if how.options else {})
+    models = cast(base, tuned, teacher) | ({"teacher": partial(how.load, teacher)} if given else {})
     if odd := [label for label in cot or () if label not in models]:
         raise UnsafError(f"--cot {odd[0]}: no model is called so; there are {', '.join(models)}")
     result = run(models, images, setting, k, store, seed, wanted, n_bench=n_bench, n=n, primary=primary,

@@ -79,11 +79,12 @@ def indexed(reply: Reply, index: int | None, **changes: Any) -> Reply:
     return reply if reply.index == index and not changes else replace(reply, index=index, **changes)
 
 # %% ../../nbs/50_models/00_base.ipynb #c4ec1de7
-def placed(model: Model, requests: Sequence[Request]) -> Iterator[Reply]:
+def placed(model: Model, requests: Sequence[Request], answers: Iterable[Reply] | None = None) -> Iterator[Reply]:
     """The replies of `model` as they come, each with its index; raises `ModelError` for a reply
-    to no request, or a second one."""
+    to no request, or a second one. `answers`: what `generate` gave, where it was called already."""
     seen: set[int] = set()
-    for i, reply in enumerate(model.generate([whole_request(r) for r in requests])):
+    if answers is None: answers = model.generate([whole_request(r) for r in requests])
+    for i, reply in enumerate(answers):
         at = i if reply.index is None else reply.index
         if at in seen or not 0 <= at < len(requests):
             raise ModelError(f"model {model.name} replied twice, or to no request (index {at})")

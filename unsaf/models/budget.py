@@ -108,7 +108,7 @@ def _counted(self: Budget, replies: Iterable[Reply], caps: Sequence[int], whole:
     left = len(caps)
     with self.turn: self.asked += left if whole else 0
     for reply in replies:
-        with self.turn: self.asked += not whole
+        with self.turn: self.asked += not (whole or reply.cached)      # a replay's went nowhere
         self.back(caps[reply.index], reply)
         yield reply
         left -= 1
@@ -153,6 +153,7 @@ def cost_line(costs: Sequence[dict[str, Any]]) -> str:
 def check_prices(budget: Budget, model: Any) -> None:
     "Raises `UnsafError` where dollars are bounded and nobody knows what `model` costs."
     inner = getattr(model, "model", model)
+    if getattr(model, "remembers", False): return      # nothing is paid for what it says
     if budget.cost is None or getattr(model, "prices", None) or getattr(inner, "prices", None): return
     raise UnsafError(f"max_cost: the prices of {model.name} are not known: give them with --prices IN,OUT, dollars "
                      "per million tokens, as your provider's page has them (prices=(IN, OUT) in Python)")
@@ -162,14 +163,17 @@ def spending(budget: Budget, model: Any) -> Iterator[None]:
     "While this lasts `model` asks within `budget`, and the first Ctrl-C lets come in what is under way."
     check_prices(budget, model)
     knows, wraps = hasattr(model, "budget"), hasattr(getattr(model, "model", None), "generate")
+    rounds = any(getattr(m, "in_rounds", False) for m in (model, getattr(model, "model", None)))
+    if rounds and budget.bounded:
+        raise UnsafError(f"{model.name} is asked in batches, each sent as a whole: leave out what bounds a run call by call")
     before = getattr(model, "budget", None)
     if knows: model.budget = budget
     try:
-        with stoppable(), drained(None if wraps else budget.interrupt): yield
+        with stoppable(), drained(None if wraps or rounds else budget.interrupt): yield
     except Stopped:
         if not budget.interrupted: raise
     finally:
-        if knows: model.budget = before
+        if knows and model.budget is budget: model.budget = before     # not that of another thread's run
     if budget.interrupted: raise KeyboardInterrupt
 
 # %% ../../nbs/50_models/01_budget.ipynb #5f151d1b

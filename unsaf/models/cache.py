@@ -182,7 +182,8 @@ class _Asked:
 # %% ../../nbs/50_models/02_cache.ipynb #b1a2a23d
 def _ask(self: Cached, asked: _Asked, call: Call, stored: Mapping[str, Reply]) -> Iterator[Reply]:
     "Run and store what is missing, for every place that asked for it; wait for what others ask."
-    groups, batch = asked.groups(self.model, asked.places.keys() - stored.keys(), call.alone())
+    together = call.alone() or getattr(self.model, "in_rounds", False)     # a piece would be a round of its own
+    groups, batch = asked.groups(self.model, asked.places.keys() - stored.keys(), together)
     since = time.monotonic()
     while groups:
         later = []
@@ -218,8 +219,10 @@ def _run(self: Cached, asked: _Asked, todo: Sequence[str], batch: bool) -> Itera
     "Ask what is ours, and store it: a batch as a whole, else reply by reply."
     places = [asked.places[key][0] for key in todo]
     requests = [asked.requests[i] for i in places]
-    replies, caps = placed(self.model, requests), [r.max_tokens for r in requests]
-    if not hasattr(self.model, "budget"): replies = self.budget.counted(replies, caps, batch)
+    answers, caps = self.model.generate(requests), [r.max_tokens for r in requests]
+    whole = batch or isinstance(answers, Sequence)      # a list has been asked, and paid for, to its end
+    replies = placed(self.model, requests, answers)
+    if not hasattr(self.model, "budget"): replies = self.budget.counted(replies, caps, whole)
     done = ((places[r.index], r) for r in replies)
     keep = lambda some: self._keep(asked, some)
     yield from keep(list(done)) if batch else _in_turn(done, keep)

@@ -106,8 +106,9 @@ class Cove:
         return render(self.model, request)
 
     def batches(self, requests: Sequence[Request]) -> list[list[int]]:
-        "Blocks in the order of the list."
-        return [list(range(i, min(i + self.block, len(requests)))) for i in range(0, len(requests), self.block)]
+        "Blocks in the order of the list; one block where each step takes a provider a day."
+        block = max(len(requests), 1) if getattr(self.model, "in_rounds", False) else self.block
+        return [list(range(i, min(i + block, len(requests)))) for i in range(0, len(requests), block)]
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Reply]:
         "One reply per request, block by block; raises `ValueError` where one is to decide."

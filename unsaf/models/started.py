@@ -72,12 +72,17 @@ def gigabytes(model: str, row: Known | None) -> float | None:
 
 # %% ../../nbs/50_models/15_started.ipynb #59af85b5
 _OURS = ("--model", "--model-path", "--served-model-name", "--host", "--port", "--revision", "--trust-remote-code")
+_SECRET = ("--api-key", "--admin-api-key", "--hf-token")     # arguments are stored with the replies, and shown
 
 def words_of(given: str | Sequence[str]) -> tuple[str, ...]:
     "The user's arguments for an engine. Raises `ModelError`."
     try: words = tuple(shlex.split(given) if isinstance(given, str) else map(str, given))
     except ValueError as e: raise ModelError(f"engine arguments {given!r} cannot be read: {e}") from None
-    taken = [name for word in words if (name := word.partition("=")[0].replace("_", "-")) in _OURS]
+    names = [word.partition("=")[0].replace("_", "-") for word in words]
+    if secret := [name for name in names if name in _SECRET]:
+        raise ModelError(f"engine arguments: {secret[0]} is not to be given here, since arguments are stored: the engine needs "
+                         "no key, and takes a token of the hub from HF_TOKEN")
+    taken = [name for name in names if name in _OURS]
     if not taken: return words
     raise ModelError(f"engine arguments: {taken[0]} is not to be given here: the name of the model and "
                      "--trust-remote-code say it")
@@ -141,6 +146,7 @@ class Started(Api):
 
 # %% ../../nbs/50_models/15_started.ipynb #38d014ab
 _FIXED = ("name", "base_url", "key_env")
+_OPEN = {"VLLM_API_KEY": ""}      # of another server: this one would ask it of us
 _QUIET = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}     # nobody is told that it runs
 _CPU = {"VLLM_CPU_KVCACHE_SPACE": "2"}                         # GB for the prompts under way
 
@@ -156,7 +162,7 @@ def _check(engine: str, rest: str, options: Mapping[str, Any]) -> None:
 def _server(job: Job, python: str, log: str | Path | None, seconds: float, say: Callable[[str], None]) -> Server:
     port = free_port()
     folder = Path(log) if log else cache("servers")/"logs"
-    quiet = {k: v for k, v in (_QUIET | ({} if job.on_gpu else _CPU)).items() if k not in os.environ}
+    quiet = {k: v for k, v in (_QUIET | ({} if job.on_gpu else _CPU)).items() if k not in os.environ} | _OPEN
     return Server(job.name, [python, "-m", job.engine.module, *arguments(job, port)], port,
                   (folder/f"{job.engine.name}-{port}.log").absolute(), seconds, say, quiet)
 
@@ -170,11 +176,10 @@ def started(engine: str, rest: str, *, dtype: str | None = None, trust_remote_co
     python = python_for(job.engine, install, say)
     facts = facts_of(job, version_at(python, job.engine))
     server = _server(job, python, log, start_seconds, say)
+    usual = dict(template=template_of(row_of(job.model), config), timeout=600, concurrency=16, max_concurrency=256)
+    result = Started(job.name, server.url, key_env="", **usual | options)     # before minutes of loading: it checks the options
     say(f"{job.name}: {facts['engine']} loads it; its log is {server.log}")
-    try:
-        server.start()
-        usual = dict(template=template_of(row_of(job.model), config), timeout=600, concurrency=16, max_concurrency=256)
-        result = Started(job.name, server.url, key_env="", **usual | options)
+    try: server.start()
     except BaseException:
         server.stop()
         raise

@@ -10,15 +10,17 @@ __all__ = ['LINES', 'BYTES', 'ENDPOINT', 'ENDED', 'Job', 'Journal', 'line_of', '
 
 # %% ../../../nbs/50_models/03_served/09_batch.ipynb #459535cc
 import hashlib, json, os, time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from ...core import ImageError, ModelError, Reply, Request
-from .address import one_line, say
-from .api import Api
-from .endpoint import key_of
+from urllib.parse import parse_qsl
+from ...core import ImageError, ModelError, Picture, Reply, Request
+from .address import is_loopback, one_line, origin, say
+from .api import Api, _Run
+from .connection import ACCOUNT, UNSENT
+from .endpoint import key_of, set_in_environment
 from .faults import Fault
 from .messages import body_of, data_uri, understood
 
@@ -32,13 +34,18 @@ class Job:
     dead: frozenset[str] = frozenset()     # of its requests: those that got no reply, so they may be sent again
 
 class Journal:
-    "The jobs of a run folder, one JSON line for each step."
-    def __init__(self, folder: "str | Path"):
-        self.path, self.jobs = Path(folder)/"batches.jsonl", {}
-        text = self.path.read_text("utf-8") if self.path.is_file() else ""
-        self.cut = bool(text) and not text.endswith("\n")       # the last step did not reach the disk
-        for line in text.splitlines():
-            if line.endswith("}"): self._take(json.loads(line))     # not one that was cut
+    "The jobs of a run folder at one endpoint, one JSON line for each step; several runs may write to it."
+    def __init__(self, folder: "str | Path", at: str = ""):
+        self.path, self.at = Path(folder)/"batches.jsonl", at
+        self.read()
+
+    def read(self) -> None:
+        "Read what stands there by now."
+        self.jobs = {}
+        for line in self.path.read_text("utf-8", "replace").split("\n") if self.path.is_file() else ():
+            try: step = json.loads(line)
+            except ValueError: continue      # empty, or its run was killed in the middle of it
+            if isinstance(step, dict) and "file" in step and step.get("at", "") == self.at: self._take(step)
 
     def _take(self, step: Mapping[str, Any]) -> Job:
         job = self.jobs.setdefault(step["file"], Job(step["file"], tuple(step.get("names", ()))))
@@ -48,9 +55,9 @@ class Journal:
     def note(self, file: str, **step: Any) -> Job:
         "Write a step down; it stands on the disk when this returns."
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        line = json.dumps({"file": file} | ({"at": self.at} if self.at else {}) | step)
         with open(self.path, "a", encoding="utf-8") as f:
-            f.write("\n" * self.cut + json.dumps({"file": file, **step}) + "\n")
-            self.cut = False
+            f.write(f"\n{line}\n")      # a line of its own, also behind one that was cut
             f.flush()
             os.fsync(f.fileno())
         return self._take({"file": file, **step})
@@ -85,11 +92,12 @@ class _Part:
         self.size += len(line)
 
 # %% ../../../nbs/50_models/03_served/09_batch.ipynb #19703a58
-ENDED = ("completed", "failed", "expired", "cancelled")
+ENDED = ("completed", "failed", "expired", "cancelled", "canceled")
 
 def answer_of(line: Mapping[str, Any], prices: "tuple[float, float] | None" = None) -> "Reply | Fault":
     "What a line of an output or error file means."
-    response, error = line.get("response") or {}, line.get("error") or {}
+    response, error = (part if isinstance(part, Mapping) else {"message": part} if isinstance(part, str) else {}
+                       for part in (line.get("response"), line.get("error")))
     if isinstance(response.get("status_code"), int):
         return understood(response["status_code"], {}, json.dumps(response.get("body")).encode(), prices)
     return Fault(str(error.get("code") or "unusable"), one_line(str(error.get("message") or "a line without an answer"), 200))
@@ -97,7 +105,7 @@ def answer_of(line: Mapping[str, Any], prices: "tuple[float, float] | None" = No
 def answers_of(text: str, prices: "tuple[float, float] | None" = None) -> "dict[str, Reply | Fault]":
     "What each request of a file got, by its name; lines that cannot be read are left out, so they count as unanswered."
     found = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):      # JSON may hold the other ends of lines that Unicode has
         try: row = json.loads(line)
         except ValueError: continue
         if isinstance(row, dict) and isinstance(row.get("custom_id"), str): found[row["custom_id"]] = answer_of(row, prices)
@@ -109,13 +117,16 @@ class Batched:
 
     `every`: seconds between two looks at a batch."""
     decides = False
-    images_together = 2000     # through both stages; their pixels are in memory
+    images_together = 2000     # through both stages
+    in_rounds = True           # all that is asked goes out as a whole, and it is long until it is back
 
     def __init__(self, api: Api, folder: "str | Path", every: float = 30, lines: int = LINES, size: int = BYTES):
-        if not isinstance(api, Api): raise ModelError(f"{getattr(api, 'name', api)}: only models behind an API are asked in batches")
+        if not isinstance(api, Api) or hasattr(api, "close"):      # whose server was started for it
+            raise ModelError(f"{getattr(api, 'name', api)}: only models behind an API are asked in batches")
         if api.azure: raise ModelError(f"{api.name}: batches at Azure are not supported: leave --batch out")
-        self.api, self.journal, self.every, self.lines, self.size = api, Journal(folder), every, lines, size
+        self.api, self.journal, self.every, self.lines, self.size = api, Journal(folder, api.url + api.query), every, lines, size
         self.name, self.template, self._told = api.name, api.template, {}
+        self._seen: tuple[Any, str] = None, ""      # the last image, and its data URI
 
     identity = property(lambda self: self.api.identity)
     note = property(lambda self: self.api.note)
@@ -153,15 +164,17 @@ def _round(self: Batched, requests: Sequence[Request], todo: Sequence[int]) -> "
     "(index, reply) as batches end; None where it is to be sent again with other fields."
     sent, wait, failed = {}, {}, []
     with _client(self) as client:
-        _adopt(self, client)
+        self.journal.read()      # another run, which has ended, may have asked some of it
         under_way, part = self.journal.sent(), _Part()
         for index in todo:
-            try: name, line, fields, left_out = _line(self.api, requests[index])
+            try: name, line, fields, left_out = _line(self, requests[index])
             except ImageError as e:
                 failed.append((index, Reply("", "failed", str(e))))
                 continue
             sent.setdefault(name, []).append(_Sent(index, fields, tuple(left_out)))
-            if job := under_way.get(name): wait[job.batch] = job
+            if job := under_way.get(name):
+                if not job.batch: _adopt(self, client, job)
+                wait[job.batch] = job
             elif len(sent[name]) == 1:
                 if not part.fits(line, self.lines, self.size): part, job = _Part(), _submit(self, client, part); wait[job.batch] = job
                 part.add(name, line)
@@ -173,74 +186,132 @@ def _round(self: Batched, requests: Sequence[Request], todo: Sequence[int]) -> "
             for name in job.names:
                 for one in sent.pop(name, ()): yield one.index, _reply(self, one, found.get(name), job)
 
-def _line(api: Api, request: Request) -> tuple[str, bytes, Mapping[str, Any], tuple[str, ...]]:
-    fields, left_out = api.fields.of(request)
-    uris = [data_uri(image, None, **api.limits) for image in request.pictures]
+def _uri(self: Batched, image: Picture) -> str:
+    "The image's data URI; the last one is held, since an image's questions follow each other."
+    if self._seen[0] is not image: self._seen = image, data_uri(image, None, **self.api.limits)
+    return self._seen[1]
+
+def _line(self: Batched, request: Request) -> tuple[str, bytes, Mapping[str, Any], tuple[str, ...]]:
+    fields, left_out = self.api.fields.of(request)
+    uris = [_uri(self, image) for image in request.pictures]
     return *line_of(body_of(fields, uris)), fields, left_out
 
 def _reply(self: Batched, one: _Sent, result: "Reply | Fault | None", job: Job) -> "Reply | None":
     if result is None: result = Fault("unanswered", f"batch {job.batch} ended without an answer to it")
-    if isinstance(result, Reply): return replace(result, left_out=one.left_out)
+    if isinstance(result, Reply):
+        return replace(result, text=self.run.clean(result.text, least=8), error=self.run.line(result.error), left_out=one.left_out)
     if self.api.fields.adapt(one.fields, result): return None
-    return Reply("", "refused" if result.kind == "refused" else "failed", one_line(str(result)))
+    return Reply("", "refused" if result.kind == "refused" else "failed", self.run.line(str(result)))
 
 # %% ../../../nbs/50_models/03_served/09_batch.ipynb #2d2d2912
 @contextmanager
 def _client(self: Batched) -> Iterator[Any]:
     "A client of the package openai, which repeats what fails; its errors in one line."
     import openai
-    key = key_of(self.api)
+    api, key = self.api, key_of(self.api)
+    self.run = _Run(api, [], key)      # knows what may not be shown
+    headers = {"User-Agent": "unsaf"} | dict.fromkeys(UNSENT, openai.Omit())
+    if set_in_environment(api.key_env) != "OPENAI_API_KEY": headers |= dict.fromkeys(ACCOUNT, openai.Omit())
+    http = openai.DefaultHttpxClient(timeout=api.timeout, trust_env=not is_loopback(api.url), event_hooks={"request": [_stays(api)]})
     try:
-        with openai.OpenAI(base_url=self.api.url, api_key=key, timeout=self.api.timeout, max_retries=self.api.retries) as client: yield client
+        with openai.OpenAI(base_url=api.url, api_key=key, timeout=api.timeout, max_retries=api.retries, default_headers=headers,
+                           default_query=dict(parse_qsl(api.query[1:])), http_client=http) as client: yield client
+    except json.JSONDecodeError: raise _strange(self) from None      # a page that calls itself JSON
     except openai.APIError as e:
-        what = one_line(str(e), 250).replace(key, "[key]") if len(key) > 3 else one_line(str(e), 250)
+        if isinstance(e.__cause__, ModelError): raise e.__cause__ from None
+        what = one_line(self.run.line(str(e)), 250)
         raise ModelError(f"{self.name}: {what}; what is under way goes on, and the same command collects it") from None
+
+def _stays(api: Api) -> "Callable[[Any], None]":
+    "What sees each request before it goes out: no redirect takes images elsewhere."
+    def see(request: Any) -> None:
+        if request.method == "POST" and origin(str(request.url)) != origin(api.url):
+            raise ModelError(f"{api.name}: {api.url} redirects to {origin(str(request.url))}, to which nothing was sent")
+    return see
+
+@contextmanager
+def _there(self: Batched, job: Job) -> Iterator[None]:
+    "A batch that is not there was paid for all the same: only a person can say that it is to be asked again."
+    import openai
+    try: yield
+    except openai.NotFoundError as e:
+        raise ModelError(f"{self.name}: batch {job.batch} is not at {self.api.url} ({self.run.line(str(e))[:100]}): made with another key, or "
+                         f"too old? To ask, and pay for, its requests again take the lines with {job.file} out of {self.journal.path}") from None
+
+def _sound(self: Batched, made: Any) -> Any:
+    "A file or a batch; raises `ModelError` for what is none, as the page of a wrong address."
+    if isinstance(getattr(made, "id", None), str): return made
+    raise _strange(self)
+
+def _strange(self: Batched) -> ModelError:
+    return ModelError(f"{self.name}: {self.api.url} answers with neither a file nor a batch: check the address, which mostly ends in /v1")
 
 def _submit(self: Batched, client: Any, part: _Part) -> Job:
     "Upload a file and have a batch made of it."
-    file = client.files.create(file=("unsaf.jsonl", b"".join(part.lines), "application/jsonl"), purpose="batch")
-    self.journal.note(file.id, names=part.names)
+    import openai
+    try: file = client.files.create(file=("unsaf.jsonl", b"".join(part.lines), "application/jsonl"), purpose="batch")
+    except openai.NotFoundError:
+        raise ModelError(f"{self.name}: {self.api.url} takes no files of requests (404): leave --batch out") from None
+    self.journal.note(_sound(self, file).id, names=part.names)
     return _start(self, client, file.id)
 
 def _start(self: Batched, client: Any, file: str) -> Job:
-    made = client.with_options(max_retries=0).batches.create(input_file_id=file, endpoint=ENDPOINT, completion_window="24h")
-    job = self.journal.note(file, batch=made.id)
+    import openai
+    try: made = client.with_options(max_retries=0).batches.create(input_file_id=file, endpoint=ENDPOINT, completion_window="24h")
+    except (openai.BadRequestError, openai.NotFoundError):      # as for a file that is gone: nothing was made of it
+        self.journal.note(file, dead=self.journal.jobs[file].names)
+        raise
+    job = self.journal.note(file, batch=_sound(self, made).id)
     say(f"{self.name}: batch {made.id} with {len(job.names):,} requests; Ctrl-C leaves it under way, the same command collects it")
     return job
 
-def _adopt(self: Batched, client: Any) -> None:
-    "Find the batches of files whose run was killed before their names were written down; or have them made now."
-    lost = {job.file: job for job in self.journal.jobs.values() if not job.batch}
-    if not lost: return
+def _adopt(self: Batched, client: Any, job: Job) -> Job:
+    "Find the batch of a file whose run was killed before its name was written down; or have it made now."
     for made in client.batches.list(limit=100):
-        if made.input_file_id in lost: self.journal.note(made.input_file_id, batch=made.id); del lost[made.input_file_id]
-        if not lost: return
-    for file in lost: _start(self, client, file)
+        if made.input_file_id == job.file: return self.journal.note(job.file, batch=made.id)
+    return _start(self, client, job.file)
 
 # %% ../../../nbs/50_models/03_served/09_batch.ipynb #7ece26e6
 def _ended(self: Batched, client: Any, wait: dict[str, Job]) -> "Iterator[tuple[Job, dict[str, Reply | Fault]]]":
     "The jobs as they end, with what came; raises `ModelError` for a batch that was refused as a whole."
     while wait:
         for batch, job in list(wait.items()):
-            state = client.batches.retrieve(batch)
+            with _there(self, job): state = _looked(self, client, batch)
             _tell(self, state)
-            if state.status not in ENDED: continue
+            if str(state.status).lower() not in ENDED: continue
             del wait[batch]
-            yield job, _fetched(self, client, state, job)
+            with _there(self, job): found = _fetched(self, client, state, job)
+            yield job, found
         if wait: time.sleep(self.every)
+
+def _looked(self: Batched, client: Any, batch: str) -> Any:
+    "The state of a batch; a night has hours without a network, so `max_wait` seconds of faults in a row are borne."
+    import openai
+    until = time.monotonic() + self.api.max_wait
+    while True:
+        try: return _sound(self, client.batches.retrieve(batch))
+        except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError) as e:
+            if time.monotonic() > until: raise
+            say(f"{self.name}: {self.run.line(str(e))}; batch {batch} goes on, and is looked at again")
+        time.sleep(self.every)
 
 def _tell(self: Batched, state: Any) -> None:
     counts = state.request_counts
-    line = f"batch {state.id}: {state.status}" + (f", {counts.completed:,} of {counts.total:,} done, {counts.failed:,} failed" if counts else "")
+    done, total, failed = (getattr(counts, name, None) or 0 for name in ("completed", "total", "failed"))
+    line = f"batch {state.id}: {state.status}" + (f", {done:,} of {total:,} done, {failed:,} failed" if counts else "")
     if self._told.get(state.id) != line: say(f"{self.name}: {line}")
     self._told[state.id] = line
 
 def _fetched(self: Batched, client: Any, state: Any, job: Job) -> "dict[str, Reply | Fault]":
-    if state.status == "failed":
-        why = [e.message for e in (state.errors.data if state.errors else None) or () if e.message]
+    if str(state.status).lower() == "failed":
+        why = [said for e in getattr(state.errors, "data", None) or () if (said := getattr(e, "message", ""))]
         self.journal.note(job.file, dead=job.names)
-        raise ModelError(f"{self.name}: batch {state.id} was refused: {one_line(why[0], 250) if why else 'no reason given'}; nothing of it was paid for")
+        raise ModelError(f"{self.name}: batch {state.id} was refused: {self.run.line(why[0]) if why else 'no reason given'}; nothing of it was paid for")
     found = {}
     for file in filter(None, (state.output_file_id, state.error_file_id)):
-        found |= answers_of(client.files.content(file).text, self.prices)
+        text = client.files.content(file).text
+        came = answers_of(text, self.prices)
+        if text.strip() and not came:      # a page in between, say; what was paid for is not given up for it
+            raise ModelError(f"{self.name}: no line of {file}, from batch {state.id}, can be read ({self.run.line(text)[:60]}): run again")
+        found |= came
     return found
