@@ -142,6 +142,7 @@ def stage(out, notes, served=True, lean=()):
             vllm_server.renamed(tiny.path("tiny-m"), out/"for-vllm")
             without_system(out/"for-vllm"/"chat_template.jinja")
             server = stack.enter_context(vllm_server.serving(python, out/"for-vllm", out/"vllm.log", "--max-model-len", "1024", "--block-size", "32",
+                                                             "--chat-template-content-format", "openai",
                                                              name=NAMES["MiniCPM-8B"], port=ports["vllm"]))
             addresses["MiniCPM-8B"] = server.spec
         cache = lent(out, lean)

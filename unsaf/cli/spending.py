@@ -26,7 +26,8 @@ def with_budget(command: Callable) -> Callable:
     def run(*args: Any, **given: Any) -> Any:
         from unsaf.models.budget import Budget
         bounds = {name.removeprefix("max_"): given.pop(name, None) for name in SPENT}
-        if given["how"].batch and (given.get("dry_run") or any(v is not None for v in bounds.values())):
+        bounded = given.get("dry_run") or any(v is not None for v in bounds.values())
+        if bounded and getattr(given.get("how"), "batch", False):
             raise UnsafError("--batch sends a round as a whole: leave out --dry-run, and what bounds a run call by call")
         return command(*args, **given, budget=Budget(**bounds))
     return with_options(run, command, "budget", SPENT)
