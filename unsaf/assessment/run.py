@@ -257,7 +257,7 @@ def _as_images(images: Any, n: int | None, seed: int) -> Sequence[Sample]:
     from unsaf.data.images import images as open_images
     return images if isinstance(images, ImageSet) and n is None else open_images(images, n=n, seed=seed)
 
-def _pin(samples: Sequence[Sample], failures: list[dict], hold: bool) -> Iterator[Picture]:
+def _pin(samples: Sequence[Sample], failures: list[dict], hold: bool = True) -> Iterator[Picture]:
     "The images of a block, decoded once where pixels are to be held; unreadable ones are added to `failures`."
     for sample in samples:
         try: yield sample.picture.pinned() if hold else _known(sample.picture)
