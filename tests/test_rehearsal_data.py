@@ -14,6 +14,7 @@ from rehearsal.checkpoints import STAND_INS, write_cache  # noqa: E402
 from rehearsal.datasets import write_all  # noqa: E402
 
 N = 6
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -110,6 +110,7 @@ def test_one_that_dies_is_started_once_more_and_no_reply_is_lost(toy, monkeypatc
     model.close()
 
 
+@pytest.mark.slow
 def test_a_second_death_ends_the_run_and_keeps_what_came(toy, monkeypatch):
     monkeypatch.setenv("TOY_DIES", "12,25")
     model, came = load(toy, concurrency=2, max_concurrency=2), []
