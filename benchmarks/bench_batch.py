@@ -13,7 +13,7 @@ from unsaf.assessment.run import Plan, question_request
 from unsaf.core import Setting
 from unsaf.data.images import images
 from unsaf.models.served.api import Api
-from unsaf.models.served.batch import BYTES, LINES, _line
+from unsaf.models.served.batch import BYTES, LINES, Batched, _line
 
 
 def photographs(folder: Path, n: int) -> int:
@@ -35,8 +35,8 @@ def main() -> None:
     api, plan = Api("gpt-4o", "http://127.0.0.1:9/v1", key_env=""), Plan(Setting.OE)
     with tempfile.TemporaryDirectory() as folder:
         size = photographs(Path(folder), n)
-        began = time.process_time()
-        lines = [_line(api, question_request(s.picture, able, plan))[1] for s in images(folder) for able in (True, False)]
+        model, began = Batched(api, folder + "/run"), time.process_time()
+        lines = [_line(model, question_request(s.picture, able, plan))[1] for s in images(folder) for able in (True, False)]
         seconds = time.process_time() - began
     total = sum(map(len, lines))
     print("| images | bytes a file | lines | bytes a line | lines a second of the processor | images in a batch of lists |")
