@@ -213,6 +213,7 @@ def _of_kind(name: str, api: Iterable[str], local: Iterable[str]) -> Iterable[st
     if name.startswith("bridge:"): return (*api, "dtype", "device", "trust_remote_code")
     return () if name.startswith("replay:") else api if name.startswith("api:") else local
 
+# %% ../../nbs/90_cli/00_common.ipynb #c12adc2d
 def models_of(given: Mapping[str, Any], folder: Path | None = None) -> Models:
     "The options as they were typed, read; `folder`: of the run. Raises `UnsafError`."
     read = {name: _READ.get(name, lambda x: x)(value) for name, value in given.items() if value is not None}

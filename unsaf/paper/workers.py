@@ -211,37 +211,40 @@ class Workers:
         busy = len(self.lanes) - len(self._idle)
         return busy < self.workers and task.gpus <= free
 
-    def start(self, task: Task) -> None:
-        "Give a task that fits to a process: one that has its model loaded, else one with as many devices, else a new one."
-        for lane in self._idle:
-            if not lane.alive: self._drop(lane)
-        alike = [lane for lane in self._idle if len(lane.devices) == task.gpus]
-        if alike: return min(alike, key=lambda lane: lane.loaded != task.loads).ask(task)
-        while (idle := self._idle) and (len(self.lanes) >= self.workers or len(self.free) < task.gpus): self._drop(idle[0])
-        self._add(task)
+# %% ../../nbs/80_paper/80_workers.ipynb #b429909f
+def _start(self: Workers, task: Task) -> None:
+    "Give a task that fits to a process: one that has its model loaded, else one with as many devices, else a new one."
+    for lane in self._idle:
+        if not lane.alive: self._drop(lane)
+    alike = [lane for lane in self._idle if len(lane.devices) == task.gpus]
+    if alike: return min(alike, key=lambda lane: lane.loaded != task.loads).ask(task)
+    while (idle := self._idle) and (len(self.lanes) >= self.workers or len(self.free) < task.gpus): self._drop(idle[0])
+    self._add(task)
 
-    def _add(self, task: Task) -> None:
-        devices, self.free = self.free[:task.gpus], self.free[task.gpus:]
-        if self.log: self.log.mkdir(parents=True, exist_ok=True)
-        self.started += 1
-        log = str(self.log/f"worker-{os.getpid()}-{self.started}.txt") if self.log else ""
-        self.lanes.append(_Lane(self.environment, log, devices))
-        self.lanes[-1].ask(task)
+def _add(self: Workers, task: Task) -> None:
+    devices, self.free = self.free[:task.gpus], self.free[task.gpus:]
+    if self.log: self.log.mkdir(parents=True, exist_ok=True)
+    self.started += 1
+    log = str(self.log/f"worker-{os.getpid()}-{self.started}.txt") if self.log else ""
+    self.lanes.append(_Lane(self.environment, log, devices))
+    self.lanes[-1].ask(task)
 
-    def wait(self, seconds: float) -> list[tuple[Task, Ended]]:
-        "Tasks that have ended, with how; empty after `seconds` without one."
-        busy, ended = {lane.future: lane for lane in self.lanes if lane.task is not None}, []
-        for future in wait(list(busy), seconds, FIRST_COMPLETED).done:
-            lane = busy[future]
-            ended.append((lane.task, how := lane.answer()))
-            lane.task = None
-            if not lane.alive or (lane.devices and how.error): self._drop(lane)      # its memory may be full
-        return ended
+def _ended(self: Workers, seconds: float) -> list[tuple[Task, Ended]]:
+    "Tasks that have ended, with how; empty after `seconds` without one."
+    busy, ended = {lane.future: lane for lane in self.lanes if lane.task is not None}, []
+    for future in wait(list(busy), seconds, FIRST_COMPLETED).done:
+        lane = busy[future]
+        ended.append((lane.task, how := lane.answer()))
+        lane.task = None
+        if not lane.alive or (lane.devices and how.error): self._drop(lane)      # its memory may be full
+    return ended
 
-    def _drop(self, lane: _Lane) -> None:
-        self.lanes.remove(lane)
-        self.free += lane.devices
-        lane.close()
+def _drop(self: Workers, lane: _Lane) -> None:
+    self.lanes.remove(lane)
+    self.free += lane.devices
+    lane.close()
+
+Workers.start, Workers._add, Workers.wait, Workers._drop = _start, _add, _ended, _drop
 
 # %% ../../nbs/80_paper/80_workers.ipynb #73e34639
 def _run(call: Callable[[], Any], gpus: int) -> Ended:

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 from ...core import ImageError, ModelError, Picture, Reply, Request
 from .address import is_loopback, one_line, origin, say
-from .api import Api, _Run
+from .api import Api, Secrets
 from .connection import ACCOUNT, UNSENT
 from .endpoint import key_of, set_in_environment
 from .faults import Fault
@@ -199,9 +199,9 @@ def _line(self: Batched, request: Request) -> tuple[str, bytes, Mapping[str, Any
 def _reply(self: Batched, one: _Sent, result: "Reply | Fault | None", job: Job) -> "Reply | None":
     if result is None: result = Fault("unanswered", f"batch {job.batch} ended without an answer to it")
     if isinstance(result, Reply):
-        return replace(result, text=self.run.clean(result.text, least=8), error=self.run.line(result.error), left_out=one.left_out)
+        return replace(result, text=self.shown.clean(result.text, least=8), error=self.shown.line(result.error), left_out=one.left_out)
     if self.api.fields.adapt(one.fields, result): return None
-    return Reply("", "refused" if result.kind == "refused" else "failed", self.run.line(str(result)))
+    return Reply("", "refused" if result.kind == "refused" else "failed", self.shown.line(str(result)))
 
 # %% ../../../nbs/50_models/03_served/09_batch.ipynb #2d2d2912
 @contextmanager
@@ -209,7 +209,7 @@ def _client(self: Batched) -> Iterator[Any]:
     "A client of the package openai, which repeats what fails; its errors in one line."
     import openai
     api, key = self.api, key_of(self.api)
-    self.run = _Run(api, [], key)      # knows what may not be shown
+    self.shown = Secrets(key)
     headers = {"User-Agent": "unsaf"} | dict.fromkeys(UNSENT, openai.Omit())
     if set_in_environment(api.key_env) != "OPENAI_API_KEY": headers |= dict.fromkeys(ACCOUNT, openai.Omit())
     http = openai.DefaultHttpxClient(timeout=api.timeout, trust_env=not is_loopback(api.url), event_hooks={"request": [_stays(api)]})
@@ -219,7 +219,7 @@ def _client(self: Batched) -> Iterator[Any]:
     except json.JSONDecodeError: raise _strange(self) from None      # a page that calls itself JSON
     except openai.APIError as e:
         if isinstance(e.__cause__, ModelError): raise e.__cause__ from None
-        what = one_line(self.run.line(str(e)), 250)
+        what = one_line(self.shown.line(str(e)), 250)
         raise ModelError(f"{self.name}: {what}; what is under way goes on, and the same command collects it") from None
 
 def _stays(api: Api) -> "Callable[[Any], None]":
@@ -229,13 +229,14 @@ def _stays(api: Api) -> "Callable[[Any], None]":
             raise ModelError(f"{api.name}: {api.url} redirects to {origin(str(request.url))}, to which nothing was sent")
     return see
 
+# %% ../../../nbs/50_models/03_served/09_batch.ipynb #062cafd5
 @contextmanager
 def _there(self: Batched, job: Job) -> Iterator[None]:
     "A batch that is not there was paid for all the same: only a person can say that it is to be asked again."
     import openai
     try: yield
     except openai.NotFoundError as e:
-        raise ModelError(f"{self.name}: batch {job.batch} is not at {self.api.url} ({self.run.line(str(e))[:100]}): made with another key, or "
+        raise ModelError(f"{self.name}: batch {job.batch} is not at {self.api.url} ({self.shown.line(str(e))[:100]}): made with another key, or "
                          f"too old? To ask, and pay for, its requests again take the lines with {job.file} out of {self.journal.path}") from None
 
 def _sound(self: Batched, made: Any) -> Any:
@@ -246,6 +247,7 @@ def _sound(self: Batched, made: Any) -> Any:
 def _strange(self: Batched) -> ModelError:
     return ModelError(f"{self.name}: {self.api.url} answers with neither a file nor a batch: check the address, which mostly ends in /v1")
 
+# %% ../../../nbs/50_models/03_served/09_batch.ipynb #ca738418
 def _submit(self: Batched, client: Any, part: _Part) -> Job:
     "Upload a file and have a batch made of it."
     import openai
@@ -292,7 +294,7 @@ def _looked(self: Batched, client: Any, batch: str) -> Any:
         try: return _sound(self, client.batches.retrieve(batch))
         except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError) as e:
             if time.monotonic() > until: raise
-            say(f"{self.name}: {self.run.line(str(e))}; batch {batch} goes on, and is looked at again")
+            say(f"{self.name}: {self.shown.line(str(e))}; batch {batch} goes on, and is looked at again")
         time.sleep(self.every)
 
 def _tell(self: Batched, state: Any) -> None:
@@ -306,12 +308,12 @@ def _fetched(self: Batched, client: Any, state: Any, job: Job) -> "dict[str, Rep
     if str(state.status).lower() == "failed":
         why = [said for e in getattr(state.errors, "data", None) or () if (said := getattr(e, "message", ""))]
         self.journal.note(job.file, dead=job.names)
-        raise ModelError(f"{self.name}: batch {state.id} was refused: {self.run.line(why[0]) if why else 'no reason given'}; nothing of it was paid for")
+        raise ModelError(f"{self.name}: batch {state.id} was refused: {self.shown.line(why[0]) if why else 'no reason given'}; nothing of it was paid for")
     found = {}
     for file in filter(None, (state.output_file_id, state.error_file_id)):
         text = client.files.content(file).text
         came = answers_of(text, self.prices)
         if text.strip() and not came:      # a page in between, say; what was paid for is not given up for it
-            raise ModelError(f"{self.name}: no line of {file}, from batch {state.id}, can be read ({self.run.line(text)[:60]}): run again")
+            raise ModelError(f"{self.name}: no line of {file}, from batch {state.id}, can be read ({self.shown.line(text)[:60]}): run again")
         found |= came
     return found
