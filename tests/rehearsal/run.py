@@ -5,8 +5,8 @@ Under every name of the paper there is a tiny checkpoint of the true structure, 
     python -m rehearsal.run                # everything: hours
     python -m rehearsal.run --reduced      # a few models of each route: minutes
 
-It ends with 1 where a unit or a notebook fails, where a cell is empty without a reason that holds for the true run too, or where a run that was killed with
-kill -9 pays for a reply again. What it could not play (a training tool or a server that is not on this machine) it says at the end, by name."""
+It ends with 1 where a unit or a notebook fails, where a cell is empty for another reason than that four images are few, or where a kill with kill -9 costs
+more than what was in flight. What it could not play (a training tool or a server that is not on this machine) it says at the end, by name."""
 import argparse, json, os, re, shlex, shutil, signal, sqlite3, subprocess, sys, time
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
@@ -20,6 +20,7 @@ import psutil
 import vllm_server
 from rehearsal import checkpoints, clothes, clothes_owl, datasets
 from rehearsal.servers import providers
+from test_bridge import HEAVY
 from unsaf.distill.engines import ENGINES, student_of
 from unsaf.distill.export import swift_commands
 from unsaf.distill.recipes import recipe_of
@@ -38,7 +39,6 @@ OLD = {"InternVL2-8B": ("OpenGVLab/InternVL2-8B", "internvl2", "tiny-s"),
        "Qwen-VL-7B": ("Qwen/Qwen-VL", "qwen-vl", "tiny-s"), "MiniCPM-3B": ("openbmb/MiniCPM-V-2", "minicpm-v-2", "tiny-s"),
        "mPLUG-Owl-7B": ("mPLUG/mPLUG-Owl3-7B-240728", "mplug-owl3", "tiny-m"), "mPLUG-Owl-2B": ("mPLUG/mPLUG-Owl3-2B-241014", "mplug-owl3", "tiny-s")}
 LEAN = ("internvl2",)          # the environments that the reduced one needs
-HEAVY = frozenset(("torchvision", "timm", "accelerate"))      # only the real checkpoints import them
 TRAINED = ("InternVL2-8B", "Qwen-VL-Chat-7B", "mPLUG-Owl-7B")
 KEYS = ("OPENAI_API_KEY", "MOONSHOT_API_KEY", "ZHIPUAI_API_KEY")
 NAMES = {"GPT-4o": "gpt-4o", "Moonshot-v1": "moonshot-v1-8k-vision-preview", "GLM-4V-Plus": "glm-4v-plus-0111",
@@ -121,7 +121,7 @@ def without_system(file):
 
 @contextmanager
 def stage(out, notes, served=True, lean=()):
-    "(environment, addresses, providers) with everything in its place."
+    "(environment, addresses, providers, whether ms-swift is here) with everything in its place."
     if not (out/"hub"/"ready").exists():
         shutil.rmtree(out/"hub", ignore_errors=True)
         checkpoints.write_cache(out/"hub")
@@ -146,8 +146,7 @@ def stage(out, notes, served=True, lean=()):
                                                              name=NAMES["MiniCPM-8B"], port=ports["vllm"]))
             addresses["MiniCPM-8B"] = server.spec
         cache = lent(out, lean)
-        if not tools(cache): notes.append("students with code of their own: ms-swift is not here (tests/test_export.py, UNSAF_BUILD_TOOLS=1)")
-        yield environment(out, cache), addresses, commercial
+        yield environment(out, cache), addresses, commercial, tools(cache)
 
 
 # the play
@@ -244,19 +243,21 @@ def play(asked, out, notes):
     "The whole of it: faults, a line each."
     choices = SMALL | (REDUCED if asked.reduced else {}) | {name: json.loads(value) for name, value in asked.p}
     served = "MiniCPM-8B" in choices.get("models", ["MiniCPM-8B"])
-    with stage(out, notes, served, LEAN if asked.reduced else ()) as (env, addresses, commercial):
-        if any("ms-swift" in note for note in notes): choices["students"] = ["LLaVA-7B"]
+    with stage(out, notes, served, LEAN if asked.reduced else ()) as (env, addresses, commercial, trains):
+        if not trains and not asked.reduced:
+            notes.append("students with code of their own: ms-swift is not here (tests/test_export.py, UNSAF_BUILD_TOOLS=1); LLaVA-7B stood in")
+            choices["students"] = ["LLaVA-7B"]
         run = command(out, asked.notebooks or (SOME if asked.reduced else ["all"]), choices | dict(addresses=addresses), asked.workers)
         print(shlex.join(run), flush=True)
         scripted = [NAMES[name] for name, (server, _) in commercial.items() if addresses[name].endswith(server.url)]
         there = stored(out, scripted)
         before, alive = killed(run, env, out, asked.kill)
         if alive is None: notes.append("the kill: the run had ended before; give another --out, or a smaller --kill")
-        lost = sum(plan.paid[0] for _, plan in commercial.values()) - (stored(out, scripted) - there)
+        lost = sum(plan.paid for _, plan in commercial.values()) - (stored(out, scripted) - there)
         print(f"killed with {len(before)} units finished, {lost} replies in flight; again:", flush=True)
         done = subprocess.run(run, env=env, cwd=out).returncode
         again = {name for name, stamp in before.items() if finished(out).get(name) != stamp}
-        for name, (_, plan) in commercial.items(): print(f"{name}: {plan.paid[0]} replies; quirks met: {dict(plan.seen)}")
+        for name, (_, plan) in commercial.items(): print(f"{name}: {plan.paid} replies; quirks met: {dict(plan.seen)}")
         routes(asked, out, env, addresses, choices)
     reasons = empty_cells(out/"figures")
     for (table, why), rows in reasons.items(): print(f"empty: {table}: {len(rows)} cells: {why or 'NO REASON'}")

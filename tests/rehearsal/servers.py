@@ -2,8 +2,7 @@
 
     with providers({"GPT-4o": 9001, ...}) as there: there["GPT-4o"]
 
-What a provider does is told from the text that it is asked, so a request that is repeated gets the same answer. `asked` counts what was paid for: the
-replies, by the digest of the request."""
+What a provider does is told from the text that it is asked, so a request that is repeated gets the same answer."""
 import base64, hashlib, io, json, re, threading
 from collections import Counter
 from contextlib import ExitStack, contextmanager
@@ -70,9 +69,8 @@ class Provider:
 
     @property
     def paid(self):
-        "(calls that were answered, calls that were answered more than once)."
-        paid = [n for (_, what), n in self.asked.items() if what == "paid"]
-        return sum(paid), sum(n - 1 for n in paid)
+        "Calls that were answered."
+        return sum(n for (_, what), n in self.asked.items() if what == "paid")
 
 
 # quirks: (call, a number that its text gives, whether it is new) -> an answer, or None for a proper one
