@@ -89,7 +89,7 @@ def _beforehand(wanted: list, units: list, table: Any) -> Iterator[str]:
     yield from ("", *beforehand.provide_lines(units))
     yield from ("", "what nobody can fill:", *(f"  {line}" for line in (
         *beforehand.small_lines(units), *beforehand.unprinted_lines(job.name for job in wanted),
-        *demand.open_lines(units), *demand.baseline_lines(units))))
+        *demand.open_lines(units))))
     sizes = {job.name: beforehand.size_of(job.units) for job in wanted}
     yield from ("", "what it can tell:", *(f"  {line}" for line in beforehand.power_lines(sizes)))
 

@@ -21,7 +21,7 @@ import pandas as pd
 from ..metrics.awareness import scorer
 from ..models.served.address import hidden
 from ..metrics.stability import images_needed
-from .demand import hub_answers, known, lacking, place, with_needs
+from .demand import baseline_lines, hub_answers, known, lacking, place, with_needs
 from .published import keys_of, names, published
 
 # %% ../../nbs/80_paper/25_beforehand.ipynb #d320b5d6
@@ -83,7 +83,7 @@ def gated_lines(units: Iterable[Any]) -> Iterator[str]:
 # %% ../../nbs/80_paper/25_beforehand.ipynb #f03ce724
 def provide_lines(units: Sequence[Any]) -> Iterator[str]:
     "What has to be there before the run, and is not."
-    missing = [*_keys(units), *together(lacking(units)), *gated_lines(units)]
+    missing = [*_keys(units), *together(lacking(units)), *baseline_lines(units), *gated_lines(units)]
     yield "to provide:" if missing else "to provide: nothing, all is at hand"
     yield from (f"  {line}" for line in missing)
 
