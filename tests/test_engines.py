@@ -190,7 +190,7 @@ def dressed(family, folder):
     return f"bridge:{family}@{dress_owl(folder, 'tiny-m-base') if family == 'mplug-owl3' else dress(family, folder, 'tiny-m-base')}"
 
 
-EACH = [pytest.param(name, marks=[] if i == 0 else pytest.mark.skipif("UNSAF_EVERY_STUDENT" not in os.environ, reason="one of three; all with UNSAF_EVERY_STUDENT=1"))
+EACH = [pytest.param(name, marks=[] if i == 0 else pytest.mark.skipif("UNSAF_EVERY_STUDENT" not in os.environ, reason="only with UNSAF_EVERY_STUDENT=1"))
         for i, name in enumerate(DRESSED)]
 
 
