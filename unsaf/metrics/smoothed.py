@@ -14,7 +14,7 @@ from .awareness import scorer
 from .resampling import Interval, _check, _finite, _sizes
 
 # %% ../../nbs/10_metrics/12_smoothed.ipynb #ba573ed4
-FEW = 4      # images, as which the largest design effect counts beside those that vary
+FEW = 1      # images, as which the largest design effect counts beside those that vary
 
 def design_effect(
     hits: Sequence[float],         # per image: replies of one kind, e.g. TA
