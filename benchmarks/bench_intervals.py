@@ -5,37 +5,25 @@
 """
 import argparse, itertools
 import numpy as np
-from scipy.special import ndtri
 from unsaf.metrics.awareness import scorer
 from unsaf.metrics.resampling import cluster_bootstrap
-from unsaf.metrics.smoothed import simulated, smoothed_bootstrap
+from unsaf.metrics.smoothed import coverage, smoothed_bootstrap
 
 NAMES = ("unf1", "youden_j", "audacity", "timidity", "mcc", "d_prime")
 RATES = ((.5, .5), (.8, .3), (.9, .1), (.6, .02), (.97, .03), (.995, .002), (.99, .97), (.05, .01))
-KINDS = {"percentile": lambda counts: cluster_bootstrap(scorer(*NAMES), counts, n=500), "smoothed": lambda counts: smoothed_bootstrap(NAMES, counts, n=500)}
-
-
-def cell(images: int, t: float, f: float, icc: float, runs: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    "By kind of interval: share of runs that contain the truth, and mean width, for each of `NAMES`."
-    truth = scorer(*NAMES)(np.array([t, f, 1 - f, 1 - t])) | {"d_prime": ndtri(t) - ndtri(f)}
-    counts = [simulated(rng, images, t, f, icc) for _ in range(runs)]
-    def row(interval) -> np.ndarray:
-        found = [interval(x) for x in counts]
-        inside = [[i[name].low - 1e-9 <= truth[name] <= i[name].high + 1e-9 for name in NAMES] for i in found]
-        widths = [[i[name].high - i[name].low for name in NAMES] for i in found]
-        return np.stack([np.mean(inside, 0), np.mean(widths, 0)], axis=1)
-    return {kind: row(interval) for kind, interval in KINDS.items()}
+KINDS = {"percentile": lambda counts, names: cluster_bootstrap(scorer(*names), counts, n=500),
+         "smoothed": lambda counts, names: smoothed_bootstrap(names, counts, n=500)}
 
 
 def main() -> None:
     parse = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parse.add_argument("--runs", type=int, default=1000, help="simulated runs a cell")
     parse.add_argument("--images", type=int, nargs="+", default=[10, 30, 100])
-    asked, rng, least = parse.parse_args(), np.random.default_rng(0), {kind: np.ones(len(NAMES)) for kind in KINDS}
+    asked, least = parse.parse_args(), {kind: np.ones(len(NAMES)) for kind in KINDS}
     print("Coverage of 95 % intervals, percentile > smoothed (width, smoothed / percentile); five questions a class and image\n")
     print("| images | t | f | ICC | " + " | ".join(NAMES) + " |\n|" + "---:|" * (4 + len(NAMES)))
     for images, (t, f), icc in itertools.product(asked.images, RATES, (0, .2, .6)):
-        found = cell(images, t, f, icc, asked.runs, rng)
+        found = {kind: coverage(of, NAMES, images, t, f, icc, asked.runs) for kind, of in KINDS.items()}
         old, new = found.values()
         for kind, x in found.items(): least[kind] = np.minimum(least[kind], x[:, 0])
         wider = [b / a if a > 1e-3 and np.isfinite(b) else np.nan for a, b in zip(old[:, 1], new[:, 1])]

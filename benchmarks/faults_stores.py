@@ -97,11 +97,13 @@ def ctrl_c(out: Outcome, quick: bool, rng: random.Random, tmp: Path) -> None:
             for _ in range(1 + twice):
                 process.send_signal(signal.SIGINT)
                 time.sleep(.2)
+            sent = len(server.calls)
             try: said = process.communicate(timeout=30)[1]
             except subprocess.TimeoutExpired: process.kill(); said = "Traceback: it did not end"
             out.check("Traceback" not in said and process.returncode in (130, -signal.SIGINT), f"at {goal}, {1 + twice} x: {process.returncode}, {said[-200:]}")
             out.check(time.monotonic() - began < 10, f"at {goal}, {1 + twice} x: it took {time.monotonic() - began:.1f} s")
             out.check(in_store(folder) == goal, f"{in_store(folder)} of {goal} answers are stored")
+            out.check(len(server.calls) == sent, f"{len(server.calls) - sent} calls went out behind the interrupt")
 
 
 DRIVER = """

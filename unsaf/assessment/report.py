@@ -259,7 +259,7 @@ def _matrix(probes: Any) -> dict | None:
 # %% ../../nbs/60_assessment/01_report.ipynb #9e025e19
 def _probe_part(probes: Any, result: Any) -> dict:
     "All that the page shows of the probes of one assessment."
-    span = lambda r: "" if np.isnan(r.low) else f"{r.low:.3f} to {r.high:.3f}"
+    span = lambda r: "" if np.isnan(r.low) else limits_text(r.low, r.high)
     value = lambda r: f"{r.value:.3f}" if np.isfinite(r.value) else "undefined"
     blocks = []
     for name, rows in probes.table.groupby("probe", sort=False):

@@ -196,20 +196,21 @@ FEW_IMAGES = 20      # under which a run says how little it can tell
 
 def _caution(self: Scores) -> list[str]:
     "What the number of images, and cells that are empty, leave open; in plain words."
-    lines, i, d = [], self.intervals["unf1"], self.intervals["d_prime"]
-    if self.images < FEW_IMAGES and np.isfinite(i.high - i.low):
-        lines.append(f"{self.images} images tell little: other images could move UnF1 anywhere in an interval that is "
-                     f"{i.high - i.low:.2f} wide; four times as many about halve it")
+    lines, a, i = [], self.awareness, self.intervals["unf1"]
     if self.images == 1: lines.append("1 image: nothing here says what other images would show")
-    if np.isinf([d.low, d.high]).any():
+    elif self.images < FEW_IMAGES and np.isfinite(i.high - i.low):
+        lines.append(f"{self.images} images tell little: other images could move UnF1 anywhere in an interval that is "
+                     f"{i.high - i.low:.2f} wide")
+    if np.isfinite(a.d_prime) and 0 in (a.ta, a.fa, a.tu, a.fu):
         lines.append("d' and criterion rest on a correction, since a kind of reply never occurred: "
                      "not values to compare with those of other runs")
     return lines
 
 def _beside(self: Scores) -> list[str]:
     "What a reader of the table must know, as lines."
-    lines, a, soft, bounds = [f"  {line}" for line in self.caution()], self.awareness, self.soft, self.bounds
-    odd = ", ".join(f"{name} {i.undefined:.1%}" for name, i in self.intervals.items() if i.undefined)
+    a, soft, bounds, caution = self.awareness, self.soft, self.bounds, self.caution()
+    lines = ["", *(f"  {line}" for line in caution)] if caution else []
+    odd = ", ".join(f"{name} {i.undefined:.1%}" for name, i in self.intervals.items() if i.undefined > .0005)
     if odd: lines.append("  undefined in a share of the resamples: " + odd)
     kept, asked = self.yields.loc["questions kept"].sum(), self.yields.loc["questions asked for"].sum()
     unread = int(self.yields.loc[["unreadable", "refused", "failed"]].to_numpy().sum())

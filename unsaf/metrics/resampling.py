@@ -28,8 +28,8 @@ def _finite(x: Any, name: str, ndim: int | None = None) -> np.ndarray:
 def limits_text(low: float, high: float, form: str = ".3f", link: str = " to ") -> str:
     "Two limits in words: *at least* or *at most* where the other one is infinite."
     if np.isinf(low) and np.isinf(high): return "no limits"
-    if np.isinf(high): return f"at least {low:{form}}"
-    if np.isinf(low): return f"at most {high:{form}}"
+    if np.isinf(high): return f"at least {format(low, form).strip()}"
+    if np.isinf(low): return f"at most {format(high, form).strip()}"
     return f"{low:{form}}{link}{high:{form}}"
 
 @dataclass(frozen=True)

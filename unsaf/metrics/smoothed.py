@@ -47,7 +47,8 @@ def _drawn(counts: np.ndarray, n: int, seed: int, level: float) -> tuple[np.ndar
     rows, times = np.unique(counts, axis=0, return_counts=True)
     plain = np.concatenate([rng.gamma(times * shape, size=(size, len(rows))) @ rows for size in _sizes(n, len(rows))])
     added = plain / shape + rng.gamma(.5, size=(n, 4)) * _halves(counts)
-    return tuple(x * counts.sum() / x.sum(1, keepdims=True) for x in (plain, added))
+    with np.errstate(invalid="ignore"):      # a draw in which no image has any weight is undefined
+        return tuple(x * counts.sum() / x.sum(1, keepdims=True) for x in (plain, added))
 
 # %% ../../nbs/10_metrics/12_smoothed.ipynb #bb0d8682
 def _open_ended(name: str, total: np.ndarray) -> tuple[bool, bool]:
@@ -94,11 +95,12 @@ def simulated(rng: Any, images: int, t: float, f: float, icc: float, k: int = 5)
     ta, fa = answered(t), answered(f)
     return np.stack([ta, fa, k - fa, k - ta], axis=1)
 
-def coverage(interval: Any, name: str, images: int, t: float, f: float, icc: float, runs: int = 200, seed: int = 0,
-             k: int = 5) -> tuple[float, float]:
-    "Share of `runs` in which `interval(counts, names)` contains the true score, and its mean width."
-    truth, rng = scorer(name)(np.array([t, f, 1 - f, 1 - t]))[name], np.random.default_rng(seed)
-    if name in ("d_prime", "criterion"): truth = ndtri(t) - ndtri(f) if name == "d_prime" else -(ndtri(t) + ndtri(f)) / 2
-    found = [interval(simulated(rng, images, t, f, icc, k), (name,))[name] for _ in range(runs)]
-    inside = [i.low - 1e-9 <= truth <= i.high + 1e-9 for i in found]
-    return float(np.mean(inside)), float(np.mean([i.high - i.low for i in found]))
+def coverage(interval: Any, names: Sequence[str], images: int, t: float, f: float, icc: float, runs: int = 200,
+             seed: int = 0) -> np.ndarray:      # (names, 2)
+    "Share of `runs` in which `interval(counts, names)` contains the true scores, and its mean width."
+    truth = scorer(*names)(np.array([t, f, 1 - f, 1 - t])) | dict(
+        d_prime=ndtri(t) - ndtri(f), criterion=-(ndtri(t) + ndtri(f)) / 2)      # without the correction for counts
+    rng = np.random.default_rng(seed)
+    found = [interval(simulated(rng, images, t, f, icc), names) for _ in range(runs)]
+    return np.array([[[i[x].low - 1e-9 <= truth[x] <= i[x].high + 1e-9, i[x].high - i[x].low] for x in names]
+                     for i in found], float).mean(0)
