@@ -1,6 +1,6 @@
 """How often do the intervals of awareness scores contain the truth? Simulated runs over a grid of rates, images and likeness.
 
-    python benchmarks/bench_intervals.py               # 1,000 runs a cell: about half an hour on one core
+    python benchmarks/bench_intervals.py               # 1,000 runs a cell: minutes
     python benchmarks/bench_intervals.py --runs 100
 """
 import argparse, itertools
