@@ -87,7 +87,8 @@ def compare(
     measures = pair.table.astype(object).where(pair.table.notna(), None).to_dict("records")
     body = json.dumps(dict(a=pair.a.as_dict(), b=pair.b.as_dict(), images=len(pair.images),
                            notes=pair.notes, measures=measures, primary=measure,
-                           cross=probes[0].as_dict() if probes else None), indent=1)
+                           cross=probes[0].as_dict() if probes else None,
+                           **(dict(anytime=pair.anytime.as_dict()) if pair.anytime else {})), indent=1)
     new, old = ([r for r, m in zip(sides, asked) if bool(m) == given] for given in (True, False))
     if as_json: print(body)
     else: say(*pair.lines(), *(line for p in probes for line in ["", *p.lines()]))
