@@ -24,7 +24,7 @@ from ..models.cache import Cached
 from ..metrics.anytime import Anytime, anytime_j
 from .scores import Scores, counts_of, score
 from .blocks import Bars, in_blocks, pinned
-from .looks import Goal, Looks, earlier_looks, lines_of, shuffled
+from .looks import Goal, Looks, earlier_looks, lines_of, random_order
 from ..store import Store
 
 # %% ../../nbs/60_assessment/02_run.ipynb #2ddf8fd4
@@ -294,6 +294,7 @@ def _with_looks(found: Assessment, folder: Path | None, goal: Goal) -> Assessmen
     who = _who(found.model, found.source, found.plan, found.identity)
     order, earlier = earlier_looks(folder, who, found.images)
     if not (earlier or goal.halfwidth): return found
+    if goal.halfwidth: order = found.images      # the order in which it looked at itself
     return replace(found, looks=Looks(order, earlier, goal.halfwidth, len(found.planned or found.images)))
 
 # %% ../../nbs/60_assessment/02_run.ipynb #ac034048
@@ -329,7 +330,7 @@ def assess(
     if plan.answer_mode == "logit" and not decides(model):
         raise UnsafError(f"model {model.name} gives no probabilities of whole replies: use answer_mode 'generate'")
     samples, goal = _as_images(images, n, seed), Goal(until_halfwidth)
-    if until_halfwidth: samples = shuffled(samples, seed)
+    if until_halfwidth: samples = random_order(samples, seed)
     owned = not isinstance(store, Store)
     budget = budget or Budget()
     if budget.bounded: block = min(block, BOUNDED)

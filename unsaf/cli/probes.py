@@ -42,11 +42,13 @@ def _folder_of(name: str) -> tuple[str, str]:
 
 def _run_of(name: str, setting: str | None) -> Any:
     "The one run that is meant; raises `UnsafError` where there is none or it is not clear which."
+    from unsaf.assessment.looks import outgrown
     from unsaf.assessment.saved import saved_runs
     folder, model = _folder_of(name)
     there = saved_runs(folder)
     runs = [r for r in there if setting in (None, r.card["plan"]["setting"])
              and model in ("", r.card["model"])]
+    runs = [r for r in runs if not outgrown(r.card, [other.card for other in runs])]
     if len(runs) == 1: return runs[0]
     which = f"{len(runs)} such runs" if runs else "no such run"
     raise UnsafError(f"{folder} holds {which}: {'; '.join(r.title for r in there)}. "
