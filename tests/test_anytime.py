@@ -115,6 +115,6 @@ def test_a_run_that_grew_shows_both_intervals_and_one_that_did_not_is_as_it_was(
     other = assess(tmp_path/"b", folder, 40, name="b")
     assert other.looks is None and paired(other, other, n=10).anytime is None
     told = paired(grown, other, n=10).looked()
-    assert "difference of J per image +0.000, 95% anytime-valid" in told[0] and "script has been looked at" in told[1]
+    assert "difference of J per image +0.000, 95% anytime-valid" in told[0] and "images before: script" in told[1]
     measured = json.loads(command("compare", tmp_path/"a", tmp_path/"b", "--json").stdout)      # the run as it is now, not the one before
     assert measured["images"] == 40 and measured["anytime"]["low"] < 0 < measured["anytime"]["high"]

@@ -210,7 +210,7 @@ class Pair:
         grew = " and ".join(dict.fromkeys(r.model for r in (self.a, self.b) if r.looks))
         return [f"difference of J per image {j.value:+.3f}, {100 * j.level:g}% anytime-valid interval "
                 f"{j.low:+.3f} .. {j.high:+.3f}, over {j.images:,} images that have it",
-                f"it holds at every look at once: {grew} has been looked at with fewer images before. The other intervals "
+                f"it holds at every look at once: looked at with fewer images before: {grew}. The other intervals "
                 "and p are for a number of images that was fixed beforehand"]
 
 # %% ../../nbs/60_assessment/07_saved.ipynb #6f63dba9
