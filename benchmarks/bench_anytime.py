@@ -1,13 +1,13 @@
 """How often is an interval wrong that is looked at again and again, and how long does a run take until it is narrow? Prints its tables.
 
-    python benchmarks/bench_anytime.py [--runs 2000] [--images 400] [--bootstrapped 500] [--stops 30]
+    python benchmarks/bench_anytime.py [--runs 2000] [--images 400] [--bootstrapped 500] [--stops 10]
 
 Made-up models answer t of the answerable and f of the unanswerable questions on average; each image has rates of its
 own, Beta-distributed around these with the intraclass correlation ICC, the same draw for all its questions of a
 class. Lists have five questions; *unequal*: none to five, and short lists are answered a tenth less often, so that J
 per image and pooled J differ. *anytime*: share of runs in which the confidence sequence of the mean J per image
 (`unsaf.metrics.anytime`) excludes the truth after any image up to the last. *six looks* and *40 looks*: the same of
-today's percentile interval of the pooled J (`cluster_bootstrap`), looked at six times, evenly, and (in one cell)
+the percentile interval of the pooled J (`cluster_bootstrap`), looked at six times, evenly, and (in one cell)
 every ten images; *one look*: at the end only; over the first of the runs only, since a bootstrap takes a while. The
 second table: images until the half-width is reached, looked at every 25 images.
 """
@@ -90,28 +90,37 @@ def stop(counts: np.ndarray, halfwidths: tuple[float, ...]) -> list[float]:
     return at + [np.inf] * len(left)
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--runs", type=int, default=2000)
-    parser.add_argument("--images", type=int, default=400)
-    parser.add_argument("--bootstrapped", type=int, default=500)
-    parser.add_argument("--stops", type=int, default=30)
-    a = parser.parse_args()
-    began = time.time()
-    print(f"{a.runs:,} runs a cell, {a.images} images each; percentile intervals in {a.bootstrapped:,} of them\n")
+def coverage(runs: int, bootstrapped: int, images: int) -> None:
+    "Prints the table of how often an interval was ever wrong."
+    print(f"{runs:,} runs a cell, {images} images each; percentile intervals in {bootstrapped:,} of them\n")
     print("| t | f | ICC | lists | J per image | pooled J | anytime | one look | six looks | 40 looks |\n|---|---|---|---|---|---|---|---|---|---|")
-    cells = list(itertools.product(RATES, (0, .2, .6), (False, True)))
-    for i, ((t, f), icc, unequal) in enumerate(cells):
+    for i, ((t, f), icc, unequal) in enumerate(itertools.product(RATES, (0, .2, .6), (False, True))):
         often = (t, icc, unequal) == (.5, .2, False)
-        found = misses((t, f, icc, unequal), a.runs, a.bootstrapped, a.images, i, often)
+        found = misses((t, f, icc, unequal), runs, bootstrapped, images, i, often)
         shares = " | ".join("" if np.isnan(x) else f"{x:.3f}" for x in found)
         mean, pooled = truth(t, f, unequal)
         print(f"| {t} | {f} | {icc} | {'unequal' if unequal else '5'} | {mean:.3f} | {pooled:.3f} | {shares} |", flush=True)
-    print(f"\nmean images until the half-width, {a.stops} runs a cell\n\n| t | f | ICC | .1 | .05 | .03 |\n|---|---|---|---|---|---|")
+
+
+def price(runs: int) -> None:
+    "Prints the table of how many images it takes."
+    print(f"\nmean images until the half-width, {runs} runs a cell\n\n| t | f | ICC | .1 | .05 | .03 |\n|---|---|---|---|---|---|")
     for i, ((t, f), icc) in enumerate(itertools.product(RATES, (0, .2, .6))):
         rng = np.random.default_rng(i)
-        at = np.mean([stop(draw(rng, (6000,), t, f, icc, False), (.1, .05, .03)) for _ in range(a.stops)], axis=0)
+        at = np.mean([stop(draw(rng, (6000,), t, f, icc, False), (.1, .05, .03)) for _ in range(runs)], axis=0)
         print(f"| {t} | {f} | {icc} | {' | '.join(f'{n:,.0f}' for n in at)} |", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--runs", type=int, default=2000, help="0: the second table alone")
+    parser.add_argument("--images", type=int, default=400)
+    parser.add_argument("--bootstrapped", type=int, default=500)
+    parser.add_argument("--stops", type=int, default=10)
+    a = parser.parse_args()
+    began = time.time()
+    if a.runs: coverage(a.runs, a.bootstrapped, a.images)
+    price(a.stops)
     print(f"\n{time.time() - began:.0f} s")
 
 
