@@ -1,14 +1,17 @@
 "Assessments on replicas: the table of one machine, whatever dies, and nothing asked twice."
-import os
+import os, signal, threading, time
+from functools import partial
 from pathlib import Path
 import pandas as pd
 import pytest
+from replica_models import AllFail, Breaks, OnPaper, calls, scripted
 import unsaf
 from unsaf.assessment.run import assess
 from unsaf.cluster.assessing import assess_on_ray
 from unsaf.cluster.nodes import secrets_for
 from unsaf.cluster.replicas import Job, Spec
-from unsaf.core import UnsafError
+from unsaf.core import ModelError, UnsafError
+from unsaf.models.base import Scripted
 
 ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'unsaf[cluster]'")
 TINY = dict(dtype="float32", device="cpu")
@@ -28,7 +31,8 @@ def head(tmp_path_factory):
     (stub/"rfc3987_syntax.py").write_text("raise ImportError('it takes four seconds of every process, for nothing')")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(stub), str(Path(__file__).parent), str(Path(unsaf.__file__).parents[1])]))
+        places = stub, Path(__file__).parent, Path(unsaf.__file__).parents[1]
+        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, places)))
         none = dict(num_gpus=0, include_dashboard=False)
         made = Cluster(initialize_head=True, head_node_args=dict(num_cpus=0, **none), connect=False)
         made.add_node(num_cpus=1, **none)
@@ -66,18 +70,91 @@ def test_any_number_of_replicas_gives_the_table_of_one_machine(tmp_path, cluster
     alone = assess(unsaf.load("tiny-s", **TINY), some, progress=False, **plan)
     for replicas, send in ((1, False), (2, True)):
         store = tmp_path/f"{replicas}"
-        spread = assess_on_ray("tiny-s", some, store=store, ray="auto", replicas=replicas, send=send, model_options=TINY, **plan)
+        how = dict(replicas=replicas, send=send, model_options=TINY)
+        spread = assess_on_ray("tiny-s", some, store=store, **how, **plan)
         same(spread, alone)
         assert spread.calls == alone.calls and len(list(store.rglob("part-*.parquet"))) == 3
 
 
+def run(tmp, n=8, at=None, **more):
+    "The scripted model on the cluster; its calls are counted in the folder `tmp`."
+    tmp.mkdir(exist_ok=True)
+    given = {name: more.pop(name) for name in ("seconds", "dies_on", "fails_on") if name in more}
+    plan = dict(n=n, k=2, block=2, replicas=2, max_failures=None) | more
+    return assess_on_ray(partial(OnPaper, tmp, **given), "scenes", store=tmp/"run", **plan)
+
+
+def names(n): return unsaf.images("scenes", n=n).image_ids
+
+
+def alone(n=8): return assess(Scripted(scripted, "on-paper"), "scenes", n=n, k=2, progress=False)
+
+
+@pytest.mark.slow
+def test_a_second_run_asks_only_what_is_missing(tmp_path, cluster, capsys):
+    first = run(tmp_path, fails_on=names(8)[3])
+    assert first.calls["failed"] and first.scores
+    before = len(calls(tmp_path))
+    parts = sorted((tmp_path/"run").rglob("part-*.parquet"))
+    parts[0].write_bytes(parts[0].read_bytes()[:100])
+    again = run(tmp_path)
+    asked = calls(tmp_path)[before:]
+    assert {image for _, image in asked} == {*names(8)[:2], names(8)[3]}, "a torn part, and the image whose calls failed"
+    assert "torn" in capsys.readouterr().err
+    third = run(tmp_path)
+    assert len(calls(tmp_path)) == before + len(asked) and third.calls["asked"] == 0
+    for found in (again, third): same(found, alone())
+
+
+@pytest.mark.slow
+def test_a_killed_actor_and_a_killed_node_cost_their_block(tmp_path, cluster):
+    made, victim = cluster
+    here = {}
+    def kill():
+        until = time.monotonic() + 200
+        while time.monotonic() < until and len({pid for pid, _ in calls(tmp_path)}) < 2: time.sleep(.05)
+        first = calls(tmp_path)[0][0]
+        os.kill(int(first), signal.SIGKILL)
+        here["killed"] = len(calls(tmp_path))
+        time.sleep(1)
+        made.remove_node(victim, allow_graceful=False)
+    watcher = threading.Thread(target=kill)
+    watcher.start()
+    found = run(tmp_path, n=16, seconds=.15)
+    watcher.join(250)
+    same(found, alone(16))
+    asked = len(calls(tmp_path))
+    assert here["killed"] and asked > 16*6, "nothing was lost, so nothing was tried"
+    assert asked <= 16*6 + 3*2*6, "more than the blocks that were under way were asked again"
+
+
+@pytest.mark.slow
+def test_an_image_that_takes_its_process_along_costs_itself_alone(tmp_path, cluster):
+    bad = names(8)[5]
+    found = run(tmp_path, dies_on=bad)
+    assert found.images == [name for name in names(8) if name != bad] and "1 images did not come back" in found.stopped
+    assert sum(image == bad for _, image in calls(tmp_path)) == 3
+
+
+@pytest.mark.slow
+def test_errors_are_one_line(tmp_path, cluster):
+    for model, message in (("tiny-x", "model 'tiny-x' is unknown"), (Breaks, "blocks in a row were lost: it broke")):
+        with pytest.raises(ModelError, match=message): assess_on_ray(model, "scenes", n=16, store=tmp_path, block=2)
+    with pytest.raises(UnsafError, match="replica takes 1 GPU and the largest node of the cluster has 0"):
+        assess_on_ray("tiny-s", "scenes", n=2, store=tmp_path, gpus=1)
+    with pytest.raises(ModelError, match="requests failed, more than 20%"):
+        assess_on_ray(AllFail, "scenes", n=100, store=tmp_path, block=10)
+
+
 def test_what_can_be_told_before_a_cluster_is_joined(tmp_path):
-    for options, message in ((dict(store=""), "--store"), (dict(colour=1), "unknown option 'colour'"), (dict(block=0), "block = 0"),
-                             (dict(ray="ray://x:1"), "a node of the cluster"), (dict(ray="127.0.0.1:1"), "no Ray cluster at")):
+    for options, message in ((dict(store=""), "--store"), (dict(colour=1), "unknown option 'colour'"),
+                             (dict(block=0), "block = 0"), (dict(ray="ray://x:1"), "a node of the cluster"),
+                             (dict(ray="127.0.0.1:1"), "no Ray cluster at")):
         with pytest.raises(UnsafError, match=message): assess_on_ray("tiny-s", "scenes", n=2, **dict(store=tmp_path) | options)
 
 
 def test_no_key_is_shown(monkeypatch):
     monkeypatch.setenv("MY_KEY", "sk-123")
-    spec = Spec("api:x@http://h/v1", {"key_env": "MY_KEY"}, secrets_for("api:x@http://h/v1", {"key_env": "MY_KEY"}))
+    name, options = "api:x@http://h/v1", {"key_env": "MY_KEY"}
+    spec = Spec(name, options, secrets_for(name, options))
     assert spec.secrets["MY_KEY"] == "sk-123" and "sk-123" not in repr(Job(spec, {}, "r"))

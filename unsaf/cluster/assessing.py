@@ -23,7 +23,7 @@ from ..runs import Watch, stoppable, watched
 
 # %% ../../nbs/62_cluster/03_assessing.ipynb #01255a0c
 SERVED = ("vllm", "sglang", "api", "bridge")      # they answer many calls at once
-BLOCK, MANY = 32, 128                             # images of a block; of such a model, which would idle at a block's end
+BLOCK, MANY = 32, 128      # images of a block; of such a model, which would idle at a block's end
 
 def run_of(spec: Spec, plan: Mapping[str, Any], source: str, ids: Sequence[str]) -> str:
     "8 hexadecimal digits of what is asked of which images."
@@ -66,13 +66,14 @@ class _Progress:
         self.lost.append(why)
         self.in_a_row += 1
         if self.in_a_row < BROKEN: return
-        raise ModelError(f"stopped: {BROKEN} blocks in a row were lost: {why}; what came is stored, and the same command "
-                         "goes on from there")
+        raise ModelError(f"stopped: {BROKEN} blocks in a row were lost: {why}; what came is stored, and the same "
+                         "command goes on from there")
 
     def _first(self, about: dict) -> None:
         self.card = about["card"] | dict(model=about["model"])
         if self.card["version"] != __version__:
-            raise ModelError(f"a node has unsaf {self.card['version']}, this one {__version__}: install the same on all")
+            raise ModelError(f"a node has unsaf {self.card['version']}, this one {__version__}: install the same on "
+                             "all")
         self.parts.keep(about["model"])
 
     def _count(self, about: dict) -> None:
@@ -130,7 +131,8 @@ def assess_on_ray(
     max_failures: float | None = .2, progress: bool | None = None, **options: Any,
 ) -> Assessment:
     "`unsaf.assess` on the replicas of a cluster. Raises `UnsafError`."
-    if not store: raise UnsafError("a run on a cluster writes what is finished as it comes: give a folder for it, --store")
+    if not store:
+        raise UnsafError("a run on a cluster writes what is finished as it comes: give a folder for it, --store")
     samples, size = _as_images(images, n, seed), _size(model, block)
     plan = dict(setting=setting_of(setting), k=k, template=template, seed=seed, **options)
     _check(plan)

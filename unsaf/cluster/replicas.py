@@ -179,5 +179,5 @@ def finished(job: Any, samples: Any, blocks: Sequence[Sequence[int]], replicas: 
             for batch in ds.iter_batches(batch_size=1, batch_format="numpy", prefetch_batches=0):
                 yield bytes(batch["content"][0]), json.loads(batch["about"][0])
         except ray.exceptions.RayError as e:
-            raise ModelError(f"stopped: replicas died with more than {most} blocks ({last_line(e)}); what came is stored, "
-                             "and the same command goes on from there") from None
+            raise ModelError(f"stopped: replicas died with more than {most} blocks ({last_line(e)}); what came is "
+                             "stored, and the same command goes on from there") from None
