@@ -39,6 +39,7 @@ def check_address(address: str, seconds: float = 5) -> None:
 def join(address: str = "auto") -> tuple[Any, bool]:
     "(the package, joined to the cluster at `address`; whether it was joined just now). Raises `UnsafError`."
     check_address(address)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     package = ray()
     if package.is_initialized(): return package, False
     try: package.init(address=address, log_to_driver=False, logging_level="ERROR")

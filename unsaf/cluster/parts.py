@@ -69,15 +69,19 @@ class Parts:
             about = _about(path)
             if about is None: self.says.append(f"{path} is torn and left out: its images are asked again")
             elif about.get("run") != self.run: self.says.append(f"{path} is of another run and left out")
-            else: self.held[path] = about
+            else: self.held[path] = _short(about)
         return self
 
     def add(self, content: bytes, about: dict) -> Path:
         "Write a part atomically."
         self.last += 1
         path = write_file(self.folder/f"part-{self.last:07d}-{uuid4().hex[:6]}.parquet", content)
-        self.held[path] = {k: v for k, v in about.items() if k != "errors"}
+        self.held[path] = _short(about)
         return path
+
+def _short(about: dict) -> dict:
+    "What the driver keeps of each part, as long as the run lasts."
+    return {name: about[name] for name in ("model", "done", "again", "cost") if name in about}
 
 def _about(path: Path) -> dict | None:
     "What a file says that it is; None where it is no whole part."

@@ -34,7 +34,8 @@ class Spec:
         if isinstance(self.model, str):
             from unsaf.models.loading import load
             return load(self.model, **self.options)
-        return self.model if hasattr(self.model, "generate") else self.model()
+        made = hasattr(self.model, "generate") and not isinstance(self.model, type)
+        return self.model if made else self.model()
 
     @property
     def name(self) -> Any:
@@ -172,7 +173,7 @@ def finished(job: Any, samples: Any, blocks: Sequence[Sequence[int]], replicas: 
         warnings.simplefilter("ignore")      # Ray's own, on max_restarts, which has no other name yet
         ds = ray.data.from_items(rows, override_num_blocks=len(rows))
         if send: ds = _with_images(ds, samples)
-        pool = ray.data.ActorPoolStrategy(size=min(replicas, len(rows)), max_tasks_in_flight_per_actor=2)
+        pool = ray.data.ActorPoolStrategy(size=min(replicas, len(rows)), max_tasks_in_flight_per_actor=1)
         ds = ds.map_batches(Replica, batch_size=1, compute=pool, num_gpus=gpus or None, num_cpus=1,
                             fn_constructor_args=(job, None if send else samples), max_restarts=-1, max_task_retries=0)
         try:
