@@ -58,3 +58,9 @@ def test_promises_hold():
     assert p.returncode == 0, p.stdout[-3000:] + p.stderr[-2000:]
     tried = [line.split("|")[2:4] for line in p.stdout.splitlines()[2:]]
     assert len(tried) >= 12 and all(int(a.replace(",", "")) == int(b.replace(",", "")) > 0 for a, b in tried), p.stdout
+
+
+@pytest.mark.slow
+def test_anytime():
+    text = printed("bench_anytime.py", "--runs", "20", "--images", "60", "--bootstrapped", "2", "--stops", "1")
+    assert values(text, "| 0.5 | 0.5 | 0.2 | 5 |")[2] <= .2 and values(text, "| 0.95 | 0.1 | 0 |")[-1] < 6000

@@ -15,7 +15,8 @@ from typing import Any, Iterator
 import numpy as np
 import pandas as pd
 from PIL import Image
-from .run import COLUMNS, Assessment, Plan, _pin, answer_request, answer_row, cell_of
+from .blocks import pin
+from .run import COLUMNS, Assessment, Plan, answer_request, answer_row, cell_of
 from ..core import Outcome, Picture, Question, Reply, Request, Sample, Setting, UnsafError, one_of
 from ..data.image_set import ImageSet
 from ..data.images import images as image_set
@@ -170,7 +171,7 @@ def _stage_two(kept: Cached, result: Assessment, samples: Mapping[str, Sample], 
     groups = dict(list(result.table.groupby("image_id", sort=False)))
     for start in range(0, len(result.images), block):
         some = [samples[name] for name in result.images[start:start + block]]
-        pictures = {p.image_id: p for p in _pin(some, failures)}
+        pictures = {p.image_id: p for p in pin(some, failures)}
         asked = [q for name in pictures if name in groups for q in _questions(groups[name])]
         replies = collect(kept, [answer_request(pictures[q.image_id], q, plan) for q in asked]) if asked else []
         rows += [answer_row(q, r, plan) for q, r in zip(asked, replies)]

@@ -197,7 +197,7 @@ def _stop(result: Any) -> str:
 def _section(result: Any, limit: int) -> dict:
     "All that the page shows of one assessment."
     setting = result.plan.setting
-    ends = [seen(line) for line in (_stop(result), cost_line([result.cost])) if line]
+    ends = [seen(line) for line in (_stop(result), cost_line([result.cost]), *result.looked()) if line]
     out = dict(id=f"{setting}", title=setting.words.capitalize(), images=len(result.images), ends=ends,
                source=result.source or "a list of images", settings=_settings(result.plan),
                failures=[*map(seen, result.failures["error"]),

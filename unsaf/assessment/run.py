@@ -7,23 +7,24 @@ __all__ = ['COLUMNS', 'LIST_COLUMNS', 'BOUNDED', 'Plan', 'question_request', 'an
            'answer_row', 'list_row', 'run_block', 'Assessment', 'assess']
 
 # %% ../../nbs/60_assessment/02_run.ipynb #3569d26c
-import json, math, threading
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+import json, math
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from html import escape
 from pathlib import Path
-from typing import Any, Iterator, Sequence
+from typing import Any, Sequence
 import pandas as pd
 from ..prompts import templates as prompts, readers
-from ..core import (ImageError, Outcome, Picture, Question, Reply, Request, Sample, Setting, UnsafError, fingerprint,
+from ..core import (Outcome, Picture, Question, Reply, Request, Sample, Setting, UnsafError, fingerprint,
                         one_of, positive, setting_of, to_json, write_file)
-from ..runs import own_stem, watched, write_table
+from ..runs import own_stem, write_table
 from ..models.base import Model, counters_of, decides, template_of
 from ..models.budget import Budget, ask, complete, spending
 from ..models.cache import Cached
-from .scores import Scores, score
+from ..metrics.anytime import Anytime, anytime_j
+from .scores import Scores, counts_of, score
+from .blocks import Bars, in_blocks, pinned
+from .looks import Goal, Looks, earlier_looks, lines_of, random_order
 from ..store import Store
 
 # %% ../../nbs/60_assessment/02_run.ipynb #2ddf8fd4
@@ -172,12 +173,22 @@ class Assessment:
     effort: dict = field(default_factory=dict)        # what the model computed, by its own counters, where it keeps any
     cost: dict = field(default_factory=dict)          # dollars, paid (in this run), unpriced; where prices are known
     stopped: str = ""              # why the run ended before its end; the images it had not finished are left out
-    planned: list[str] = field(default_factory=list)  # of a stopped run: all its images, in order
+    planned: list[str] = field(default_factory=list)  # of a run that ended early: all its images, in order
+    looks: Looks | None = None     # of a run that was looked at more than once: when, and in which order its images came
 
     @cached_property
     def scores(self) -> Scores:
         "Awareness with its reference lines and intervals; raises `UnsafError` where nothing could be counted."
         return score(self.table, self.lists, self.images)
+
+    @cached_property
+    def anytime(self) -> Anytime | None:
+        "Mean J per image with limits that hold at every look; None where the run was not looked at before."
+        return anytime_j(counts_of(self.table, self.looks.order)) if self.looks else None
+
+    def looked(self) -> list[str]:
+        "The same in words, and why; empty where it is None."
+        return lines_of(self.looks, self.anytime)
 
     def report(self, path: str | Path, probes: Any = None) -> Path:
         "Write the page that shows scores, questions and replies, and the probes of them where given."
@@ -187,28 +198,36 @@ class Assessment:
     @property
     def run_id(self) -> str:
         "8 hexadecimal digits of which model answered what."
-        images = self.planned or self.images      # a stopped run has the name of the whole one
+        images = self.planned or self.images      # a run that ended early has the name of the whole one
         return fingerprint(self.model, self.identity, vars(self.plan), self.source, images)[:8]
 
     def _repr_html_(self) -> str:
-        try: return self.scores._repr_html_()
+        try: found = self.scores._repr_html_()
         except UnsafError as e: return f"<p>{escape(str(e))}</p>"
+        return found + "".join(f"<p>{escape(line)}</p>" for line in self.looked())
 
 # %% ../../nbs/60_assessment/02_run.ipynb #36f9dfa5
 def _as_dict(self: Assessment) -> dict:
     "Settings, scores and counts as plain values, for JSON; `scores` is None where `unscored` says why."
-    plan = {name: str(v) if isinstance(v, Setting) else v for name, v in vars(self.plan).items()}
+    who = _who(self.model, self.source, self.plan, self.identity)
     try: scores, why = self.scores.as_dict(), ""
     except UnsafError as e: scores, why = None, str(e)
-    return dict(run=self.run_id, model=self.model, source=self.source, note=self.note, plan=plan,
-                identity=to_json(self.identity), calls=dict(self.calls), effort=dict(self.effort),
+    return dict(run=self.run_id, model=self.model, source=self.source, note=self.note, plan=who["plan"],
+                identity=who["identity"], calls=dict(self.calls), effort=dict(self.effort),
                 images=len(self.images), unreadable_images=self.failures.to_dict("records"),
                 skipped_files=dict(self.skipped), scores=scores, unscored=why, **_only_some(self))
 
+def _who(model: str, source: str, plan: Plan, identity: Any) -> dict:
+    "Which model was asked what: what two scorings of one run have in common."
+    settings = {name: str(v) if isinstance(v, Setting) else v for name, v in vars(plan).items()}
+    return dict(model=model, source=source, plan=settings, identity=to_json(identity))
+
 def _only_some(self: Assessment) -> dict:
-    "What only some runs have: dollars, where prices are known, and why and where it was stopped."
+    "What only some runs have: dollars where prices are known, why and where it ended, how often it was looked at."
     return ({"cost": self.cost} if self.cost else {}) | (
-        dict(stopped=self.stopped, planned=self.planned) if self.stopped else {})
+        {"stopped": self.stopped} if self.stopped else {}) | (
+        {"planned": self.planned} if self.planned else {}) | (
+        dict(looks=self.looks.as_dict(), anytime=self.anytime.as_dict(), looked=self.looked()) if self.looks else {})
 
 def _stem(self: Assessment, folder: str | Path) -> str:
     "How this run's files are called: by the setting, and by the run too where another run has that name."
@@ -225,74 +244,10 @@ def _save(self: Assessment, folder: str | Path) -> list[Path]:
 Assessment.as_dict, Assessment.stem, Assessment.save = _as_dict, _stem, _save
 
 # %% ../../nbs/60_assessment/02_run.ipynb #ea94ddc2
-class _Bars:
-    "One progress bar a stage; silent where nobody watches."
-    def __init__(self, n_images: int, plan: Plan, show: bool | None):
-        from tqdm.auto import tqdm
-        show = watched(show)
-        stages = ("questions", 2 * n_images, "list"), ("answers", 2 * n_images * plan.k, "reply")
-        self.bars = {stage: tqdm(total=total, desc=f"{stage:9}", disable=not show, unit=unit, leave=True)
-                     for stage, total, unit in stages}
-        self.cost, self.cached, self.quiet, self.turn = 0.0, 0, not show, threading.Lock()
-
-    def __call__(self, stage: str, reply: Reply) -> None:
-        if self.quiet: return
-        with self.turn:      # two blocks may have replies at once
-            self.cost += 0 if reply.cached else reply.cost or 0
-            self.cached += reply.cached
-            self.bars[stage].update()
-            notes = {"cached": self.cached} | ({"cost": f"${self.cost:.2f}"} if self.cost else {})
-            self.bars[stage].set_postfix(notes, refresh=False)
-
-    def expect(self, stage: str, total: int) -> None:
-        self.bars[stage].total = total
-        self.bars[stage].refresh()
-
-    def close(self) -> None:
-        for bar in self.bars.values(): bar.close()
-
-# %% ../../nbs/60_assessment/02_run.ipynb #064baf18
 def _as_images(images: Any, n: int | None, seed: int) -> Sequence[Sample]:
     from unsaf.data.image_set import ImageSet
     from unsaf.data.images import images as open_images
     return images if isinstance(images, ImageSet) and n is None else open_images(images, n=n, seed=seed)
-
-def _pin(samples: Sequence[Sample], failures: list[dict], hold: bool = True) -> Iterator[Picture]:
-    "The images of a block, decoded once where pixels are to be held; unreadable ones are added to `failures`."
-    for sample in samples:
-        try: yield sample.picture.pinned() if hold else _known(sample.picture)
-        except ImageError as e: failures.append(dict(image_id=sample.image_id, error=str(e)))
-
-def _known(picture: Picture) -> Picture:
-    "`picture`, with its digest; raises `ImageError`. A block of many would not fit into memory as pixels."
-    _ = picture.digest      # which decodes it
-    return picture
-
-def _pinned(samples: Sequence[Sample], block: int, failures: list[dict], done: list[str],
-            budget: Budget, hold: bool = True) -> Iterator[list[Picture]]:
-    "The blocks, their images decoded, until the run is stopped; each image is noted in `failures` or `done`."
-    for start in range(0, len(samples), block):
-        if budget.reason or budget.interrupted: return
-        pictures = list(_pin(samples[start:start + block], failures, hold))
-        done += [p.image_id for p in pictures]
-        yield pictures
-        pictures.clear()      # else they would live until the next block is decoded
-
-# %% ../../nbs/60_assessment/02_run.ipynb #2b1eb5fa
-def _side_by_side(session: Any, call: Any, blocks: Iterator[list[Picture]], lists: int,
-                  most: int = 8) -> Iterator[tuple]:
-    "`call` of each block, in order and up to `most` at once; an error or an interrupt calls off the others."
-    pool, running = ThreadPoolExecutor(8, "unsaf-block"), deque()
-    try:
-        with session() as places:
-            most = min(most, 1 + math.ceil(places / lists))
-            for pictures in blocks:
-                digests = {p.digest for p in pictures}
-                while len(running) >= most or any(digests & others for _, others in running):
-                    yield running.popleft()[0].result()
-                running.append((pool.submit(call, list(pictures)), digests))
-            while running: yield running.popleft()[0].result()
-    finally: pool.shutdown(cancel_futures=True)
 
 # %% ../../nbs/60_assessment/02_run.ipynb #12207f9e
 def _effort(model: Model, before: dict[str, int]) -> dict[str, int]:
@@ -301,18 +256,21 @@ def _effort(model: Model, before: dict[str, int]) -> dict[str, int]:
     flips = getattr(model, "flips", None)
     return found | (dict(flips=flips[0], flips_compared=flips[1]) if flips else {})
 
-def _run(kept: Cached, samples: Sequence[Sample], plan: Plan, block: int, progress: bool | None) -> Assessment:
+def _run(kept: Cached, samples: Sequence[Sample], plan: Plan, block: int, progress: bool | None,
+         goal: Goal) -> Assessment:
     "Block after block through both stages."
     rows, lists, failures, done = [], [], [], []
-    bars, before = _Bars(len(samples), plan, progress), counters_of(kept.model)
+    bars, before = Bars(len(samples), plan.k, progress), counters_of(kept.model)
     hold = not getattr(kept.model, "in_rounds", False)
-    blocks = _pinned(samples, block, failures, done, kept.budget, hold)
-    session, call = getattr(kept, "session", None), lambda pictures: run_block(kept, pictures, plan, bars)
+    cut_short = lambda: kept.budget.reason or kept.budget.interrupted
+    blocks = pinned(samples, block, failures, done, lambda: cut_short() or goal.reached, hold)
+    call = lambda pictures: run_block(kept, pictures, plan, bars)
+    most = 1 if goal.halfwidth else 2 if kept.budget.bounded else 8
     try:
-        several = _side_by_side(session, call, blocks, 2 * block, 2 if kept.budget.bounded else 8) if session else None
-        for more, more_lists in several or map(call, blocks):
+        for more, more_lists in in_blocks(getattr(kept, "session", None), call, blocks, 2 * block, most):
             rows.extend(tuple(row.values()) for row in more)
             lists.extend(tuple(row.values()) for row in more_lists)
+            if not cut_short(): goal.look(more, more_lists)
             bars.expect("answers", len(rows) + plan.k * max(2 * len(samples) - len(lists) - 2 * len(failures), 0))
     finally: bars.close()
     frames = [pd.DataFrame(found, columns=columns) for found, columns in
@@ -323,12 +281,21 @@ def _run(kept: Cached, samples: Sequence[Sample], plan: Plan, block: int, progre
     return Assessment(kept.name, plan, *frames, images, getattr(samples, "source", ""), dict(kept.identity),
                       dict(kept.counts), samples, dict(getattr(samples, "skipped", {})),
                       getattr(kept.model, "note", ""), _effort(kept.model, before), kept.cost,
-                      **({} if whole else _ended(kept.budget, samples, failures)))
+                      **({} if whole else _ended(kept.budget, samples, failures, goal)))
 
-def _ended(budget: Budget, samples: Sequence[Sample], failures: list[dict]) -> dict:
-    "Why a run was stopped, and the images that it was to ask about."
+def _ended(budget: Budget, samples: Sequence[Sample], failures: list[dict], goal: Goal) -> dict:
+    "Why a run ended early (not told where it is sure enough), and the images that it was to ask about."
     unread = {row["image_id"] for row in failures}
-    return dict(stopped=budget.reason or "stopped", planned=[s.image_id for s in samples if s.image_id not in unread])
+    return dict(stopped="" if goal.reached else budget.reason or "stopped",
+                planned=[s.image_id for s in samples if s.image_id not in unread])
+
+def _with_looks(found: Assessment, folder: Path | None, goal: Goal) -> Assessment:
+    "`found`, with its looks where there was more than one."
+    who = _who(found.model, found.source, found.plan, found.identity)
+    order, earlier = earlier_looks(folder, who, found.images)
+    if not (earlier or goal.halfwidth): return found
+    if goal.halfwidth: order = found.images      # the order in which it looked at itself
+    return replace(found, looks=Looks(order, earlier, goal.halfwidth, len(found.planned or found.images)))
 
 # %% ../../nbs/60_assessment/02_run.ipynb #ac034048
 BOUNDED = 4      # images that go through both stages together where a run may end early
@@ -346,6 +313,7 @@ def assess(
     max_failures: float | None = .2,      # the run is stopped where a larger share of its calls fails; 1 or None: never
     progress: bool | None = None,         # None: where somebody watches
     budget: Budget | None = None,         # what may be spent; the images finished until then are scored
+    until_halfwidth: float | None = None,      # ask in random order, and end where J is known so well, anytime-valid
     **options: Any,                       # further fields of `Plan`
 ) -> Assessment:
     "Self-assessment of uncertainty awareness, UnQ-Gen then UnQ-Ans (paper, Section 3.2). Raises `UnsafError`."
@@ -361,12 +329,14 @@ def assess(
     positive("block", block)
     if plan.answer_mode == "logit" and not decides(model):
         raise UnsafError(f"model {model.name} gives no probabilities of whole replies: use answer_mode 'generate'")
-    samples = _as_images(images, n, seed)
+    samples, goal = _as_images(images, n, seed), Goal(until_halfwidth)
+    if until_halfwidth: samples = random_order(samples, seed)
     owned = not isinstance(store, Store)
     budget = budget or Budget()
     if budget.bounded: block = min(block, BOUNDED)
     kept = Cached(model, Store(store) if owned else store, max_failures, budget)
     try:
-        with spending(budget, model): return _run(kept, samples, plan, block, progress)
+        with spending(budget, model): found = _run(kept, samples, plan, block, progress, goal)
+        return _with_looks(found, kept.store.path, goal)
     finally:
         if owned: kept.store.close()

@@ -20,7 +20,9 @@ from ..runs import edited, read_table
 from ..metrics.awareness import scorer
 from ..metrics.resampling import paired_permutation
 from ..models.cache import Replay
+from .looks import Looks, common_order
 from .scores import counts_of
+from ..metrics.anytime import Anytime, anytime_difference
 from ..store import Store
 
 # %% ../../nbs/60_assessment/07_saved.ipynb #a9340f31
@@ -118,7 +120,7 @@ def as_saved(run: Run, samples: "ImageSet | None" = None) -> Assessment:
     failures = pd.DataFrame(c["unreadable_images"], columns=["image_id", "error"])
     return Assessment(c["model"], _plan(run), table, lists, failures, list(lists["image_id"].unique()), c["source"],
                       c["identity"], dict(c["calls"]), samples, dict(c["skipped_files"]), c["note"], dict(c["effort"]),
-                      dict(c.get("cost", {})), c.get("stopped", ""), list(c.get("planned", [])))
+                      dict(c.get("cost", {})), c.get("stopped", ""), list(c.get("planned", [])), Looks.of_card(c))
 
 # %% ../../nbs/60_assessment/07_saved.ipynb #a1a5e048
 def _anew(run: Run, saved: Assessment, samples: ImageSet) -> Assessment:
@@ -135,7 +137,7 @@ def _anew(run: Run, saved: Assessment, samples: ImageSet) -> Assessment:
     same = replace(found, source=saved.source, note=saved.note, effort=saved.effort, failures=saved.failures,
                    table=_with_errors(found.table, saved.table, "number"),
                    lists=_with_errors(found.lists, saved.lists, "asked"),
-                   cost=saved.cost, stopped=saved.stopped, planned=saved.planned)
+                   cost=saved.cost, stopped=saved.stopped, planned=saved.planned, looks=saved.looks)
     if same.run_id != run.card["run"]:
         raise UnsafError(f"what the store gives is run {same.run_id}, not {run.card['run']}")
     return same
@@ -185,6 +187,7 @@ class Pair:
     images: list[str]        # that both could be shown
     table: pd.DataFrame      # a row per measure: measure, a, b, difference (b - a), low, high, p
     notes: list[str]         # how the two runs differ beside the model
+    anytime: Anytime | None = None      # mean difference of J per image, at every look; None where none was looked at before
 
     def lines(self) -> list[str]:
         "The comparison as lines of text."
@@ -198,7 +201,17 @@ class Pair:
             said.append(f"  {r.measure:14} {r.a:14.3f} {r.b:14.3f}   {r.difference:+10.3f}   {span:20} {p}".rstrip())
         return [*said, f"  differences are {names[1]} minus {names[0]}, image by image; "
                        f"{self.table.measure.iloc[0]} decides, "
-                       "the other p are not corrected for their number"]
+                       "the other p are not corrected for their number", *(f"  {x}" for x in self.looked())]
+
+    def looked(self) -> list[str]:
+        "The anytime-valid interval in words, and why it is there; empty where it is None."
+        j = self.anytime
+        if j is None: return []
+        grew = " and ".join(dict.fromkeys(r.model for r in (self.a, self.b) if r.looks))
+        return [f"difference of J per image {j.value:+.3f}, {100 * j.level:g}% anytime-valid interval "
+                f"{j.low:+.3f} .. {j.high:+.3f}, over {j.images:,} images that have it",
+                f"it holds at every look at once: looked at with fewer images before: {grew}. The other intervals "
+                "and p are for a number of images that was fixed beforehand"]
 
 # %% ../../nbs/60_assessment/07_saved.ipynb #6f63dba9
 def _common(a: Assessment, b: Assessment) -> list[str]:
@@ -235,4 +248,11 @@ def paired(a: Assessment, b: Assessment, primary: str = "youden_j", n: int = 10_
             raise UnsafError(f"no reply of {r.model} could be counted: there is nothing to compare")
     rows = [dict(measure=k, a=c.b, b=c.a, difference=c.difference, low=c.interval.low, high=c.interval.high, p=c.p)
             for k, c in paired_permutation(x, y, scorer(*names), n=n).items()]
-    return Pair(a, b, both, pd.DataFrame(rows), _differing(a, b, len(both)))
+    return Pair(a, b, both, pd.DataFrame(rows), _differing(a, b, len(both)), _anytime(a, b))
+
+def _anytime(a: Assessment, b: Assessment) -> Anytime | None:
+    "J of `b` minus J of `a`, image by image in the order in which both had them; None where neither has grown."
+    if not (a.looks or b.looks): return None
+    order = common_order(*(r.looks.order if r.looks else r.images for r in (a, b)))
+    x, y = (counts_of(r.table[r.table["image_id"].isin(order)], order) for r in (b, a))
+    return anytime_difference(x, y)

@@ -69,6 +69,7 @@ def _show(result: Any) -> None:
     if line := _effort_line(result.effort, len(result.images)): say(line)
     if result.stopped:
         say(f"  {result.stopped}: {len(result.images)} of {len(result.planned)} images are finished, and scored")
+    for line in result.looked(): say(f"  {line}")
     for row in result.failures.itertuples(): say(f"  image left out: {row.error}")
     for kind, n in result.skipped.items(): say(f"  skipped: {n} {kind}")
 
@@ -152,6 +153,8 @@ def assess(
     budget: Budget,
     dry_run: DryRun = False,
     sample: Sample = 8,
+    until_halfwidth: option(float | None, "ask about the images in random order and end where J is known to within "
+                                          "this, as 0.05: by an interval that allows for being looked at") = None,
     probes: option(str | None, "beside the score: all, or some of cross,blank,swap,leakage,audit,corrected") = None,
     cross: option(str | None, "probe cross: other models, with commas; each answers the others' questions") = None,
     report: option(bool, "write report.html into the store") = True,
@@ -166,9 +169,10 @@ def assess(
     settings = ("oe", "mc") if setting == "both" else (setting,)
     modes = {"oe": "generate"} if setting == "both" and answer_mode == "logit" else {}
     if dry_run: from unsaf.assessment.estimate import estimate as run
+    ends = dict(sample=sample) if dry_run else dict(until_halfwidth=until_halfwidth)
     results = [run(loaded, samples, s, k, store, seed=seed, layout=layout, suffix=suffix, paraphrase=paraphrase,
                    template=template, answer_mode=modes.get(s, answer_mode), temperature=temperature,
-                   max_failures=max_failures, budget=budget, **({"sample": sample} if dry_run else {}), **how.tokens)
+                   max_failures=max_failures, budget=budget, **ends, **how.tokens)
                for s in settings]
     if dry_run: raise typer.Exit(tell_estimates(results, as_json, store))
     probed = cli_probes.put(results, loaded, names, others, store, budget)

@@ -42,11 +42,13 @@ def _folder_of(name: str) -> tuple[str, str]:
 
 def _run_of(name: str, setting: str | None) -> Any:
     "The one run that is meant; raises `UnsafError` where there is none or it is not clear which."
+    from unsaf.assessment.looks import outgrown
     from unsaf.assessment.saved import saved_runs
     folder, model = _folder_of(name)
     there = saved_runs(folder)
     runs = [r for r in there if setting in (None, r.card["plan"]["setting"])
              and model in ("", r.card["model"])]
+    runs = [r for r in runs if not outgrown(r.card, [other.card for other in runs])]
     if len(runs) == 1: return runs[0]
     which = f"{len(runs)} such runs" if runs else "no such run"
     raise UnsafError(f"{folder} holds {which}: {'; '.join(r.title for r in there)}. "
@@ -87,7 +89,8 @@ def compare(
     measures = pair.table.astype(object).where(pair.table.notna(), None).to_dict("records")
     body = json.dumps(dict(a=pair.a.as_dict(), b=pair.b.as_dict(), images=len(pair.images),
                            notes=pair.notes, measures=measures, primary=measure,
-                           cross=probes[0].as_dict() if probes else None), indent=1)
+                           cross=probes[0].as_dict() if probes else None,
+                           **(dict(anytime=pair.anytime.as_dict()) if pair.anytime else {})), indent=1)
     new, old = ([r for r, m in zip(sides, asked) if bool(m) == given] for given in (True, False))
     if as_json: print(body)
     else: say(*pair.lines(), *(line for p in probes for line in ["", *p.lines()]))

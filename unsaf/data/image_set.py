@@ -240,6 +240,10 @@ class ImageSet(Sequence):
         "`n` of these images, in their order, chosen by `seed`; the first `n` where `seed` is None, all where `n` is."
         return replace(self, order=_chosen(self, n, seed))
 
+    def shuffled(self, seed: int) -> "ImageSet":
+        "These images in a random order, drawn by `seed`; its first n are those that `choose` takes."
+        return replace(self, order=sorted(self.order, key=_lot(self, seed)))
+
     def problems(self) -> dict[str, str]:
         "Reads every image once; what cannot be read, and why, by `image_id`."
         found = {}
@@ -263,8 +267,12 @@ def _chosen(images: ImageSet, n: "int | None", seed: "int | None") -> Sequence[i
         raise UnsafError(f"{n:,} images were asked for, but {_shown(images.source)} holds {len(images):,}; "
                          "leave n out to take them all")
     if seed is None: return images.order[:n]
-    def lot(k: int) -> bytes: return hashlib.sha256(f"{seed}:{images.ids[images.order[k]]}".encode()).digest()
-    return [images.order[k] for k in sorted(heapq.nsmallest(n, range(len(images)), lot))]
+    lot = _lot(images, seed)
+    return [images.order[k] for k in sorted(heapq.nsmallest(n, range(len(images)), lambda k: lot(images.order[k])))]
+
+def _lot(images: ImageSet, seed: int) -> Callable[[int], bytes]:
+    "What decides when the image of a number is drawn."
+    return lambda i: hashlib.sha256(f"{seed}:{images.ids[i]}".encode()).digest()
 
 # %% ../../nbs/40_data/00_image_set.ipynb #7e4d442c
 def thumbnail(
