@@ -69,7 +69,7 @@ class Parts:
             about = _about(path)
             if about is None: self.says.append(f"{path} is torn and left out: its images are asked again")
             elif about.get("run") != self.run: self.says.append(f"{path} is of another run and left out")
-            else: self.held[path] = _short(about)
+            else: self.held[path] = _short(about | dict(cost=_paid_before(about)))
         return self
 
     def add(self, content: bytes, about: dict) -> Path:
@@ -82,6 +82,10 @@ class Parts:
 def _short(about: dict) -> dict:
     "What the driver keeps of each part, as long as the run lasts."
     return {name: about[name] for name in ("model", "done", "again", "cost") if name in about}
+
+def _paid_before(about: dict) -> dict:
+    "The dollars of a part, none of them paid in this run."
+    return about["cost"] | dict(paid=0.0) if about.get("cost") else {}
 
 def _about(path: Path) -> dict | None:
     "What a file says that it is; None where it is no whole part."
