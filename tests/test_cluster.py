@@ -1,5 +1,5 @@
 "Assessments on replicas: the table of one machine, whatever dies, and nothing asked twice."
-import os, signal, threading
+import json, os, signal, subprocess, sys, threading, time
 from functools import partial
 from pathlib import Path
 import pandas as pd
@@ -132,6 +132,45 @@ def test_a_killed_actor_and_a_killed_node_cost_their_block(tmp_path, cluster):
 
 
 @pytest.mark.slow
+def test_ctrl_c_stores_what_came_and_the_next_run_goes_on(tmp_path, cluster):
+    code = (f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+            f"from test_cluster import run, Path\nrun(Path({str(tmp_path)!r}), n=12, seconds=.3)")
+    driver = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True,
+                              env=os.environ | dict(RAY_ADDRESS=cluster[0].address))
+    until = time.monotonic() + 200
+    while time.monotonic() < until and driver.poll() is None and not list(tmp_path.rglob("part-*.parquet")): time.sleep(.05)
+    driver.send_signal(signal.SIGINT)
+    said = driver.communicate(timeout=60)[1]
+    before, parts = calls(tmp_path), len(list(tmp_path.rglob("part-*.parquet")))
+    assert driver.returncode and "what has come is being stored" in said and parts < 6
+    found = run(tmp_path, n=12)
+    same(found, plain := alone(12))
+    block = plain.calls["asked"]//6
+    assert found.calls["asked"] == plain.calls["asked"] - parts*block == len(calls(tmp_path)) - len(before)
+
+
+@pytest.mark.slow
+def test_commands_on_replicas_write_what_they_write_here(tmp_path, cluster, inside, one_thread):
+    model = ("--device", "cpu", "--dtype", "float32", "--seed", "3")
+    commands = dict(
+        assess=("assess", "--model", "tiny-s", "--limit", "6", "--k", "2", "--setting", "mc"),
+        bench=("bench", "--model", "tiny-s", "--n", "8", "--benchmarks", "accuracy,pope"),
+        taught=("distill", "data", "--teacher", "tiny-s", "--n", "6", "--k", "2"))
+    for name, command in commands.items():
+        here, there = tmp_path/f"{name}-here", tmp_path/f"{name}-there"
+        into = "--out" if name == "taught" else "--store"
+        for folder, spread in ((here, ()), (there, ("--ray", "auto", "--replicas", "2"))):
+            done = inside(*command, *model, into, folder, *spread)
+            assert done.returncode == 0, done.stderr
+        tables = [p.relative_to(here) for p in here.rglob("*") if p.suffix in (".csv", ".jsonl")]
+        assert tables and not [p for p in tables if (here/p).read_bytes() != (there/p).read_bytes()]
+    one, other = (json.loads((tmp_path/f"assess-{where}"/"scores-mc.json").read_text()) for where in ("here", "there"))
+    assert one["run"] == other["run"] and one["scores"] == other["scores"]
+    assert (tmp_path/"assess-there"/"report.html").is_file()
+    assert inside("report", tmp_path/"assess-there", "--out", tmp_path/"page.html").returncode == 0
+
+
+@pytest.mark.slow
 def test_errors_are_one_line(tmp_path, cluster):
     for model, message in (("tiny-x", "model 'tiny-x' is unknown"), (Breaks, "lost: RuntimeError: it broke")):
         with pytest.raises(ModelError, match=message): assess_on_ray(model, "scenes", n=16, store=tmp_path, block=2)
@@ -147,6 +186,16 @@ def test_what_can_be_told_before_a_cluster_is_joined(tmp_path):
                              (dict(ray="127.0.0.1:1"), "no Ray cluster at")):
         with pytest.raises(UnsafError, match=message):
             assess_on_ray("tiny-s", "scenes", n=2, **dict(store=tmp_path) | options)
+
+
+@pytest.mark.parametrize("options, message", [
+    ("--replicas 2", "--replicas is for --ray"), ("--ray auto --batch", "leave --ray out"),
+    ("--ray auto --dry-run", "--dry-run asks its sample on this machine"), ("--ray auto --replicas 0", "replicas = 0"),
+    ("--ray auto --max-calls 9", "--max-minutes is kept"), ("--ray auto --until-halfwidth .1", "leave it out with --ray"),
+    ("--ray auto --probes blank", "probe blank asks a model on this machine")])
+def test_what_replicas_cannot_do_is_one_line(inside, tmp_path, options, message):
+    done = inside("assess", "--model", "tiny-s", "--limit", "1", "--store", tmp_path, *options.split())
+    assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_no_key_is_shown(monkeypatch):
