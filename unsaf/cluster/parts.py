@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+import numpy as np
 import pandas as pd
 from ..assessment.run import COLUMNS, LIST_COLUMNS
 from ..core import write_file
@@ -117,23 +118,30 @@ def _missing(self: Parts, n: int, failed: bool = True) -> list[int]:
 Parts.keep, Parts.owners, Parts.missing = _keep, _owners, _missing
 
 # %% ../../nbs/62_cluster/01_parts.ipynb #e74fb1a5
-def _tables(self: Parts, kind: str, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
-    "The rows of one kind, part by part, with `position` first; of an image in several parts the last."
-    import pyarrow.compute as pc, pyarrow.parquet as pq
+def _tables(self: Parts, kind: str, columns: Sequence[str]) -> Iterator[Any]:
+    "The rows of one kind as Arrow tables, part by part, `position` among them; of an image in several parts the last."
+    import pyarrow as pa, pyarrow.compute as pc, pyarrow.parquet as pq
     owners = self.owners()
     for path in self.held:
-        names = ["position", *(columns or KINDS[kind])]
-        table = pq.read_table(path, columns=["kind", *names])
-        table = table.filter(pc.equal(pc.cast(table["kind"], "string"), kind)).select(names)
-        rows = [row for row in zip(*(column.to_pylist() for column in table.columns)) if owners[row[0]] == path]
-        yield pd.DataFrame(rows, columns=names, dtype=object)
+        with pq.ParquetFile(path) as part: table = part.read(columns=["kind", "position", *columns])
+        mine = [owners[i] is path for i in table["position"].to_pylist()]
+        ours = pc.and_(pa.array(mine, pa.bool_()), pc.equal(pc.cast(table["kind"], "string"), kind))
+        yield table.filter(ours)
+
+def _column(name: str, tables: Sequence[Any], order: np.ndarray) -> pd.DataFrame:
+    "One column in this order; texts that are alike are one object."
+    seen: dict[str, str] = {}
+    values = [x for table in tables for x in table[name].to_pylist()]
+    values = [seen.setdefault(x, x) if isinstance(x, str) else x for x in values]
+    return pd.DataFrame([(values[i],) for i in order], columns=[name])
 
 def _frame(self: Parts, kind: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
     "All rows of one kind in the order of the images, as a run on one machine has them."
     names = list(columns or KINDS[kind])
-    rows = [row for table in self.tables(kind, names) for row in table.itertuples(index=False, name=None)]
-    rows.sort(key=lambda row: row[0])      # stable: the rows of an image stay in their order
-    return pd.DataFrame([row[1:] for row in rows], columns=names)
+    tables = list(self.tables(kind, names))
+    positions = [i for table in tables for i in table["position"].to_pylist()]
+    order = np.argsort(np.array(positions, dtype=int), kind="stable")      # the rows of an image stay in their order
+    return pd.concat([_column(name, tables, order) for name in names], axis=1)
 
 def _cost(self: Parts) -> dict[str, Any]:
     "Dollars of all parts; empty where no price is known."
