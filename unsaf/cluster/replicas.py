@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from .. import __version__
 from ..assessment.run import assess
-from .nodes import Secrets, last_line, quiet, secrets_for
+from .nodes import Secrets, go_to, last_line, quiet, secrets_for
 from .parts import packed
 from ..core import ModelError, Picture, Sample, UnsafError, fingerprint
 from ..data.image_set import FromFile, FromMemory, ImageSet
@@ -30,16 +30,19 @@ class Spec:
     options: Mapping[str, Any] = field(default_factory=dict)      # of `unsaf.load`
     secrets: Secrets = field(default_factory=Secrets)
     intervention: str = "none"     # around the model
+    place: str = ""                # folder of the driver, where relative paths begin
 
     @classmethod
     def of(cls, model: Any, options: Mapping[str, Any] | None = None, intervention: str = "none") -> "Spec":
         "That of a model, with the keys that it needs of this process."
         options = {k: v.resolve() if isinstance(v, Path) else v for k, v in (options or {}).items()}
-        return cls(model, options, secrets_for(model, options) if isinstance(model, str) else Secrets(), intervention)
+        secrets = secrets_for(model, options) if isinstance(model, str) else Secrets()
+        return cls(model, options, secrets, intervention, os.getcwd())
 
     def load(self) -> Any:
         "The model. Raises `UnsafError`."
         os.environ.update(self.secrets)
+        go_to(self.place)
         return intervene(self._plain(), self.intervention)
 
     def _plain(self) -> Any:
@@ -158,7 +161,9 @@ def blocks_of(missing: Iterable[int], size: int) -> list[list[int]]:
 # %% ../../nbs/62_cluster/02_replicas.ipynb #0026f6a9
 class Sender:
     "An actor on the driver's node: adds the images of a block, as bytes, to its row."
-    def __init__(self, samples: Any): self.samples = samples
+    def __init__(self, samples: Any, place: str):
+        self.samples = samples
+        go_to(place)
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         import cloudpickle
@@ -168,11 +173,11 @@ class Sender:
         some = [sent(s) for s in block_of(self.samples, json.loads(batch["positions"][0]))]
         return dict(positions=batch["positions"], samples=[cloudpickle.dumps(some)])
 
-def _with_images(ds: Any, samples: Any) -> Any:
+def _with_images(ds: Any, samples: Any, place: str) -> Any:
     import ray
     here = ray.get_runtime_context().get_node_id()
     return ds.map_batches(Sender, batch_size=1, compute=ray.data.ActorPoolStrategy(size=1), num_cpus=0,
-                          fn_constructor_args=(samples,), label_selector={"ray.io/node-id": here})
+                          fn_constructor_args=(samples, place), label_selector={"ray.io/node-id": here})
 
 # %% ../../nbs/62_cluster/02_replicas.ipynb #7bfe57e4
 def finished(job: Any, samples: Any, blocks: Sequence[Sequence[int]], replicas: int, gpus: float = 0,
@@ -184,7 +189,7 @@ def finished(job: Any, samples: Any, blocks: Sequence[Sequence[int]], replicas: 
     with quiet(most), warnings.catch_warnings():
         warnings.simplefilter("ignore")      # Ray's own, on max_restarts, which has no other name yet
         ds = ray.data.from_items(rows, override_num_blocks=len(rows))
-        if send: ds = _with_images(ds, samples)
+        if send: ds = _with_images(ds, samples, job.spec.place)
         pool = ray.data.ActorPoolStrategy(size=min(replicas, len(rows)), max_tasks_in_flight_per_actor=1)
         ds = ds.map_batches(Replica, batch_size=1, compute=pool, num_gpus=gpus or None, num_cpus=1,
                             fn_constructor_args=(job, None if send else samples), max_restarts=-1, max_task_retries=0)
