@@ -1,5 +1,5 @@
 "Leakage: a planted leak is found whole, no leak is none, pictures are never split, and the parts agree with scikit-learn's own cross-validation."
-import json, sys
+import json
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,9 +9,10 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 import unsaf
-from unsaf.core import UnsafError
 from unsaf.assessment.leakage import _within, grams, leakage
 from unsaf.assessment.probes import StyleCheat
+from unsaf.assessment.scores import score
+from unsaf.assessment import blind as W
 
 
 def table(questions, answerable, images, cells=None, options=""):
@@ -134,13 +135,52 @@ def test_what_cannot_be_computed_is_said():
     with pytest.raises(ValueError, match="1 images have a question written as unanswerable"): leakage(one)
 
 
-def test_scikit_learn_is_an_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(UnsafError, match=r"pip install 'unsaf\[probes\]'"): leakage(lot(0, images=6))
-
-
 def test_it_can_be_written_down():
     f = leakage(lot(7, images=8), n=50, permutations=2)
     body = json.loads(json.dumps(f.as_dict(), allow_nan=False))
     assert body["questions"] == 80 and body["images"] == 8 and body["auroc"]["low"] <= body["auroc"]["high"] and len(body["permuted"]) == 2
     assert len(f.lines()) == 7 and f.lines()[0].startswith("AUROC")
+
+
+# ---- the reference line beside every score
+
+def scored(t):
+    "Scores of a table whose lists do not matter."
+    t = t.assign(setting="oe", p_abstain=np.nan, p_abstain_choice=np.nan, outcome=t.cell.map(lambda c: "answered" if c in ("TA", "FA") else "abstained"),
+                 finish="stop", soft_abstain=False)
+    lists = pd.DataFrame(dict(answerable=[True, False], finish="stop", asked=100, pieces="{}"))
+    return score(t, lists, list(dict.fromkeys(t.image_id)), n=500)
+
+
+def half_told(images=40):
+    "Questions of which six in ten name their class; the model is right about all."
+    t = lot(3, images)
+    marks = np.tile([f" {'may' if i < 5 else 'who'}{i % 2}" if i % 5 < 3 else "" for i in range(10)], images)
+    return t.assign(question=t.question + marks)
+
+
+def test_a_model_that_only_reads_is_not_above_the_words():
+    t = half_told()
+    p, prior = W.rated(W.fold_words(W.wordings(t), np.unique(t.image_id, return_inverse=True)[1], 5), ~t.answerable.to_numpy())
+    reader = t.assign(cell=np.where(t.answerable, np.where(p > prior, "FU", "TA"), np.where(p > prior, "TU", "FA")))
+    s, perfect = scored(reader), scored(t)
+    assert s.youden_j > .4 and s.words.gap["youden_j"].value == 0 and "every reference that sees no image" in s.sentence
+    assert s.sentence.startswith("The data cannot tell") and "abstaining by the words" in s.sentence
+    assert perfect.sentence.startswith("The score beats every reference") and perfect.words.gap["youden_j"].low > .2
+    assert perfect.frame().loc["youden_j_words", "value"] == perfect.words.policy["youden_j"].value == s.words.policy["youden_j"].value
+    assert json.loads(json.dumps(perfect.as_dict()))["words"]["questions"] == len(t) and not [x for x in perfect.caution() if "sees no image" in x]
+
+
+@pytest.mark.parametrize("some,why", [(lot(0, 19), "these are 190"), (lot(0, 4, k=30), "5 images"), (lot(0).assign(question="?!"), "no word"),
+                                      (lot(0).assign(answerable=True, cell="TA"), "one class")])
+def test_where_there_is_no_word_policy_the_run_says_why(some, why):
+    s = scored(some)
+    assert why in s.words.missing and not s.words.policy and "unf1_words" not in s.frame().index
+    assert any(why in line for line in s.caution()) and "words alone" not in s.sentence
+
+
+def test_a_large_run_is_judged_by_its_first_images(monkeypatch):
+    t = lot(0)
+    monkeypatch.setattr(W, "MOST", 215)
+    found = W.word_policy(t)
+    assert found.questions == 210 and found.as_dict() == W.word_policy(t[:210]).as_dict()

@@ -42,7 +42,6 @@ class Why(StrEnum):
     NO_PICTURES = "no pictures"      # they are not at hand, or too few
     NO_TRUTH = "no truth"              # neither drawn scenes nor labels by hand
     NO_ESTIMATE = "no estimate"        # too few questions, or one class only
-    NOT_INSTALLED = "not installed"    # a package
     STOPPED = "stopped"                # a bound on what may be spent, or Ctrl-C
 
 class Missing(Exception):
@@ -238,7 +237,6 @@ def _leakage(b: _Bench, probe: str) -> tuple[list[dict], Leakage]:
     "What the words tell."
     try: found = leakage(b.result.table, n=min(b.n, 2_000), seed=b.seed)
     except ValueError as e: raise Missing(Why.NO_ESTIMATE, str(e)) from None
-    except UnsafError as e: raise Missing(Why.NOT_INSTALLED, str(e)) from None
     shuffled, all_, told = found.permuted, len(found.table), found.counted
     many = Interval(float(np.mean(shuffled)), min(shuffled), max(shuffled), .95, len(shuffled), "range")
     return [_row(probe, "auroc", found.auroc, all_,

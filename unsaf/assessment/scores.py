@@ -21,6 +21,7 @@ from ..metrics.stated import STEPS, stated_scores
 from ..metrics.resampling import Interval, cell_counts, limits_text
 from ..metrics.smoothed import smoothed_bootstrap
 from ..metrics.text.normalise import THOUGHT, UNFINISHED
+from .blind import WordPolicy, word_policy
 
 
 
@@ -154,6 +155,7 @@ class Scores:
     leftovers: Mapping[str, int]
     images: int
     stated: "dict | None" = None               # how well stated confidences fit; None where no reply states one
+    words: WordPolicy = WordPolicy(missing="it was not computed")      # abstaining by the words of the questions alone
 
     def __getattr__(self, name: str) -> Any:
         "Scores by name: `scores.unf1` is `scores.awareness.unf1`."
@@ -162,8 +164,8 @@ class Scores:
 
     @property
     def sentence(self) -> str:
-        "In words, whether the score beats the constant policy."
-        return sentence(self.awareness, self.intervals)
+        "In words, whether the score beats what can be had without a look at the image."
+        return sentence(self.awareness, self.intervals, None if self.words.missing else self.words)
 
     def frame(self) -> pd.DataFrame:
         "Value and interval of each score, and what it means; one row per score."
@@ -177,6 +179,10 @@ class Scores:
         for name in ("always_answer", "same_rate_coin"):
             rows[name] = dict(value=getattr(self.awareness, name), low=np.nan, high=np.nan,
                               meaning="reference: " + meaning[name])
+        for name, label in (("unf1", "UnF1"), ("youden_j", "J")) if self.words.policy else ():
+            i = self.words.policy[name]
+            rows[f"{name}_words"] = dict(value=i.value, low=i.low, high=i.high, meaning=f"reference: {label} of "
+                                         "abstaining by the words of these very questions; learned on other images")
         return pd.DataFrame(rows).T.astype(dict(value=float, low=float, high=float))
 
 # %% ../../nbs/60_assessment/00_scores.ipynb #a7d97947
@@ -189,7 +195,8 @@ def _as_dict(self: Scores) -> dict:
                 scores=[tidy(r) for r in frame.to_dict("records")], sentence=self.sentence,
                 worst=tidy(self.bounds.worst.as_dict()), best=tidy(self.bounds.best.as_dict()),
                 soft=tidy(self.soft.as_dict()), yields=self.yields.to_dict(), thoughts=thoughts(self.yields),
-                leftovers=dict(self.leftovers), **({"stated": tidy(self.stated)} if self.stated else {}))
+                leftovers=dict(self.leftovers), **({"stated": tidy(self.stated)} if self.stated else {}),
+                words=self.words.as_dict())
 
 # %% ../../nbs/60_assessment/00_scores.ipynb #7f667243
 FEW_IMAGES = 20      # under which a run says how little it can tell
@@ -204,6 +211,8 @@ def _caution(self: Scores) -> list[str]:
     if np.isfinite(a.d_prime) and 0 in (a.ta, a.fa, a.tu, a.fu):
         lines.append("d' and criterion rest on a correction, since a kind of reply never occurred: "
                      "not values to compare with those of other runs")
+    if self.words.missing:
+        lines.append("not compared with a policy that reads the questions and sees no image: " + self.words.missing)
     return lines
 
 def _beside(self: Scores) -> list[str]:
@@ -278,4 +287,4 @@ def score(table: pd.DataFrame, lists: pd.DataFrame, images: Sequence[str], n: in
                   bounds(*map(int, total), int(unread["answerable"].sum()),
                          int((~unread["answerable"].astype(bool)).sum())),
                   awareness(*map(int, soft)), yields(table, lists), leftovers(lists), len(dict.fromkeys(images)),
-                  stated_fit(table))
+                  stated_fit(table), word_policy(table, seed=seed, level=level))

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['BENCHMARKS', 'KNOWN', 'SETTINGS', 'LATER', 'Parts', 'BenchPlan', 'drawn_parts', 'gold_letter', 'asks_yes_no',
-           'gold_word', 'is_mme', 'part_of', 'Chosen', 'given_parts', 'opener', 'open_all', 'embedding_judge',
-           'nli_judge', 'model_judge']
+           'gold_word', 'is_mme', 'gold_answerable', 'part_of', 'Chosen', 'given_parts', 'opener', 'open_all',
+           'embedding_judge', 'nli_judge', 'model_judge']
 
 # %% ../../nbs/65_benchmarking/00_parts.ipynb #6514fce8
 import random, re
@@ -17,6 +17,7 @@ from typing import Any, Callable, Iterable, Mapping, Sequence
 import numpy as np
 from ..core import ModelError, Outcome, Request, Sample, UnsafError, one_of, positive
 from ..data.closed import as_choice, left_open
+from ..data.own import is_own, own
 from ..metrics.accuracy import OPEN_RULES
 from ..metrics.pope import POLLINGS, RULES
 from ..metrics.pressure import Judge, normalised_match
@@ -29,7 +30,7 @@ from ..world import tasks
 
 # %% ../../nbs/65_benchmarking/00_parts.ipynb #980bc315
 BENCHMARKS = ("accuracy", "calibration", "mr", "cu", "pope", "chair")      # those that run where none is named
-KNOWN = (*BENCHMARKS, "mme")
+KNOWN = (*BENCHMARKS, "mme", "abstention")
 SETTINGS = {"oe": ("oe",), "mc": ("mc",), "both": ("oe", "mc")}
 LATER = dict(template="none", scale="ends")     # settings that older runs do not have; a run keeps its name
 
@@ -79,6 +80,9 @@ def drawn_parts(benchmark: str, plan: BenchPlan) -> Parts:
     if benchmark == "pope": return {p: tasks.polls(*where, strategy=p) for p in POLLINGS}
     if benchmark == "chair": return {"captions": tasks.captions(*where)}
     if benchmark == "mme": return {}
+    if benchmark == "abstention":
+        return {sort: tasks.twins(*where, sort=sort) for sort in tasks.SORTS
+                if plan.setting == "both" or (sort == "premise") == (plan.setting == "oe")}
     return {part: made[part](*where) for part in _settings(benchmark, plan)}
 
 def _settings(benchmark: str, plan: BenchPlan) -> tuple[str, ...]:
@@ -113,15 +117,30 @@ def is_mme(sample: Sample) -> bool:
     "Whether the sample is a question of MME: of that source, within a subtask, answered by yes or no."
     return bool(re.match(r"mme\b", sample.source, re.I) and sample.info.get("category") and gold_word(sample))
 
+def gold_answerable(sample: Sample) -> bool | None:
+    "Whether people, or the drawn world, say that the question has an answer; None where nobody does."
+    said, truth = sample.info.get("answerable"), sample.info.get("truth")
+    if said is not None: return bool(int(said))
+    if "scene" in sample.info and truth is not None: return truth != "unanswerable"
+    if not re.match(r"vizwiz\b", sample.source, re.I) or not sample.info.get("category"): return None
+    return sample.info["category"] != "unanswerable"
+
 def _polling(sample: Sample) -> str:
     "How the missing things of a poll were chosen: as its `info` or its source says, else `all`."
     made = re.search(r"polls-(\w+)$", sample.source)
     return str(sample.info.get("strategy") or (made[1] if made else "all"))
 
+def _judged_part(sample: Sample) -> str | None:
+    "The sort of a twin where its source has sorts, else the setting; None where nobody said whether it has an answer."
+    if not sample.question or gold_answerable(sample) is None: return None
+    made = re.search(r"twins-(\w+)$", sample.source)
+    return made[1] if made else "mc" if sample.options else "oe"
+
 def part_of(sample: Sample, benchmark: str) -> str | None:
     "The part of a benchmark in which a sample can be used; None for none."
     asked = bool(sample.question and sample.answers)
     if benchmark == "chair": return "captions" if sample.info.get("objects") else None
+    if benchmark == "abstention": return _judged_part(sample)
     if benchmark == "mme": return "oe" if asked and sample.info.get("category") and gold_word(sample) else None
     if benchmark == "pope":
         one = asked and not sample.options and len(set(sample.answers)) == 1
@@ -148,20 +167,28 @@ def given_parts(samples: Iterable[Sample], benchmark: str, plan: BenchPlan) -> C
                              "or samples as of data.benchmarks or world.tasks")
         if benchmark == "mr": s = as_choice(s)
         part = part_of(s, benchmark)
-        if part and (benchmark in ("pope", "chair") or part in SETTINGS[plan.setting]):
+        asks = ("mc" if s.options else "oe") if benchmark == "abstention" else part
+        if part and (benchmark in ("pope", "chair") or asks in SETTINGS[plan.setting]):
             parts.setdefault(part, []).append(s)
     left = left_open(samples) if benchmark == "mr" else {}
-    return Chosen({part: _at_most(parts[part], plan, part) for part in sorted(parts, key=_place)}, left)
+    return Chosen({part: _at_most(parts[part], plan, part, benchmark == "abstention") for part in sorted(parts, key=_place)}, left)
 
 def _place(part: str) -> tuple[int, str]:
     order = ("oe", "mc", *POLLINGS)
     return order.index(part) if part in order else len(order), part
 
 # %% ../../nbs/65_benchmarking/00_parts.ipynb #a872713a
-def _at_most(some: list[Sample], plan: BenchPlan, part: str) -> list[Sample]:
+def _twins_at_most(some: list[Sample], n: int, lot: random.Random) -> list[Sample]:
+    "The samples of at most `n` pairs, in their order."
+    pairs = list(dict.fromkeys(s.info["pair"] for s in some))
+    taken = set(lot.sample(pairs, min(n, len(pairs))))
+    return [s for s in some if s.info["pair"] in taken]
+
+def _at_most(some: list[Sample], plan: BenchPlan, part: str, twins: bool = False) -> list[Sample]:
     if plan.n is None or len(some) <= plan.n: return some
     lot = random.Random(f"unsaf bench {plan.seed} {part}")
     if all(map(is_mme, some)): return _pairs_at_most(some, plan.n, lot)
+    if twins and all("pair" in s.info for s in some): return _twins_at_most(some, plan.n, lot)
     return [some[i] for i in sorted(lot.sample(range(len(some)), plan.n))]
 
 def _pairs_at_most(some: list[Sample], n: int, lot: random.Random) -> list[Sample]:
@@ -181,6 +208,9 @@ def opener(source: Any, plan: BenchPlan) -> Callable[[str], Parts]:
     if isinstance(source, Mapping):
         each = {b: opener(s, plan) for b, s in source.items()}
         return lambda b: each[b](b) if b in each else {}
+    if is_own(source):
+        questions = own(source)
+        return lambda b: given_parts(questions, b, plan)
     if not isinstance(source, str): return lambda b: given_parts(source, b, plan)
     name, _, detail = source.partition(":")
     if name == "scenes": return lambda b: drawn_parts(b, replace(plan, domain=detail or plan.domain))
@@ -188,7 +218,7 @@ def opener(source: Any, plan: BenchPlan) -> Callable[[str], Parts]:
     n = 100 if plan.n is None else plan.n
     polls = ({p: easy_polls(p, detail or "test", n, plan.seed) for p in POLLINGS}
              if name == "easy-vqa" and "pope" in plan.benchmarks else None)
-    if name == "mme":
+    if name == "mme" or name == "mm-upd" and "abstention" in plan.benchmarks:       # pairs stay together
         whole, some = list(benchmark(source, None)), replace(plan, n=n)
         return lambda b: given_parts(whole, b, some)
     samples = list(benchmark(source, n, plan.seed))

@@ -17,10 +17,12 @@ import pandas as pd
 from unsaf.benchmarking.scores import (
     CALIBRATION, Part, mme_items, score_accuracy, score_calibration, score_chair, score_cu, score_mme,
     score_mr, score_pope)
+from .gold import gold_items, score_gold
 from .parts import BENCHMARKS, BenchPlan, Parts, open_all, model_judge
 from .runs import Run, accuracy_items, chair_items, cu_items, mr_items, pope_items
 from ..core import Outcome, UnsafError, fingerprint, to_json, write_file
 from ..runs import CALLS, own_stem, write_table
+from ..data.own import is_own
 from ..metrics.chair import Chair
 from ..metrics.pressure import Judge
 from ..metrics.text.normalise import UNFINISHED
@@ -30,7 +32,7 @@ from ..models.cache import Cached
 from ..store import Store
 
 # %% ../../nbs/65_benchmarking/04_run.ipynb #9d5a1ed7
-_LOW = (*CALIBRATION, "misleading_rate", "turned_rate", "chair_i", "chair_s")
+_LOW = (*CALIBRATION, "augrc", "misleading_rate", "turned_rate", "chair_i", "chair_s")
 COLUMNS = ("benchmark", "part", "metric", "value", "low", "high", "better", "n", "images",
            "replies", *map(str, Outcome))
 
@@ -120,12 +122,12 @@ def _save(self: Bench, folder: str | Path) -> list[Path]:
 def _text(self: Bench) -> str:
     "The table as lines of text, then how each part was scored, and what could not be."
     lines = [f"{self.model} on {self.source}", *([self.note] if self.note else []), "",
-             f"{'benchmark':12}{'part':22}{'metric':18}{'value':>7}   "
+             f"{'benchmark':12}{'part':22}{'metric':23}{'value':>7}   "
              f"{'95% interval':18}{'better':7}{'n':>6}{'images':>7}{'abst.':>7}{'unread.':>8}{'ref./fail.':>11}"]
     for r in self.table.itertuples():
         span = "" if np.isnan(r.low) else f"{_short(r.low)} .. {_short(r.high)}"
         value = "  undef." if np.isnan(r.value) else f"{_short(r.value):>8}"
-        lines.append(f"{r.benchmark:12}{r.part:22}{r.metric:17}{value}   "
+        lines.append(f"{r.benchmark:12}{r.part:22}{r.metric:22}{value}   "
                      f"{span:18}{r.better:7}{r.n:6}{r.images:7}{r.abstained:7}{r.unreadable:8}{f'{r.refused}/{r.failed}':>11}")
     ends = filter(None, (self.stopped, cost_line([self.cost])))
     lines += ["", CALLS.format(**self.calls), *ends, *self.reading_lines(), *(f"{name}: {text}" for name, text in self.how.items()),
@@ -163,6 +165,7 @@ def _ask(name: str, run: Run, parts: Parts, helpers: _Helpers) -> dict[str, pd.D
     if name == "pope": return {"pope": pope_items(run, parts)}
     if name == "chair": return {"chair": chair_items(run, parts, helpers.chair)}
     if name == "mme": return {"mme": mme_items(run, parts)}
+    if name == "abstention": return {"abstention": gold_items(run, parts)}
     items = accuracy_items(run, parts)
     return {"accuracy": items, "calibration": items[~items["offered"]]}
 
@@ -173,13 +176,14 @@ def _scored(name: str, items: Mapping[str, pd.DataFrame], plan: BenchPlan, helpe
     if name == "pope": return score_pope(items[name], helpers.n, plan.rules)
     if name == "mme": return score_mme(items[name], helpers.n, plan.rules)
     score = {"accuracy": score_accuracy, "calibration": score_calibration, "mr": score_mr,
-             "chair": score_chair}[name]
+             "chair": score_chair, "abstention": score_gold}[name]
     return score(items[name], helpers.n)
 
 # %% ../../nbs/65_benchmarking/04_run.ipynb #8e345012
 _NEEDS = {"mr": "multiple-choice questions with a right option",
           "pope": "yes-or-no questions about what is there", "chair": "annotated objects",
-          "mme": "questions as MME's, answered by yes or no, with a subtask as their category"}
+          "mme": "questions as MME's, answered by yes or no, with a subtask as their category",
+          "abstention": "questions of which people say whether they can be answered"}
 
 def _form(name: str, plan: BenchPlan) -> str:
     "In which form a benchmark was asked, where it is not its own."
@@ -238,7 +242,8 @@ def _helpers(run: Run, rephraser: Any, judge: Any, chair: Chair | None, n: int, 
 def _described(source: Any, plan: BenchPlan) -> str:
     "What the source is called."
     if isinstance(source, Mapping): return ", ".join(f"{b}: {_described(s, plan)}" for b, s in source.items())
-    size = f"{100 if plan.n is None else plan.n} a part"
+    all_of = "all" if is_own(source) else 100
+    size = f"{all_of if plan.n is None else plan.n} a part"
     if isinstance(source, str):
         return f"{source}{f', {plan.domain}' if source == 'scenes' else ''}, seed {plan.seed}, {size}"
     return getattr(source, "source", "") or f"{len(source)} given samples"

@@ -210,8 +210,9 @@ app.command(epilog="Examples:  unsaf audit runs/m   |   unsaf audit runs/photos 
 @with_ray
 def bench(
     model: option(str, "as for assess, see `unsaf models`"),
-    benchmarks: option(str, "which ones, with commas between") = "accuracy,calibration,mr,cu,pope,chair",
-    images: option(str, "scenes, scenes:DOMAIN, or a data set of `unsaf data`") = "scenes",
+    benchmarks: option(str, "which ones, with commas between; mme and abstention, too") = "accuracy,calibration,mr,cu,pope,chair",
+    images: option(str, "scenes, scenes:DOMAIN, a data set of `unsaf data`, or your table of questions "
+                         "(.csv, .jsonl)") = "scenes",
     domain: option(str, "of drawn scenes: plain, textured, cluttered, sketch, easy") = "plain",
     n: option(int, "samples of each part", "--n") = 100,
     seed: option(int, "chooses the samples") = 0,
@@ -234,7 +235,7 @@ def bench(
     logprobs: option(bool, "api models: ask for token probabilities, which calibration needs", "--logprobs") = False,
     as_json: Json = False,
 ) -> None:
-    "Accuracy, calibration, MR, CU, POPE and CHAIR, in one table with intervals."
+    "Accuracy, calibration, MR, CU, POPE, CHAIR and abstention, in one table with intervals."
     from unsaf.benchmarking.run import bench as run
     more = {"logprobs": True} if logprobs else {}
     caps = {"text_tokens" if name == "question_tokens" else name: n for name, n in how.tokens.items()}

@@ -184,8 +184,9 @@ def evaluation_figure(e: Evaluation) -> Any:
 _INK, _RED = "#1c1f23", "#b3261e"
 _HATCHES = dict(total=(_INK, ""), answering=("#2f6db3", ""), questions=("#dfe8f2", "///"),
                 interaction=("#b9b9b9", "..."))
-_BLIND = dict(unf1_class=(2 / 3, "always answering"), youden_j=(0, "any blind policy"),
-              d_prime=(0, "any blind policy"), balanced_accuracy=(.5, "any blind policy"))
+_IGNORES = "a policy that ignores the question"
+_BLIND = dict(unf1_class=(2 / 3, "always answering"), youden_j=(0, _IGNORES),
+              d_prime=(0, _IGNORES), balanced_accuracy=(.5, _IGNORES))
 
 def _primary_axes(ax: Any, e: Evaluation) -> None:
     name, rows = e.settings["primary"], e.table[e.table["metric"] == e.settings["primary"]]

@@ -144,7 +144,7 @@ class _Skill(_Paper):
         return ndtri(t), ndtri(f)
     @property
     def youden_j(self) -> Number:
-        "t - f: 0 for every blind policy, 1 for a perfect one; unf1_class corrected for the coin of equal answer rate"
+        "t - f: 0 for every policy that ignores the question, 1 for a perfect one; unf1_class corrected for the coin of equal answer rate"
         return self.ta_rate - self.fa_rate
     @property
     def mcc(self) -> Number:
@@ -155,11 +155,11 @@ class _Skill(_Paper):
         return _plain(np.where(constant, 0.0, _ratio(ta * tu - fa * fu, root)))
     @property
     def balanced_accuracy(self) -> Number:
-        "mean of t and 1 - f; 0.5 for every blind policy"
+        "mean of t and 1 - f; 0.5 for every policy that ignores the question"
         return (self.ta_rate + self.tu_rate) / 2
     @property
     def d_prime(self) -> Number:
-        "z(t) - z(f), log-linear correction (Hautus 1995): skill, 0 for a blind policy on classes of equal size"
+        "z(t) - z(f), log-linear correction (Hautus 1995): skill, 0 for a policy that ignores the question, on classes of equal size"
         t, f = self._z()
         return _plain(t - f)
     @property
@@ -276,19 +276,36 @@ _J_SAYS = dict(above="the model answers answerable questions more often than una
                unclear="the data do not show that the model tells the two kinds of question apart",
                undefined="whether the model tells the two kinds of question apart is undefined")
 
-def _verdict(unf1: str, j: str) -> str:
+def _unf1_against(s: Awareness, intervals: Mapping[str, Any], words: Any) -> tuple[str, float, str]:
+    "On which side of the strongest reference UnF1 lies, that reference's UnF1, and its name."
+    told = words.policy["unf1"].value if words else -np.inf
+    if told > s.always_answer:
+        return _side(words.gap["unf1"], 0.0), told, "abstaining by the words of the questions alone"
+    gain = intervals.get("unf1_gain")
+    side = _side(gain, 0.0) if gain else _side(intervals["unf1"], s.always_answer)
+    return side, s.always_answer, "always answering these questions"
+
+def _j_against(intervals: Mapping[str, Any], words: Any) -> tuple[str, str]:
+    "On which side of the strongest reference J lies, and that in words, with a place for J."
+    told = words.policy["youden_j"].value if words else 0
+    if not told > 0: return (j := _side(intervals["youden_j"], 0.0)), _J_SAYS[j] + " (J {})"
+    j = _side(words.gap["youden_j"], 0.0)
+    return j, f"J ({{}}) {_UNF1_SAYS[j]} the {told:.3f} of abstaining by the words alone"
+
+def _verdict(unf1: str, j: str, whom: str) -> str:
     "The opening words, from the sides on which UnF1 and J lie."
-    if unf1 == j == "above": return "The score beats the constant always-answer policy"
-    if "undefined" in (unf1, j): return "Whether the score beats the constant always-answer policy is undefined"
-    if "below" in (unf1, j): return "The score does not beat the constant always-answer policy"
-    return "The data cannot tell whether the score beats the constant always-answer policy"
+    if unf1 == j == "above": return f"The score beats {whom}"
+    if "undefined" in (unf1, j): return f"Whether the score beats {whom} is undefined"
+    if "below" in (unf1, j): return f"The score does not beat {whom}"
+    return f"The data cannot tell whether the score beats {whom}"
 
 # %% ../../nbs/10_metrics/01_awareness.ipynb #5acb5931
 def sentence(
     s: Awareness,                    # scalar scores
     intervals: Mapping[str, Any],    # "unf1" and "youden_j", each with low, high and level; "unf1_gain" where known
+    words: Any = None,               # policy and gap, intervals by name, of abstaining by the words; None where unknown
 ) -> str:                            # one sentence
-    "Whether the score beats always answering, in words; raises `ValueError` for array scores or a missing interval."
+    "Whether the score beats the strongest reference, in words; `ValueError` for array scores or a missing interval."
     if np.ndim(s.unf1): raise ValueError("a sentence is about one set of counts, got arrays")
     missing = {"unf1", "youden_j"} - set(intervals)
     if missing: raise ValueError(f"no interval for {', '.join(sorted(missing))}")
@@ -299,9 +316,9 @@ def sentence(
         i = intervals[name]
         known = "no interval" if np.isnan(i.low) else f"{100 * i.level:g}% interval {i.low:.3f} to {i.high:.3f}"
         return f"{getattr(s, name):.3f}, {known}"
-    gain = intervals.get("unf1_gain")
-    u = _side(gain, 0.0) if gain else _side(intervals["unf1"], s.always_answer)
-    j = _side(intervals["youden_j"], 0.0)
+    u, line, by = _unf1_against(s, intervals, words)
+    j, says = _j_against(intervals, words)
     link = "yet" if j == "above" and u != "above" else "and"
-    return (f"{_verdict(u, j)}: UnF1 ({span('unf1')}) {_UNF1_SAYS[u]} the {s.always_answer:.3f} that always answering "
-            f"these questions scores, {link} {_J_SAYS[j]} (J {span('youden_j')}).")
+    whom = "every reference that sees no image" if words else "the constant always-answer policy"
+    return (f"{_verdict(u, j, whom)}: UnF1 ({span('unf1')}) {_UNF1_SAYS[u]} the {line:.3f} that {by} "
+            f"scores, {link} {says.format(span('youden_j'))}.")

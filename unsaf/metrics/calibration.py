@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['METRICS', 'brier', 'Bins', 'reliability_bins', 'ece', 'mce', 'ece_if_calibrated', 'ice', 'macro_ce',
            'ChoiceConfidence', 'choice_confidence', 'AnswerConfidence', 'answer_confidence', 'RiskCoverage',
-           'risk_coverage', 'aurc', 'aurc_oracle', 'excess_aurc', 'coverage_at_risk', 'effective_reliability',
+           'risk_coverage', 'aurc', 'augrc', 'aurc_oracle', 'excess_aurc', 'coverage_at_risk', 'effective_reliability',
            'reliability_threshold', 'dual_accuracy']
 
 # %% ../../nbs/10_metrics/03_calibration.ipynb #65ffe272
@@ -245,6 +245,11 @@ def risk_coverage(
 def aurc(confidence: Sequence[float], correct: Sequence[float]) -> float:    # the error rate for a constant confidence
     "Area under the risk-coverage curve (Geifman et al. 2019), equal confidences entering together."
     return risk_coverage(confidence, correct).area
+
+def augrc(confidence: Sequence[float], correct: Sequence[float]) -> float:
+    "Area under the generalised risk-coverage curve (Traub et al. 2024): the share of all that is both answered and wrong."
+    c = risk_coverage(confidence, correct)
+    return float(np.average(c.risk * c.coverage, weights=c.counts))
 
 def aurc_oracle(correct: Sequence[float]) -> float:
     "The lowest AURC that any confidence could give these answers: the best ones first; raises `ValueError`."

@@ -1,0 +1,126 @@
+"Abstention by the labels of people: scores by hand, pairs kept together, labels of each data set, tables of one's own."
+import json
+import numpy as np
+import pytest
+from PIL import Image
+from unsaf.benchmarking.parts import BenchPlan, given_parts, gold_answerable
+from unsaf.benchmarking.run import bench
+from unsaf.core import Picture, Reply, Sample, UnsafError
+from unsaf.data.own import own
+from unsaf.metrics.calibration import augrc
+from unsaf.models.base import Scripted
+from unsaf.world import tasks
+
+
+def about(i, question, answerable, answers=(), options=(), **info):
+    return Sample(Picture(f"p{i}", lambda: Image.new("RGB", (8, 8), (i % 255, 0, 0))), "mine", question, tuple(options), tuple(answers),
+                  {"answerable": answerable} | info)
+
+
+def says(replies):
+    "Replies by what the question holds."
+    return Scripted(lambda request: next(r for key, r in replies.items() if key in request.text), "by-hand")
+
+
+DOWN = Reply("", finish="failed", error="down")
+
+
+def test_scores_by_hand():
+    some = [about(0, "right?", True, ["red"]), about(1, "wrong?", True, ["red"]), about(2, "silent?", True, ["red"]), about(3, "unknown?", True),
+            about(4, "found?", False), about(5, "missed?", 0), about(6, "odd?", False)]
+    found = bench(says({"right?": "red", "wrong?": "blue", "silent?": "unanswerable", "unknown?": "green", "found?": "unanswerable",
+                        "missed?": "blue", "odd?": ""}), "abstention", some, resamples=100)
+    value = lambda name: found.value("abstention", "oe", name)
+    assert (value("youden_j"), value("audacity"), value("timidity")) == pytest.approx((3 / 4 - 1 / 2, 3 / 4, 3 / 4))
+    assert (value("abstention_precision"), value("abstention_recall"), value("abstention_f1")) == (1 / 2, 1 / 2, 1 / 2)
+    assert value("accuracy_answered") == 1 / 2 and value("effective_reliability") == pytest.approx((1 - 1 - 1) / 6)
+    rows = found.items["abstention"]
+    assert rows.cell.fillna("-").tolist() == ["TA", "TA", "FU", "TA", "TU", "FA", "-"] and np.isnan(rows.credit[3])
+    assert (rows.asked == "UnQ-Ans").all()
+    assert "1 answers without a reference answer have no credit" in found.how["abstention, oe"] and found.table.unreadable.iloc[0] == 1
+    assert not {"auroc", "aurc", "dual_accuracy"} & set(found.table.metric)      # no probabilities, no twins
+
+
+def test_failed_calls_are_counted_and_left_out():
+    some = [about(0, "right?", True, ["red"]), about(1, "fails?", True, ["red"]), about(2, "found?", False)]
+    found = bench(says({"right?": "red", "fails?": DOWN, "found?": "unanswerable"}), "abstention", some, max_failures=1, resamples=50)
+    assert found.value("abstention", "oe", "youden_j") == 1 and found.table.failed.iloc[0] == 1 and (found.table.n == 2).all()
+    assert "down" in bench(says({"?": DOWN}), "abstention", some, max_failures=1).missing["abstention, oe"]
+
+
+def test_twins_are_drawn_and_scored_together():
+    options, twin = ("red", "blue", "green", "gray"), ("blue", "green", "gray", "pink")
+    some = [s for i in range(20) for s in (about(i, f"q{i}!", True, ["A"], options, pair=i), about(i, f"q{i}!", False, ["unanswerable"], twin, pair=i))]
+    drawn = given_parts(some, "abstention", BenchPlan(("abstention",), n=6, seed=3))["mc"]
+    assert len(drawn) == 12 and all(a.info["pair"] == b.info["pair"] for a, b in zip(drawn[::2], drawn[1::2]))
+    found = bench(says({"q1!": "A", "q2!": "unanswerable", "A. red": "A", "A. blue": "unanswerable"}), "abstention", some, resamples=50)
+    assert found.value("abstention", "mc", "dual_accuracy") == 18 / 20
+    alone = bench(says({"!": "A"}), "abstention", some[::2], resamples=50)
+    assert "dual_accuracy" not in set(alone.table.metric)
+    three = bench(says({"!": "A"}), "abstention", [about(0, "few!", True, ["A"], options[:3]), about(1, "few!", False, (), options[:3])], resamples=50)
+    assert "2 in the words of accuracy, offered" in three.how["abstention, mc"] and three.value("abstention", "mc", "youden_j") == 0
+
+
+def test_who_says_that_a_question_has_an_answer():
+    said = lambda source, **info: gold_answerable(Sample(Picture("p", lambda: None), source, "Who?", info=info))
+    assert said("vizwiz:val", answerable=0, category="other") is False and said("vizwiz:val", category="unanswerable") is False
+    assert said("vizwiz:val", category="yes/no") is True and said("vqav2:val", category="other") is None and said("x") is None
+    first, second = tasks.twins(1)
+    assert gold_answerable(first) is True and gold_answerable(second) is False
+    nobody = bench(says({"": "red"}), "abstention", [Sample(Picture("p", lambda: None), "x", "Who?", answers=("I",))])
+    assert "people say whether they can be answered" in nobody.missing["abstention"]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_augrc_is_the_mean_over_thresholds_of_what_is_answered_and_wrong(seed):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(1, 40))
+    p, y = rng.integers(0, 6, n) / 5, rng.random(n) < .6
+    by_loop = np.mean([((p >= t) & ~y).mean() for t in p])
+    assert augrc(p, y) == pytest.approx(by_loop) and augrc(np.zeros(n), y) == pytest.approx(1 - y.mean())
+
+
+def test_the_drawn_world_has_parts_by_setting():
+    from unsaf.benchmarking.parts import drawn_parts
+    parts = {s: list(drawn_parts("abstention", BenchPlan(n=2, setting=s))) for s in ("oe", "mc", "both")}
+    assert parts == {"oe": ["premise"], "mc": ["aad", "iasd", "ivqd"], "both": ["premise", "aad", "iasd", "ivqd"]}
+    assert list(given_parts(tasks.twins(2, sort="iasd"), "abstention", BenchPlan())) == ["iasd"]
+
+
+# ---- a table of one's own
+
+@pytest.fixture
+def folder(tmp_path):
+    Image.new("RGB", (8, 8), "red").save(tmp_path/"a b.png")
+    return tmp_path
+
+
+def test_a_table_of_ones_own_in_three_forms(folder):
+    (folder/"m.csv").write_text("\ufeffImage,question,answerable,answers,options\na b.png,\"What, then?\",yes,red|crimson,\na b.png,Who?,0,,A king|Nobody\n\n")
+    (folder/"m.tsv").write_text("image\tquestion\tanswerable\na b.png\tWhat, then?\tTRUE\n")
+    (folder/"m.jsonl").write_text(json.dumps(dict(image="a b.png", question="What, then?", answerable=True, answers=["red", "crimson"])) + "\n\n")
+    one, two = own(folder/"m.csv")
+    assert (one.question, one.answers, one.info["answerable"]) == ("What, then?", ("red", "crimson"), True)
+    assert (two.options, two.answers, two.info) == (("A king", "Nobody"), ("unanswerable",), {"answerable": False, "line": 3})
+    assert own(folder/"m.tsv")[0].info["answerable"] is True and own(folder/"m.jsonl")[0].answers == one.answers
+    found = bench(says({"What": "red", "Who": "unanswerable"}), "abstention,accuracy", str(folder/"m.csv"), resamples=20)
+    assert found.source.endswith("m.csv, seed 0, all a part") and found.value("abstention", "oe", "timidity") == 1
+    assert set(found.table[found.table.benchmark == "abstention"].part) == {"oe", "mc"}
+
+
+@pytest.mark.parametrize("text,why", [
+    ("image,question\na b.png,\n", "line 2: no question"), ("image,question\n,Who?\n", "line 2: no image"),
+    ("image,question\nb.png,Who?\n", "line 2: there is no image"), ("picture,question\na b.png,Who?\n", "no column image"),
+    ("image,question,answerable\na b.png,Who?,maybe\n", "line 2: answerable is 'maybe'"), ("", "no rows"),
+    ("image,question,options\na b.png,Who?,one\n", "one option is no choice")])
+def test_a_row_that_cannot_be_understood_is_named(folder, text, why):
+    (folder/"m.csv").write_text(text)
+    with pytest.raises(UnsafError, match=why): bench(says({"": "x"}), "abstention", str(folder/"m.csv"))
+
+
+def test_what_is_no_table(folder):
+    (folder/"m.jsonl").write_text("{")
+    with pytest.raises(UnsafError, match="line 1: no JSON"): own(folder/"m.jsonl")
+    (folder/"m.csv").write_bytes(b"image,question\n\xff\xfe,Who?")
+    with pytest.raises(UnsafError, match="not UTF-8"): own(folder/"m.csv")
+    with pytest.raises(UnsafError, match="cannot be read"): own(folder/"none.csv")
