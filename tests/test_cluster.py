@@ -23,6 +23,14 @@ def same(a, b):
     if len(a.table): assert a.scores.as_dict() == b.scores.as_dict()
 
 
+def started(make, tries=3):
+    "A node; Ray gives it 30 seconds to start, which a busy machine does not always keep."
+    for left in reversed(range(tries)):
+        try: return make()
+        except Exception:
+            if not left: raise
+
+
 @pytest.fixture(scope="module")
 def head(tmp_path_factory):
     "A head without cores, and one node with a core that stays."
@@ -35,8 +43,8 @@ def head(tmp_path_factory):
         places = stub, Path(__file__).parent, Path(unsaf.__file__).parents[1]
         patch.setenv("PYTHONPATH", os.pathsep.join(map(str, places)))
         none = dict(num_gpus=0, include_dashboard=False)
-        made = Cluster(initialize_head=True, head_node_args=dict(num_cpus=0, **none), connect=False)
-        made.add_node(num_cpus=1, **none)
+        made = started(lambda: Cluster(initialize_head=True, head_node_args=dict(num_cpus=0, **none), connect=False))
+        started(lambda: made.add_node(num_cpus=1, **none))
         ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
         yield made
         ray.shutdown()
@@ -46,7 +54,7 @@ def head(tmp_path_factory):
 @pytest.fixture
 def cluster(head):
     "The head, and a second node with a core that a test may kill."
-    victim = head.add_node(num_cpus=1, num_gpus=0, include_dashboard=False)
+    victim = started(lambda: head.add_node(num_cpus=1, num_gpus=0, include_dashboard=False))
     head.wait_for_nodes()
     yield head, victim
     if victim in head.worker_nodes: head.remove_node(victim, allow_graceful=True)
