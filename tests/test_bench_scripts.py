@@ -52,6 +52,13 @@ def test_memory():
 
 
 @pytest.mark.slow
+def test_ray():
+    pytest.importorskip("ray")
+    text = printed("bench_ray.py", "--only", "rows", "--rows", "960")
+    assert "| 960 |" in text and values(text, "the table of 960 rows")[0] >= 0
+
+
+@pytest.mark.slow
 def test_promises_hold():
     "Kills, faults of servers, odd texts and files, a full disk: less of what `benchmarks/faults.py` tries at length."
     p = subprocess.run([sys.executable, FOLDER / "faults.py", "--quick"], capture_output=True, text=True, timeout=900, cwd=FOLDER.parent)

@@ -7,7 +7,6 @@ __all__ = ['app', 'main', 'demo', 'assess', 'bench', 'data', 'bridge', 'models',
 
 # %% ../../nbs/90_cli/04_main.ipynb #1c89f463
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 import typer
@@ -15,6 +14,7 @@ from .. import __version__
 from . import paper, probes as cli_probes, uncertainty as cli_uncertainty
 from .common import Json, K, Limit, MaxFailures, Models, Seed, Store, argument, option, with_models
 from .common import exit_code, refusals, repeat, say, say_written, warn
+from .replicas import Spread, with_ray
 from .spending import DryRun, Sample, tell_estimates, with_budget
 from ..core import UnsafError, patient, write_file
 from ..models.budget import Budget, cost_line
@@ -133,6 +133,7 @@ def demo(
                     "--store runs/gpt-4o")
 @with_models()
 @with_budget
+@with_ray
 def assess(
     model: option(str, "tiny-m, a checkpoint folder, hf:OWNER/NAME, vllm:OWNER/NAME, api:NAME, api:NAME@URL, "
                        "replay:FOLDER"),
@@ -157,6 +158,7 @@ def assess(
                                           "this, as 0.05: by an interval that allows for being looked at") = None,
     probes: option(str | None, "beside the score: all, or some of cross,blank,swap,leakage,audit,corrected") = None,
     cross: option(str | None, "probe cross: other models, with commas; each answers the others' questions") = None,
+    spread: Spread,
     report: option(bool, "write report.html into the store") = True,
     as_json: Json = False,
 ) -> None:
@@ -165,15 +167,17 @@ def assess(
     from unsaf.data.images import images as open_images
     samples = open_images(images, n=limit, seed=seed)
     names, others = cli_probes.wanted(probes, cross, how)
-    loaded = how.load(model)
+    if spread: run, loaded = spread.assess(how, names, dry_run), model
+    else: loaded = how.load(model)
     settings = ("oe", "mc") if setting == "both" else (setting,)
     modes = {"oe": "generate"} if setting == "both" and answer_mode == "logit" else {}
     if dry_run: from unsaf.assessment.estimate import estimate as run
     ends = dict(sample=sample) if dry_run else dict(until_halfwidth=until_halfwidth)
-    results = [run(loaded, samples, s, k, store, seed=seed, layout=layout, suffix=suffix, paraphrase=paraphrase,
-                   template=template, answer_mode=modes.get(s, answer_mode), temperature=temperature,
-                   max_failures=max_failures, budget=budget, **ends, **how.tokens)
-               for s in settings]
+    with spread.joined():
+        results = [run(loaded, samples, s, k, store, seed=seed, layout=layout, suffix=suffix, paraphrase=paraphrase,
+                       template=template, answer_mode=modes.get(s, answer_mode), temperature=temperature,
+                       max_failures=max_failures, budget=budget, **ends, **how.tokens)
+                   for s in settings]
     if dry_run: raise typer.Exit(tell_estimates(results, as_json, store))
     probed = cli_probes.put(results, loaded, names, others, store, budget)
     _tell(results, probed, _finish(results, store, report, probed), as_json)
@@ -204,6 +208,7 @@ app.command(epilog="Example:  unsaf uncertainty runs/m --model tiny-m --samples 
                     "--images easy-vqa --benchmarks accuracy,calibration,pope --store runs/bench")
 @with_models()
 @with_budget
+@with_ray
 def bench(
     model: option(str, "as for assess, see `unsaf models`"),
     benchmarks: option(str, "which ones, with commas between; mme and abstention, too") = "accuracy,calibration,mr,cu,pope,chair",
@@ -227,19 +232,19 @@ def bench(
     budget: Budget,
     dry_run: DryRun = False,
     sample: Sample = 8,
+    spread: Spread,
     logprobs: option(bool, "api models: ask for token probabilities, which calibration needs", "--logprobs") = False,
     as_json: Json = False,
 ) -> None:
     "Accuracy, calibration, MR, CU, POPE, CHAIR and abstention, in one table with intervals."
     from unsaf.benchmarking.run import bench as run
-    from unsaf.models.cove import intervene
-    options = {**how.options} | ({"logprobs": True} if logprobs else {})
-    loaded = intervene(replace(how, options=options).load(model), intervention)
+    more = {"logprobs": True} if logprobs else {}
     caps = {"text_tokens" if name == "question_tokens" else name: n for name, n in how.tokens.items()}
     if dry_run: from unsaf.benchmarking.estimate import estimate as run
-    result = run(loaded, benchmarks, images, domain, n, seed, store, setting, k, **({"sample": sample} if dry_run else {}),
-                 rephraser=rephraser, rules=rules, max_failures=max_failures, budget=budget, template=template,
-                 confidence=confidence, scale=scale, **caps)
+    with spread.model(how, model, intervention, **more) as loaded:
+        result = run(loaded, benchmarks, images, domain, n, seed, store, setting, k,
+                     rephraser=rephraser, rules=rules, max_failures=max_failures, budget=budget, template=template,
+                     confidence=confidence, scale=scale, **caps, **({"sample": sample} if dry_run else {}))
     if dry_run: raise typer.Exit(tell_estimates([result], as_json, store))
     paths = result.save(store) if store else []
     if as_json: print(json.dumps(result.as_dict(), indent=1))

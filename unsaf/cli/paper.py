@@ -16,6 +16,7 @@ from typing import Any, Iterator, Mapping
 import typer
 from .common import API, K, MaxFailures, Models, Seed, Store, TOKENS, argument, option, with_models
 from .common import exit_code, repeat, say
+from .replicas import Spread, with_ray
 from .spending import DryRun, Sample, tell_estimates, with_budget
 from ..core import UnsafError, write_file
 from ..models.budget import Budget
@@ -166,6 +167,7 @@ distill = typer.Typer(no_args_is_help=True, rich_markup_mode=None,
 @distill.command(epilog="Example:  unsaf distill data --teacher tiny-l --images scenes --n 200 --out runs/taught")
 @with_models()
 @with_budget
+@with_ray
 def data(
     teacher: option(str, "as --model of assess"),
     out: option(Path, "folder for the data; its replies are kept there too"),
@@ -181,6 +183,7 @@ def data(
     budget: Budget,
     dry_run: DryRun = False,
     sample: Sample = 8,
+    spread: Spread,
     exclude: option(list[str] | None, "evaluation images that must not be among them; repeatable") = None,
     pictures: option(bool, "write the images too, as PNG: later steps need nothing else then") = True,
 ) -> None:
@@ -188,9 +191,10 @@ def data(
     from unsaf.data.images import images as open_images
     from unsaf.distill.data import teach
     given = dict(store=out, seed=seed, max_failures=max_failures, budget=budget, **how.tokens)
-    if dry_run: raise typer.Exit(_estimated(how.load(teacher), images, n, k, setting, answers, sample, given))
-    taught = teach(how.load(teacher), images, n, k, setting, answers, keep=keep,
-                   exclude=[open_images(e) for e in exclude or ()], **given)
+    with spread.model(how, teacher) as model:
+        if dry_run: raise typer.Exit(_estimated(model, images, n, k, setting, answers, sample, given))
+        taught = teach(model, images, n, k, setting, answers, keep=keep,
+                       exclude=[open_images(e) for e in exclude or ()], **given)
     paths = taught.save(out, pictures)
     say(*taught.lines(), "", "written:", *(f"  {p}" for p in paths))
     raise typer.Exit(exit_code([taught], repeat(out)))

@@ -1,0 +1,1 @@
+"""Past one machine: images as a Ray dataset, a model a replica, finished blocks as Parquet."""
