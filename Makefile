@@ -25,7 +25,7 @@ test: $(READY)
 	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n 2 --dist loadfile --max-worker-restart 0 -m "not slow" tests
 
 test-slow: $(READY)
-	$(PY) -m pytest -q -n 2 --dist loadfile --max-worker-restart 0 -m slow tests
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n 2 --dist loadfile --max-worker-restart 0 -m slow tests
 
 testbed: $(READY)               # trains the smallest bundled model anew and compares it with its card; minutes
 	$(PY) -m unsaf.world.testbed

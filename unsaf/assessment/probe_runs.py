@@ -24,7 +24,7 @@ from ..runs import CALLS, write_table
 from .label_audit import Audit, audit_labels, audit_scenes, filled
 from .leakage import Leakage, leakage
 from ..metrics.awareness import scorer
-from ..metrics.resampling import Comparison, Interval, paired_permutation
+from ..metrics.resampling import Comparison, Interval, limits_text, paired_permutation
 from ..models.base import Model
 from ..models.budget import Budget, Stopped, total
 from .probes import blanked, reask, swapped
@@ -60,7 +60,7 @@ def _row(probe: str, measure: str, value: "Interval | float", n: int, note: str 
 
 # %% ../../nbs/60_assessment/06_probe_runs.ipynb #49c66765
 def _line(r: Any) -> str:
-    span = "" if np.isnan(r.low) else f"{r.low:6.3f} .. {r.high:6.3f}"
+    span = "" if np.isnan(r.low) else limits_text(r.low, r.high, "6.3f", " .. ")
     return f"    {r.measure:44} {r.value:7.3f}   {span:16} n = {r.n:<6} {r.note}".rstrip()
 
 # %% ../../nbs/60_assessment/06_probe_runs.ipynb #548c666d

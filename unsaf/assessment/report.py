@@ -19,6 +19,7 @@ from .scores import CELLS, shown, thoughts
 from ..core import Outcome, UnsafError, ImageError, write_file
 from ..data.image_set import thumbnail
 from ..metrics.text.normalise import split_reasoning
+from ..metrics.resampling import limits_text
 from ..models.budget import cost_line
 from ..runs import CALLS, most_frequent
 
@@ -104,7 +105,7 @@ def _score_rows(scores: Any) -> list[dict]:
     "The score table, formatted; reference lines marked."
     rows = []
     for name, r in scores.frame().iterrows():
-        span = "" if np.isnan(r.low) else f"{_three(r.low)} to {_three(r.high)}"
+        span = "" if np.isnan(r.low) else limits_text(round(r.low, 3) + 0, round(r.high, 3) + 0)     # never -0.000
         rows.append(dict(name=name, value=_three(r.value), span=span, meaning=r.meaning,
                          ref=r.meaning.startswith("reference")))
     return rows
@@ -206,7 +207,7 @@ def _section(result: Any, limit: int) -> dict:
     except UnsafError as e: return out | dict(scores=None, sentence=str(e))
     unread = int(scores.yields.loc[["unreadable", "refused", "failed"]].to_numpy().sum())
     b, soft, stages = scores.bounds, scores.soft, shown(scores.yields)
-    return out | dict(scores=scores, sentence=scores.sentence, rows=_score_rows(scores),
+    return out | dict(scores=scores, sentence=scores.sentence, caution=scores.caution(), rows=_score_rows(scores),
                       level=f"{100 * scores.intervals['unf1'].level:g}%",
                       counts={c: getattr(scores.awareness, c.lower()) for c in CELLS}, plot=_figure(result),
                       yields=[(name, a, u) for name, (a, u) in zip(stages.index, stages.to_numpy())],
@@ -258,7 +259,7 @@ def _matrix(probes: Any) -> dict | None:
 # %% ../../nbs/60_assessment/01_report.ipynb #9e025e19
 def _probe_part(probes: Any, result: Any) -> dict:
     "All that the page shows of the probes of one assessment."
-    span = lambda r: "" if np.isnan(r.low) else f"{r.low:.3f} to {r.high:.3f}"
+    span = lambda r: "" if np.isnan(r.low) else limits_text(r.low, r.high)
     value = lambda r: f"{r.value:.3f}" if np.isfinite(r.value) else "undefined"
     blocks = []
     for name, rows in probes.table.groupby("probe", sort=False):
