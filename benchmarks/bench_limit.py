@@ -13,6 +13,7 @@ it was seen to stream memory, whichever takes longer. Rates are measured anew in
 """
 import argparse
 import os
+import signal
 import statistics
 import sys
 import tempfile
@@ -162,21 +163,25 @@ def compared(name: str, a: argparse.Namespace, scratch: Path) -> None:
         for turn in range(a.rounds):
             machine = limits.measured(text.config, stream=2**20 if a.quick else limits.STREAM)
             rounds.append((machine, one_round(models, server, parts, turn % 2 == 1)))
-            print(f"  {name}, round {turn + 1}: " + ", ".join(f"{k} {v['seconds']:.1f} s" for k, v in rounds[-1][1].items()), file=sys.stderr, flush=True)
-    report(name, plain[0], rounds, why, a)
+            print(f"  {name}, round {turn + 1}: " + ", ".join(f"{k} {v['seconds']:.1f} s" for k, v in rounds[-1][1].items()),
+                  file=sys.stderr, flush=True)
+            if a.save: a.save.with_suffix(f".{name}.md").write_text(report(name, plain[0], rounds, why, a) + "\n")
+    print(report(name, plain[0], rounds, why, a), flush=True)
 
 
-def report(name: str, hf: HF, rounds: list, why: str, a: argparse.Namespace) -> None:
+def report(name: str, hf: HF, rounds: list, why: str, a: argparse.Namespace) -> str:
+    "What the rounds so far say of one shape."
     machine, last = rounds[-1]
     size, text = sum(x.numel() for x in hf.model.parameters()) / 1e6, hf.model.config.get_text_config()
-    print(f"\n{name}: {size:,.0f} M parameters, {text.num_hidden_layers} layers of width {text.hidden_size}; {a.images} images, lists of {a.list_tokens} "
-          f"and answers of {a.answer_tokens} tokens; {len(rounds)} rounds, median (least .. most); load {os.getloadavg()[0]:.1f}")
-    print("\n".join(lines_of(rounds)))
-    if why: print(f"| {VLLM} | {why} |")
+    head = (f"\n{name}: {size:,.0f} M parameters, {text.num_hidden_layers} layers of width {text.hidden_size}; {a.images} images, "
+            f"lists of {a.list_tokens} and answers of {a.answer_tokens} tokens; {len(rounds)} rounds, median (least .. most); "
+            f"load {os.getloadavg()[0]:.1f}")
     parts = least(last[OURS], machine)
-    print("\nLimit of the run, s: " + ", ".join(f"{k} {v:.1f}" for k, v in parts.items())
-          + f"; without shared beginnings: prefill {least(last[NAIVE], machine)['prefill']:.1f}; prompt tokens computed by hf: {last[OURS]['tokens']:,}")
-    print("\n".join(machine_lines([m for m, _ in rounds])), flush=True)
+    limit = ("\nLimit of the run, s: " + ", ".join(f"{k} {v:.1f}" for k, v in parts.items())
+             + f"; without shared beginnings: prefill {least(last[NAIVE], machine)['prefill']:.1f}; "
+             f"prompt tokens computed by hf: {last[OURS]['tokens']:,}")
+    missing = [f"| {VLLM} | {why} |"] if why else []
+    return "\n".join([head, *lines_of(rounds), *missing, limit, *machine_lines([m for m, _ in rounds])])
 
 
 def main() -> None:
@@ -188,8 +193,10 @@ def main() -> None:
     p.add_argument("--answer-tokens", type=int, default=4)
     p.add_argument("--no-vllm", action="store_true")
     p.add_argument("--quick", action="store_true", help="a short stream: for tests")
+    p.add_argument("--save", type=Path, help="the table so far, after each round: FILE.MODEL.md")
     p.add_argument("--folder", type=Path, default=environments.default_folder(), help="where the peers' environments are")
     a = p.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))      # that the server ends too
     torch.set_num_threads(1)
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
