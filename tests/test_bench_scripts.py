@@ -36,6 +36,7 @@ def test_api():
 def test_batch():
     row = printed("bench_batch.py", "--images", "3").splitlines()[-1].replace(",", "").split("|")
     assert [int(x) for x in row[1:4]] == [3, int(row[2]), 6] and int(row[4]) > int(row[2]) * 4 / 3 and int(row[6]) > 100
+    assert int(row[7]) > 1
 
 
 @pytest.mark.slow
