@@ -39,10 +39,10 @@ def main() -> None:
         lines = [_line(model, question_request(s.picture, able, plan))[1] for s in images(folder) for able in (True, False)]
         seconds = time.process_time() - began
     total = sum(map(len, lines))
-    print("| images | bytes a file | lines | bytes a line | lines a second of the processor | images in a batch of lists |")
-    print("|---:|---:|---:|---:|---:|---:|")
+    print("| images | bytes a file | lines | bytes a line | lines a second of the processor | images in a batch of lists | images a second |")
+    print("|---:|---:|---:|---:|---:|---:|---:|")
     print(f"| {n:,} | {size / n:,.0f} | {len(lines):,} | {total / len(lines):,.0f} | {len(lines) / seconds:,.0f} | "
-          f"{min(LINES, BYTES * len(lines) // total) // 2:,} |")
+          f"{min(LINES, BYTES * len(lines) // total) // 2:,} | {n / seconds:,.0f} |")
 
 
 if __name__ == "__main__": main()

@@ -31,7 +31,12 @@ class Shape:
 
 
 SMALL_TEXT = dict(hidden_size=512, intermediate_size=1376, num_hidden_layers=12, num_attention_heads=8, num_key_value_heads=8, head_dim=64)
+LIMIT_TEXT = dict(hidden_size=768, intermediate_size=2048, num_hidden_layers=12, num_attention_heads=12, num_key_value_heads=12, head_dim=64,
+                  max_position_embeddings=4096)
 MODELS = {
+    "llava-limit": Shape("llava", 336, LIMIT_TEXT, dict(hidden_size=384, intermediate_size=1536, num_hidden_layers=6, num_attention_heads=6)),
+    "qwen-limit": Shape("qwen", 672, LIMIT_TEXT | dict(num_key_value_heads=2),
+                        dict(depth=6, hidden_size=320, num_heads=4, intermediate_size=864, out_hidden_size=768, fullatt_block_indexes=[2, 5])),
     "llava-cpu": Shape("llava", 336, SMALL_TEXT, dict(hidden_size=192, intermediate_size=768, num_hidden_layers=4, num_attention_heads=4), 8_000),
     "qwen-cpu": Shape("qwen", 896, SMALL_TEXT | dict(num_key_value_heads=2),
                       dict(depth=4, hidden_size=160, num_heads=4, intermediate_size=440, out_hidden_size=512, fullatt_block_indexes=[3]), 8_000),

