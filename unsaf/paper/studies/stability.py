@@ -13,10 +13,10 @@ from itertools import combinations, product
 from math import nan
 import numpy as np
 import pandas as pd
-from ...assessment.report import INK, Drawing
+from ...assessment.report import INK, SOFT, Drawing
 from ...metrics.floors import rank_floor
 from ...metrics.stability import footrule_chance, kendall_tau
-from ..draw import QUIET, SOFT, finish, missing_note, noted, outer, panels, titled
+from ..draw import QUIET, finish, missing_note, noted, outer, panels, titled
 from ..ledger import Entry, line, nothing, point
 from ..stats import STATISTICS
 from ..study import OPEN, Experiment, Study, bench_spec, grid
@@ -32,7 +32,7 @@ def ladder_plan(e: Experiment) -> list[dict]:
     asked = c["settings"][0].lower() if len(c["settings"]) == 1 else "both"
     return [dict(part="assess", **row) for row in grid(e)] + [
         dict(part="bench", model=m, dataset=d, seed=seed, spec=bench_spec(e, m, d, c["benchmarks"], asked, seed))
-        for m, d, seed in product(c["models"], c["data"], c["seeds"])]
+        for m, d, seed in product(c["models"], c["data"], c["seeds"]) if c["benchmarks"]]
 
 def _counts(e: Experiment, name: str, setting: str, seed: int) -> dict[str, np.ndarray]:
     "data set -> models x images x cells of a metric, images in a random order; without data sets that lack a model."
