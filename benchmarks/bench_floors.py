@@ -1,7 +1,7 @@
 """Does the interval of a rank distance's excess over its noise floor contain the truth, and how often is "differs" said in vain?
 
-    python benchmarks/bench_floors.py                  # 200 runs a cell: half an hour on two busy cores
-    python benchmarks/bench_floors.py --runs 50 --images 100
+    python benchmarks/bench_floors.py                      # 200 runs a cell
+    python benchmarks/bench_floors.py --runs 60 --images 100
 """
 import argparse
 import numpy as np
