@@ -16,7 +16,7 @@ from .cache import Replay
 
 # %% ../../nbs/50_models/16_loading.ipynb #79c6e569
 def load(
-    name: str,       # a bundled or known model, a folder, or hf:, vllm:, sglang:, api:, bridge:, replay: and what to load
+    name: str,       # a bundled or known model, a folder, or hf:, mix:, vllm:, sglang:, api:, bridge:, replay: and so on
     **options: Any,  # for the backend, e.g. dtype="float32", device="cpu", concurrency=16, key_env="MY_KEY"
 ) -> Model:
     "The model that `name` stands for; raises `ModelError` with one line where there is none."
@@ -27,6 +27,7 @@ def load(
     _no_address(name)
     if kind == "replay" and colon: return _replay(rest, options)
     if kind == "hf" and colon: return _hub(rest, options)
+    if kind == "mix" and colon: return _mixed(name, options)
     from unsaf.world import tiny
     if name in tiny.names(): return _tiny(name, options)
     if name and Path(name).is_dir(): return _folder(name, options)
@@ -105,6 +106,17 @@ def _hf(path: str, options: dict) -> Model:
     _need("transformers", "hf")
     from unsaf.models.hf import HF
     return HF(path, **_fitting(HF, options, path))
+
+def _mixed(name: str, options: dict) -> Model:
+    "Weights between those of two checkpoints; the folder that they are read from is gone once they are."
+    import tempfile
+    from unsaf.models.mixed import mix, sides_of
+    a, b, share = sides_of(name)
+    with tempfile.TemporaryDirectory() as folder:
+        where = [Path(checkpoint_of(side)[0]) for side in (a, b)]
+        if missing := [side for side, path in zip((a, b), where) if not path.is_dir()]:
+            raise ModelError(f"model {name}: {missing[0]} is not in a folder here: give that of a snapshot")
+        return _hf(str(mix(*where, share, Path(folder)/"mixed")), {"name": name, **options})
 
 def _tiny(name: str, options: dict) -> Model:
     from unsaf.world import tiny

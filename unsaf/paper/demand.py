@@ -22,6 +22,7 @@ from ..core import UnsafError
 from ..models import families
 from ..models.checkpoint import weight_files
 from ..models.loading import load
+from ..models.mixed import sides_of
 from ..models.served.address import hidden
 from .runspec import done
 
@@ -47,6 +48,7 @@ def model_lacks(name: str) -> str:
     if name.startswith("bridge:"): return _bridge_lacks(name.removeprefix("bridge:"))
     if name.startswith("hf:"): return _hub_lacks(name.removeprefix("hf:"))
     if name.startswith("api:"): return _endpoint_lacks(name)
+    if name.startswith("mix:"): return next(filter(None, map(model_lacks, sides_of(name)[:2])), "")
     from unsaf.world import tiny
     if name in tiny.names() or Path(name).is_dir() or name.startswith("replay:"): return ""
     return f"{name} is neither bundled nor a folder; use hf:OWNER/NAME for the hub, api:NAME@URL for a server"
@@ -195,6 +197,7 @@ def place(name: str) -> str:
     "bundled, here, endpoint or provider."
     from unsaf.world import tiny
     if name in tiny.names(): return "bundled"
+    if name.startswith("mix:"): return place(sides_of(name)[1])
     row = known(name)
     if row is not None and row.route == "api": return "provider"
     return "endpoint" if name.startswith("api:") else "here"

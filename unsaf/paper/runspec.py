@@ -20,6 +20,7 @@ from .. import __version__
 from ..assessment.run import Assessment, Plan, assess
 from ..core import Setting, UnsafError, fingerprint, say, to_json, write_file
 from ..models.holding import hold, let_go
+from ..models.mixed import sides_of
 
 # %% ../../nbs/80_paper/10_runspec.ipynb #334068f1
 @dataclass(frozen=True)
@@ -143,6 +144,7 @@ def _from_dict(values: Mapping[str, Any]) -> RunSpec:
 def _weights(name: str) -> str:
     "The checksum of a bundled model's weights, which change from version to version; empty for any other."
     from unsaf.world import tiny
+    if name.startswith("mix:"): return "+".join(map(_weights, sides_of(name)[:2]))
     return tiny.checksum(tiny.path(name)) if name in tiny.names() else ""
 
 # %% ../../nbs/80_paper/10_runspec.ipynb #a4933a9e
@@ -161,6 +163,7 @@ def _devices(name: str) -> int:
     from unsaf.models import families
     from unsaf.world import tiny
     if name.startswith("bridge:"): name = f"{name}@".split("@")[1]      # the checkpoint that its server loads
+    if name.startswith("mix:"): return max(map(_devices, sides_of(name)[:2]))
     if name in tiny.names() or name.startswith("api:") or Path(name).is_dir(): return 0
     try: billions = families.find(name).billions
     except UnsafError: billions = None
