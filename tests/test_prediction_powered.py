@@ -1,4 +1,6 @@
 "Scores by the truth from some labels: the numbers of ppi-python, and intervals that cover where dividing does not."
+import sys
+from pathlib import Path
 import numpy as np
 import pytest
 from unsaf.metrics.prediction_powered import HOWS, estimated, power, powered
@@ -49,3 +51,32 @@ def test_what_cannot_be_counted(broken, word):
 def test_an_unknown_estimator():
     with pytest.raises(ValueError, match="how"): estimated(COUNTS, "luck")
     assert HOWS[-1] == "stratified"
+
+
+# ---- a reduced table of `benchmarks/bench_labels.py`
+
+@pytest.fixture(scope="module")
+def bench():
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
+    try: import bench_labels
+    finally: sys.path.pop(0)
+    return bench_labels
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world, agree", [("middle", .8), ("corner", 0), ("corner", .8), ("many wrong", .8), ("all right", 0)])
+def test_they_cover_whatever_is_wrong_with_the_labels(bench, world, agree):
+    ".95 is meant, .88 is four standard errors of 150 runs below it."
+    found = dict(zip(bench.KINDS, bench.line(100, (*bench.WORLDS[world], agree), 100, 150)))
+    for kind in ("classical", "ppi++", "post-stratified", "stratified"): assert found[kind][0] >= .88, kind
+    if agree: assert found["divided"][0] < .2 and found["stratified"][2] < found["divided"][2] / 3
+
+
+def test_dividing_does_not_cover_where_replies_agree_with_wrong_labels_and_strata_do(bench):
+    found = dict(zip(bench.KINDS, bench.line(60, (*bench.WORLDS["middle"], .8), 100, 25)))
+    assert found["divided"][0] < .3 and found["stratified"][0] > .8 and found["stratified"][1] < found["classical"][1]
+
+
+def test_a_plan_comes_out_as_wide_as_it_says(bench):
+    labels, expected, came, covers = bench.planned(100, (*bench.WORLDS["middle"], 0), .3, 8)
+    assert 60 < labels < 200 and expected <= .3 and .8 < came / expected < 1.15 and covers > .6
