@@ -112,6 +112,7 @@ def main():
               + " | ".join(f"{c:.2f} ({w:.2f}, {e:.3f})" for c, w, e in found) + " |", flush=True)
     print("\nPlanned for a width\n\n| world | errors | images | wanted | labels | expected | came | coverage |\n|---|---|---:|---:|---:|---:|---:|---:|")
     for (name, world), (errors, agree), images, width in itertools.product(WORLDS.items(), AGREE.items(), asked.images, (.2, .4)):
+        if name == "all right" and agree: continue
         found = planned(images, (*world, agree), width, max(20, asked.runs // 4))
         told = "no number is enough | | |" if found is None else f"{found[0]:.0f} | {found[1]:.3f} | {found[2]:.3f} | {found[3]:.2f}"
         print(f"| {name} | {errors} | {images} | {width} | {told} |", flush=True)
