@@ -223,3 +223,26 @@ def test_photographs_go_to_a_person(tmp_path, inside, photos):
     page.assign(**{COLUMN: ["yes", "no"] * 4}).to_csv(tmp_path / "run/label-oe.csv", index=False)
     run = inside("audit", tmp_path / "run", "--labels", tmp_path / "run/label-oe.csv")
     assert run.returncode == 0 and "labels audited by hand: the truth of 8" in run.stdout and (tmp_path / "run/audit-oe.json").exists()
+
+
+def test_how_many_labels_and_which(cheated, inside, tmp_path):
+    folder, (oe, _) = cheated
+    run = inside("audit", folder, "--setting", "oe", "--labels-for-width", ".6")
+    sheet = folder / "label-oe.csv"
+    page = pd.read_csv(sheet, dtype=str, keep_default_na=False)
+    assert run.returncode == 0 and run.stdout.count("95% interval of J 0.6 wide: ") == 3 and f"{len(page)} questions to label" in run.stdout
+    assert not {"answerable", "reply"} & set(page.columns) and len(page) < len(oe.table)
+    assert "is there already" in inside("audit", folder, "--setting", "oe", "--labels-for-width", ".5").stdout
+    truth = dict(zip(_ids(oe.table), audited(oe.table, oe.samples).truth.map({True: "yes", False: "no"})))
+    page.assign(**{COLUMN: page.id.map(truth)}).to_csv(sheet, index=False)
+    more = inside("audit", folder, "--setting", "oe", "--labels", sheet, "--labels-for-width", ".4")
+    next_one = pd.read_csv(folder / "label-oe-more.csv", dtype=str, keep_default_na=False)
+    assert f"{len(page)} labels are there" in more.stdout and set(page.id) < set(next_one.id) and (next_one[COLUMN] != "").sum() == len(page)
+    done = inside("audit", folder, "--setting", "oe", "--labels", sheet, "--json")
+    powered = json.loads(done.stdout)["powered"]["scores"]["youden_j"]
+    known = audited(oe.table, oe.samples)
+    true_j = known.cell.isin(["TA", "FA"]).groupby(known.truth).mean().diff().iloc[-1]
+    assert powered["low"] <= true_j <= powered["high"]
+    (plan,) = json.loads(inside("audit", folder, "--setting", "oe", "--labels", sheet, "--labels-for-width", ".001", "--json").stdout)
+    assert plan["n"] is None and plan["least"] == plan["width"] > .001
+    one_line(inside("audit", folder, "--setting", "oe", "--labels-for-width", "3"), "a width of 3")

@@ -259,7 +259,10 @@ def test_probes_take_a_sheet(scenes):
     words = dict(zip(_ids(result.table), known.map({True: "yes", False: "no"})))
     found = probe(result, None, "audit,corrected", labels=whole.assign(**{COLUMN: whole.id.map(words)}), n=100)
     exact = audit_scenes(unsaf.assess(StyleCheat(), scenes), n=100)
-    assert not found.missing and values(found)["audit", "a"] == exact.a.value and values(found)["corrected", "youden_j"] == pytest.approx(exact.corrected.value)
+    assert not found.missing and values(found)["audit", "a"] == exact.a.value
+    assert values(found)["corrected", "youden_j_powered"] == pytest.approx(exact.true.value)
+    assert not exact.divides and np.isnan(values(found)["corrected", "youden_j"])       # an assumption that failed has no number
+    assert found.table.loc[found.table.measure == "youden_j", "note"].iloc[-1].startswith("not shown: the division assumes")
 
 
 # ---- what is written

@@ -249,15 +249,21 @@ def _leakage(b: _Bench, probe: str) -> tuple[list[dict], Leakage]:
                 ("{}", found.model, "the model, same questions"), ("{}_left", found.gap, "left for looking")))], found
 
 # %% ../../nbs/60_assessment/06_probe_runs.ipynb #aebbf59d
+def _without_wrong(a: Audit, known: int) -> list[dict]:
+    "corrected: J by the truth; a division whose assumption failed has no number, only its reason."
+    divided = _row("corrected", "youden_j", a.corrected, known, "J / (1 - a - b)")
+    if not a.divides: divided |= dict.fromkeys(("value", "low", "high"), np.nan) | dict(note=f"not shown: {a.verdict}")
+    drawn = [_row("corrected", "youden_j_powered", a.powered.scores["youden_j"], a.counts["counted"],
+                  f"prediction-powered, from {known} labels")] if a.powered else []
+    return [divided, *drawn,
+            _row("corrected", "youden_j_true", a.true, known, "by the truth of the audited questions"),
+            _row("corrected", "excess", a.excess, known, "observed minus true (1 - a - b)")]
+
 def _audit(b: _Bench, probe: str) -> tuple[list[dict], Audit]:
     "audit and corrected: what the labels are worth, from one audit."
     if b.audit is None: b.audit = _audited(b)
     a, known = b.audit, b.audit.counts["answerable"] + b.audit.counts["unanswerable"]
-    if probe == "corrected":
-        return [_row(probe, "youden_j", a.corrected, known,
-                     "J / (1 - a - b)" if np.isfinite(a.corrected.value) else a.verdict),
-                _row(probe, "youden_j_true", a.true, known, "by the truth of the audited questions"),
-                _row(probe, "excess", a.excess, known, "observed minus true (1 - a - b)")], a
+    if probe == "corrected": return _without_wrong(a, known), a
     return [_row(probe, "a", a.a, a.counts["answerable"], f"by {a.by}: written as answerable and not"),
             _row(probe, "b", a.b, a.counts["unanswerable"], f"by {a.by}: written as unanswerable and answerable"),
             _row(probe, "unclear", a.counts["unknown"] / max(1, a.counts["counted"]), a.counts["counted"],

@@ -230,6 +230,7 @@ ASKS = {"cross": "whose awareness is it? Every model answers every other's quest
 _STRIP = (("blank", "youden_j", "on empty images"), ("swap", "youden_j", "on the wrong images"),
           ("leakage", "youden_j_words", "by the words alone"),
           ("corrected", "youden_j_true", "by the truth of the audited questions"),
+          ("corrected", "youden_j_powered", "prediction-powered, by the truth"),
           ("corrected", "youden_j", "corrected: J / (1 - a - b)"))
 
 # %% ../../nbs/60_assessment/01_report.ipynb #43ed4b7a

@@ -171,6 +171,8 @@ def audit(
     by_hand: option(bool, "a sheet to label by hand for drawn scenes, too", "--by-hand") = False,
     n: option(int, "by hand: questions of each class", "--n") = 100,
     labels: option(Path | None, "by hand: the sheet, filled in") = None,
+    labels_for_width: option(float | None, "how many labels by hand an interval of J so wide takes, and their "
+                             "sheet; with --labels: how many more") = None,
     out: option(Path | None, "folder for sheet and result; the run folder where not given") = None,
     as_json: Json = False,
 ) -> None:
@@ -182,7 +184,8 @@ def audit(
     result = (_opened(what, setting, images) if is_run
               else _sides_of_one(what, setting, k, seed, images, limit, folder, how, max_failures))
     drawn = result.samples is not None and all("scene" in s.info for s in result.samples)
-    if labels is None and (by_hand or not drawn): say(*_sheet(result, folder, n, seed))
+    if labels_for_width is not None: _plan(result, labels, labels_for_width, folder, seed, as_json)
+    elif labels is None and (by_hand or not drawn): say(*_sheet(result, folder, n, seed))
     else: _print_audit(*_audited(result, labels), folder, result.stem(folder) if folder else "", as_json)
 
 # %% ../../nbs/90_cli/03_probes.ipynb #2accc7a7
@@ -215,9 +218,18 @@ def _print_audit(result: Any, rows: Any, folder: Path | None, stem: str, as_json
         if not as_json: say_written(paths)
 
 # %% ../../nbs/90_cli/03_probes.ipynb #e6ccb9ad
+def _what_to_do(result: Any, folder: Path, path: Path, n: int) -> list[str]:
+    "How a sheet is filled in and given back."
+    return [f"{n} questions to label, without the model's labels and replies: {path}",
+            "look at the image of each line and write yes, no or unclear into column can_be_answered: "
+            "can a careful person answer it from this image alone?"
+            + (" (multiple choice: is exactly one option right?)" if result.plan.setting == "mc"
+               else ""), f"then:  unsaf audit {quote(str(folder))} --setting {result.plan.setting} "
+                         f"--labels {quote(str(path))}"]
+
 def _sheet(result: Any, folder: Path | None, n: int, seed: int) -> list[str]:
     "Write the sheet, never over one that may be filled in; returns what to do with it."
-    from unsaf.assessment.label_audit import COLUMN, sheet
+    from unsaf.assessment.label_audit import sheet
     if folder is None:
         raise UnsafError("the sheet needs a folder: name one with --out; replies are kept there, "
                          "too, and not asked again")
@@ -226,9 +238,24 @@ def _sheet(result: Any, folder: Path | None, n: int, seed: int) -> list[str]:
         raise UnsafError(f"{path} is there already: fill it in and give it back with --labels, or remove it")
     page = sheet(result.table, n, seed)
     write_file(path, csv_of(page))
-    return [f"{len(page)} questions to label, without the model's labels and replies: {path}",
-            f"look at the image of each line and write yes, no or unclear into column {COLUMN}: "
-            "can a careful person answer it from this image alone?"
-            + (" (multiple choice: is exactly one option right?)" if result.plan.setting == "mc"
-               else ""), f"then:  unsaf audit {quote(str(folder))} --setting {result.plan.setting} "
-                         f"--labels {quote(str(path))}"]
+    return _what_to_do(result, folder, path, len(page))
+
+# %% ../../nbs/90_cli/03_probes.ipynb #a17c0e52
+def _plan(result: Any, labels: Path | None, width: float, folder: Path | None, seed: int, as_json: bool) -> None:
+    "Say how many labels a width takes, and write the sheet of them, never over one that may be filled in."
+    from unsaf.assessment.label_audit import by_stratum, filled
+    from unsaf.assessment.label_plan import GUESSES, labels_for_width, stratified_sheet
+    table = result.table if labels is None else filled(result.table, labels)
+    counts = by_stratum(table, result.images)
+    if len(counts) < 2: raise UnsafError("an interval over images needs two or more, got 1")
+    plans = [labels_for_width(counts, width, wrong) for wrong in (GUESSES if labels is None else GUESSES[1:2])]
+    if as_json: return print(json.dumps([plan.as_dict() for plan in plans], indent=1))
+    say(*(line for plan in plans for line in plan.lines()))
+    plan = plans[len(plans) // 2]
+    if plan.n is None or plan.n <= plan.there: return
+    if folder is None: return say("the sheet needs a folder: name one with --out")
+    path = folder / f"label-{result.stem(folder)}{'' if labels is None else '-more'}.csv"
+    if path.exists(): return say(f"{path} is there already and stays as it is: remove it, and this writes another")
+    page = stratified_sheet(table, plan.labels, seed)
+    write_file(path, csv_of(page))
+    say(*_what_to_do(result, folder, path, len(page) - plan.there))
