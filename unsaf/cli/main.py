@@ -13,7 +13,7 @@ from typing import Any
 import typer
 from .. import __version__
 from . import paper, probes as cli_probes
-from .common import Json, K, Limit, MaxFailures, Models, Seed, Store, argument, option, with_models
+from .common import Json, K, Limit, MaxFailures, MinRead, Models, Seed, Store, argument, option, with_models
 from .common import exit_code, refusals, repeat, say, say_written, warn
 from .spending import DryRun, Sample, tell_estimates, with_budget
 from ..core import UnsafError, patient, write_file
@@ -212,6 +212,7 @@ def bench(
     k: option(int, "CU: other wordings of each question") = 5,
     rephraser: option(str, "CU: who writes them, model or world (drawn scenes)") = "model",
     rules: option(str, "POPE: how yes and no are read, strict, pope, lmms-eval, vlmevalkit") = "strict",
+    min_read: MinRead = .95,
     intervention: option(str, "around the model: none, dola or cove") = "none",
     template: option(str, "none: each benchmark's short form; gpt: the chain of thought of J.3") = "none",
     confidence: option(str, "calibration: normalised, raw, or verbalised (the 1 to 5 of a chain of "
@@ -231,7 +232,8 @@ def bench(
     loaded = intervene(replace(how, options=options).load(model), intervention)
     caps = {"text_tokens" if name == "question_tokens" else name: n for name, n in how.tokens.items()}
     if dry_run: from unsaf.benchmarking.estimate import estimate as run
-    result = run(loaded, benchmarks, images, domain, n, seed, store, setting, k, **({"sample": sample} if dry_run else {}),
+    more = {"sample": sample} if dry_run else {"min_read": min_read}
+    result = run(loaded, benchmarks, images, domain, n, seed, store, setting, k, **more,
                  rephraser=rephraser, rules=rules, max_failures=max_failures, budget=budget, template=template,
                  confidence=confidence, scale=scale, **caps)
     if dry_run: raise typer.Exit(tell_estimates([result], as_json, store))
