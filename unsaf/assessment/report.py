@@ -94,10 +94,12 @@ def scores_figure(results: Sequence[Any]) -> Drawing:
     figure = Drawing(figsize=(10.5, 3.3 * len(results)), layout="constrained")
     axes = figure.subplots(len(results), 2, squeeze=False, width_ratios=(1, 1.15))
     for (left, right), result in zip(axes, results):
+        mark = result.scores.readable.mark
         rates_axes(left, result)
         marks_axes(right, result)
         left.set_title(f"{result.model}, {result.plan.setting.words}, {len(result.images)} images", loc="left",
                        fontsize=11, pad=24, parse_math=False)
+        if mark: right.set_title(mark, loc="right", fontsize=9, pad=36, color="#b3261e")
     return figure
 
 # %% ../../nbs/60_assessment/01_report.ipynb #56e83b3e
@@ -208,7 +210,7 @@ def _section(result: Any, limit: int) -> dict:
     unread = int(scores.yields.loc[["unreadable", "refused", "failed"]].to_numpy().sum())
     b, soft, stages = scores.bounds, scores.soft, shown(scores.yields)
     return out | dict(scores=scores, sentence=scores.sentence, caution=scores.caution(), rows=_score_rows(scores),
-                      level=f"{100 * scores.intervals['unf1'].level:g}%",
+                      level=f"{100 * scores.intervals['unf1'].level:g}%", mark=scores.readable.mark,
                       counts={c: getattr(scores.awareness, c.lower()) for c in CELLS}, plot=_figure(result),
                       yields=[(name, a, u) for name, (a, u) in zip(stages.index, stages.to_numpy())],
                       leftovers=scores.leftovers, thoughts=thoughts(scores.yields),

@@ -10,7 +10,7 @@ __all__ = ['COLUMNS', 'LIST_COLUMNS', 'BOUNDED', 'Plan', 'question_request', 'an
 import json, math, threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from html import escape
 from pathlib import Path
@@ -23,7 +23,8 @@ from ..runs import own_stem, watched, write_table
 from ..models.base import Model, counters_of, decides, template_of
 from ..models.budget import Budget, ask, complete, spending
 from ..models.cache import Cached
-from .scores import Scores, score
+from ..metrics.readable import MIN_READ, gate
+from .scores import Scores, readable_of, score
 from ..store import Store
 
 # %% ../../nbs/60_assessment/02_run.ipynb #2ddf8fd4
@@ -173,11 +174,12 @@ class Assessment:
     cost: dict = field(default_factory=dict)          # dollars, paid (in this run), unpriced; where prices are known
     stopped: str = ""              # why the run ended before its end; the images it had not finished are left out
     planned: list[str] = field(default_factory=list)  # of a stopped run: all its images, in order
+    min_read: float = MIN_READ     # below it the scores are called those of the readable ones
 
     @cached_property
     def scores(self) -> Scores:
         "Awareness with its reference lines and intervals; raises `UnsafError` where nothing could be counted."
-        return score(self.table, self.lists, self.images)
+        return score(self.table, self.lists, self.images, min_read=self.min_read)
 
     def report(self, path: str | Path, probes: Any = None) -> Path:
         "Write the page that shows scores, questions and replies, and the probes of them where given."
@@ -203,7 +205,8 @@ def _as_dict(self: Assessment) -> dict:
     return dict(run=self.run_id, model=self.model, source=self.source, note=self.note, plan=plan,
                 identity=to_json(self.identity), calls=dict(self.calls), effort=dict(self.effort),
                 images=len(self.images), unreadable_images=self.failures.to_dict("records"),
-                skipped_files=dict(self.skipped), scores=scores, unscored=why, **_only_some(self))
+                skipped_files=dict(self.skipped), scores=scores, unscored=why,
+                readable=readable_of(self.table, self.lists, self.min_read).as_dict(), **_only_some(self))
 
 def _only_some(self: Assessment) -> dict:
     "What only some runs have: dollars, where prices are known, and why and where it was stopped."
@@ -346,6 +349,7 @@ def assess(
     max_failures: float | None = .2,      # the run is stopped where a larger share of its calls fails; 1 or None: never
     progress: bool | None = None,         # None: where somebody watches
     budget: Budget | None = None,         # what may be spent; the images finished until then are scored
+    min_read: float = MIN_READ,           # share of the questions asked for from which on the scores are those of all
     **options: Any,                       # further fields of `Plan`
 ) -> Assessment:
     "Self-assessment of uncertainty awareness, UnQ-Gen then UnQ-Ans (paper, Section 3.2). Raises `UnsafError`."
@@ -361,12 +365,12 @@ def assess(
     positive("block", block)
     if plan.answer_mode == "logit" and not decides(model):
         raise UnsafError(f"model {model.name} gives no probabilities of whole replies: use answer_mode 'generate'")
-    samples = _as_images(images, n, seed)
+    samples, min_read = _as_images(images, n, seed), gate(min_read)
     owned = not isinstance(store, Store)
     budget = budget or Budget()
     if budget.bounded: block = min(block, BOUNDED)
     kept = Cached(model, Store(store) if owned else store, max_failures, budget)
     try:
-        with spending(budget, model): return _run(kept, samples, plan, block, progress)
+        with spending(budget, model): return replace(_run(kept, samples, plan, block, progress), min_read=min_read)
     finally:
         if owned: kept.store.close()

@@ -152,6 +152,7 @@ def assess(
     budget: Budget,
     dry_run: DryRun = False,
     sample: Sample = 8,
+    min_read: MinRead = .95,
     probes: option(str | None, "beside the score: all, or some of cross,blank,swap,leakage,audit,corrected") = None,
     cross: option(str | None, "probe cross: other models, with commas; each answers the others' questions") = None,
     report: option(bool, "write report.html into the store") = True,
@@ -166,9 +167,10 @@ def assess(
     settings = ("oe", "mc") if setting == "both" else (setting,)
     modes = {"oe": "generate"} if setting == "both" and answer_mode == "logit" else {}
     if dry_run: from unsaf.assessment.estimate import estimate as run
+    more = {"sample": sample} if dry_run else {"min_read": min_read}
     results = [run(loaded, samples, s, k, store, seed=seed, layout=layout, suffix=suffix, paraphrase=paraphrase,
                    template=template, answer_mode=modes.get(s, answer_mode), temperature=temperature,
-                   max_failures=max_failures, budget=budget, **({"sample": sample} if dry_run else {}), **how.tokens)
+                   max_failures=max_failures, budget=budget, **more, **how.tokens)
                for s in settings]
     if dry_run: raise typer.Exit(tell_estimates(results, as_json, store))
     probed = cli_probes.put(results, loaded, names, others, store, budget)

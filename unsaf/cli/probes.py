@@ -7,11 +7,12 @@ __all__ = ['wanted', 'put', 'keep', 'compare', 'report', 'audit']
 
 # %% ../../nbs/90_cli/03_probes.ipynb #7bba50ed
 import json, sys
+from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 from typing import Any, Mapping
 import typer
-from .common import Json, K, Limit, MaxFailures, Models, Seed, Store, argument, option, with_models
+from .common import Json, K, Limit, MaxFailures, MinRead, Models, Seed, Store, argument, option, with_models
 from .common import exit_code, models_of, repeat, say, say_written
 from ..core import UnsafError, write_file
 from ..runs import csv_of, write_table
@@ -70,6 +71,7 @@ def compare(
     seed: Seed = 0,
     measure: option(str, "the one that decides, named beforehand: youden_j, unf1, unf1_class, d_prime") = "youden_j",
     cross: option(bool, "models: each answers the other's questions, too", "--cross") = False,
+    min_read: MinRead = .95,
     *, how: Models,
     store: Store = None,
     max_failures: MaxFailures = .2,
@@ -77,20 +79,23 @@ def compare(
 ) -> None:
     "Two models on the same images: differences with interval and p, image by image."
     from unsaf.assessment.saved import COMPARED, paired
+    from unsaf.metrics.readable import gate
+    gate(min_read)
     if measure not in COMPARED: raise UnsafError(f"--measure {measure}: use one of {', '.join(COMPARED)}")
     if cross and (_folder_of(a)[0] or _folder_of(b)[0]):
         raise UnsafError("--cross asks models anew: give two models; with --store nothing is asked twice")
     _all_needed(a, b, dict(limit=limit, k=k, seed=seed))
     sides, asked = _sides((a, b), setting, k, seed, images, limit, store, how, max_failures)
+    sides = [replace(side, min_read=min_read) for side in sides]
     probes = put(sides[:1], asked[0], ["cross"], asked[1:], store) if cross else []
     pair = paired(*sides, measure)
     measures = pair.table.astype(object).where(pair.table.notna(), None).to_dict("records")
     body = json.dumps(dict(a=pair.a.as_dict(), b=pair.b.as_dict(), images=len(pair.images),
-                           notes=pair.notes, measures=measures, primary=measure,
+                           notes=pair.notes, measures=measures, primary=measure, of_the_readable=pair.of_the_readable,
                            cross=probes[0].as_dict() if probes else None), indent=1)
     new, old = ([r for r, m in zip(sides, asked) if bool(m) == given] for given in (True, False))
     if as_json: print(body)
-    else: say(*pair.lines(), *(line for p in probes for line in ["", *p.lines()]))
+    else: say(*pair.lines(bool(probes)), *(line for p in probes for line in ["", *p.lines()]))
     if store:
         paths = [*(path for r in new for path in r.save(store)), write_table(pair.table, store / "compare.csv"),
                  write_file(store / "compare.json", body)]
@@ -137,14 +142,18 @@ def report(
     images: option(str | None, "where the images are now; where they were, if not given") = None,
     limit: option(int, "images on the page, of each run") = 60,
     probes: option(str | None, "those that ask nobody: leakage, audit, corrected") = None,
+    min_read: MinRead = .95,
 ) -> None:
     "Write the page of a run folder anew, from the replies that it keeps."
     from unsaf.assessment.report import page
     from unsaf.assessment.saved import opened, saved_runs
+    from unsaf.metrics.readable import gate
+    gate(min_read)
     if not store.is_dir(): raise UnsafError(f"{store}: no such folder; give one that --store was given")
     names, by_model = wanted(probes, None)[0], {}
     for run in saved_runs(store):
         result, how = opened(run, images)
+        result = replace(result, min_read=min_read)
         say(f"{run.title}: {how}")
         by_model.setdefault(result.model, []).append(result)
     for i, some in enumerate(by_model.values()):
