@@ -130,6 +130,11 @@ class _Found:
     counts: Mapping[str, int]  # counted, unknown; of each class those known and, as wrong_..., those wrong
 
     @property
+    def corrects(self) -> bool:
+        "whether J / (1 - a - b) can be told: it exists, is a J, and replies show no knowledge of the wrong labels"
+        return bool(abs(self.corrected.value) <= 1 and not (self.excess.low > 0 or self.excess.high < 0))
+
+    @property
     def verdict(self) -> str:
         "In words, whether the corrected J can be believed."
         e, says = self.excess, "the division assumes that which question is mislabelled says nothing about its reply"
@@ -137,6 +142,8 @@ class _Found:
             return "a + b is 1 or more, or undefined: these labels say nothing, and no J can be corrected"
         if not np.isfinite(e.value): return f"{says}; too few questions are known to look at it"
         shown = f"excess {e.value:+.3f}, {e.low:+.3f} to {e.high:+.3f}"
+        if e.low <= 0 <= e.high and abs(self.corrected.value) > 1:
+            return f"{says}; that cannot be so, since J would be {self.corrected.value:.3f}, beyond a perfect one"
         if e.low <= 0 <= e.high: return f"{says}; nothing here speaks against it ({shown})"
         way = "agree with wrong labels, and the corrected J is too high" if e.low > 0 else \
             "contradict wrong labels, and the corrected J is too low"
@@ -153,12 +160,17 @@ class Audit(_Found):
                 f"a: {c['wrong_answerable']} of {c['answerable']} written as answerable cannot be answered: "
                 f"{self.a.span}",
                 f"b: {c['wrong_unanswerable']} of {c['unanswerable']} written as unanswerable can be: {self.b.span}",
-                f"Youden's J as announced {self.observed.span}, divided by 1 - a - b {self.corrected.span}, "
+                f"Youden's J as announced {self.observed.span}, {self._divided}, "
                 f"by the truth of the audited questions {self.true.span}", self.verdict]
+
+    @property
+    def _divided(self) -> str:
+        if self.corrects: return f"divided by 1 - a - b {self.corrected.span}"
+        return "not divided by 1 - a - b, which would not give J here"
 
     def as_dict(self) -> dict[str, Any]:
         "All as plain values, for JSON; what is undefined is None."
-        return dict(by=self.by, counts=dict(self.counts), verdict=self.verdict,
+        return dict(by=self.by, counts=dict(self.counts), verdict=self.verdict, corrects=self.corrects,
                     **{k: getattr(self, k).as_dict() for k in _NAMES})
 
 # %% ../../nbs/60_assessment/05_label_audit.ipynb #95921717

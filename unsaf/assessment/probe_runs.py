@@ -256,8 +256,9 @@ def _audit(b: _Bench, probe: str) -> tuple[list[dict], Audit]:
     if b.audit is None: b.audit = _audited(b)
     a, known = b.audit, b.audit.counts["answerable"] + b.audit.counts["unanswerable"]
     if probe == "corrected":
-        return [_row(probe, "youden_j", a.corrected, known,
-                     "J / (1 - a - b)" if np.isfinite(a.corrected.value) else a.verdict),
+        divided = _row(probe, "youden_j", a.corrected, known, "J / (1 - a - b)")
+        if not a.corrects: divided |= dict.fromkeys(("value", "low", "high"), np.nan) | dict(note=f"not given: {a.verdict}")
+        return [divided,
                 _row(probe, "youden_j_true", a.true, known, "by the truth of the audited questions"),
                 _row(probe, "excess", a.excess, known, "observed minus true (1 - a - b)")], a
     return [_row(probe, "a", a.a, a.counts["answerable"], f"by {a.by}: written as answerable and not"),
