@@ -262,7 +262,8 @@ def test_probes_take_a_sheet(scenes):
     exact = audit_scenes(unsaf.assess(StyleCheat(), scenes), n=100)
     assert not found.missing and values(found)["audit", "a"] == exact.a.value and values(found)["corrected", "youden_j_true"] == pytest.approx(exact.true.value)
     failed = found.table.query("probe == 'corrected' and measure == 'youden_j'").iloc[0]        # 2.4: the cheat knows which labels are wrong
-    assert np.isnan(failed.value) and "not given" in failed.note and "2.4" not in str(found) and found.as_dict()["audit"]["corrected"]["value"] == exact.corrected.value
+    assert np.isnan(failed.value) and "not given" in failed.note and "2.4" not in str(found)
+    assert found.as_dict()["audit"]["corrected"]["value"] == exact.corrected.value
 
 
 # ---- what is written

@@ -88,15 +88,16 @@ def _effort_line(effort: dict, n: int) -> str:
     return line
 
 # %% ../../nbs/90_cli/04_main.ipynb #f3343c72
-def _finish(results: list, store: Path | None, report: bool, probes: Any = ()) -> list[Path]:
+def _finish(results: list, store: Path | None, report: bool, probes: Any = (), judged: Any = ()) -> list[Path]:
     "Save tables, page and figure where there is a folder; returns what was written."
     if not store: return []
     stems = [result.stem(store) for result in results]
-    paths = [path for result in results for path in result.save(store)] + cli_probes.keep(results, probes, store)
+    paths = [path for result in results for path in result.save(store)]
+    for beside in (probes, judged): paths += cli_probes.keep(results, beside, store)
     if not report: return paths
     from unsaf.assessment.report import scores_figure, page
     ending = "" if stems == [str(r.plan.setting) for r in results] else "-" + results[0].run_id
-    paths.append(page(results, store / f"report{ending}.html", probes=list(probes)))
+    paths.append(page(results, store / f"report{ending}.html", probes=list(probes), judged=judged))
     try: figure = scores_figure(results)
     except UnsafError: return paths  # nothing to draw: the page says why
     return [*paths, write_file(store / f"scores{ending}.png", figure._repr_png_())]
@@ -155,6 +156,7 @@ def assess(
     min_read: MinRead = .95,
     probes: option(str | None, "beside the score: all, or some of cross,blank,swap,leakage,audit,corrected") = None,
     cross: option(str | None, "probe cross: other models, with commas; each answers the others' questions") = None,
+    judge: cli_probes.Judge = None,
     report: option(bool, "write report.html into the store") = True,
     as_json: Json = False,
 ) -> None:
@@ -174,19 +176,22 @@ def assess(
                for s in settings]
     if dry_run: raise typer.Exit(tell_estimates(results, as_json, store))
     probed = cli_probes.put(results, loaded, names, others, store, budget)
-    _tell(results, probed, _finish(results, store, report, probed), as_json)
-    raise typer.Exit(_exit_code(results, store, probed))
+    judged = cli_probes.judged(results, judge, how, store, budget)
+    _tell(results, probed, _finish(results, store, report, probed, judged), as_json, judged)
+    raise typer.Exit(_exit_code(results, store, [*probed, *judged]))
 
 # %% ../../nbs/90_cli/04_main.ipynb #18484007
-def _tell(results: list, probes: list, paths: list[Path], as_json: bool) -> None:
+def _tell(results: list, probes: list, paths: list[Path], as_json: bool, judged: list) -> None:
     "Assessments, their probes and what was written, as text or as JSON."
     if as_json:
         return print(json.dumps([r.as_dict() | (dict(probes=probes[i].as_dict()) if probes else {})
+                                 | (dict(judged=judged[i].as_dict()) if judged else {})
                                  for i, r in enumerate(results)], indent=1))
     for i, result in enumerate(results):
         _show(result)
         if probes: say("", *probes[i].lines())
-    if line := cost_line([thing.cost for thing in (*results, *probes)]): say("", line)
+        if judged: say("", *(f"  {line}" for line in judged[i].lines()))
+    if line := cost_line([thing.cost for thing in (*results, *probes, *judged)]): say("", line)
     say_written(paths)
 
 # %% ../../nbs/90_cli/04_main.ipynb #612a0bd3
