@@ -134,13 +134,13 @@ def judge(
     budget: "Budget | None" = None,              # what may be spent; what was not asked has no verdict
 ) -> Judgement:
     "Have `model` say of each reply of an assessment whether it abstains; raises `UnsafError` where there is no reply."
-    if isinstance(model, str):
-        from unsaf.models.loading import load
-        model = load(model)
     t = result.table
     requests = [judge_request(*row, tokens) for row in zip(t["question"], t["options"].fillna(""), t["reply"].fillna(""))]
     asked = [r for r in requests if r is not None]
     if not asked: raise UnsafError(f"no reply of {result.model} says anything: there is nothing to judge")
+    if isinstance(model, str):
+        from unsaf.models.loading import load
+        model = load(model)
     owned = not isinstance(store, Store)
     kept = Cached(model, Store(store) if owned else store, budget=budget)
     try:
