@@ -10,6 +10,7 @@ __all__ = ['INK', 'SOFT', 'WORDS', 'LOOKS', 'MARKS', 'SHOWN', 'ASKS', 'rates_axe
 import io, json, re
 from contextlib import suppress
 from importlib.resources import files
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Sequence
 import numpy as np
@@ -97,10 +98,12 @@ def scores_figure(results: Sequence[Any]) -> Drawing:
     figure = Drawing(figsize=(10.5, 3.3 * len(results)), layout="constrained")
     axes = figure.subplots(len(results), 2, squeeze=False, width_ratios=(1, 1.15))
     for (left, right), result in zip(axes, results):
+        mark = result.scores.readable.mark
         rates_axes(left, result)
         marks_axes(right, result)
         left.set_title(f"{result.model}, {result.plan.setting.words}, {len(result.images)} images", loc="left",
                        fontsize=11, pad=24, parse_math=False)
+        if mark: right.set_title(mark, loc="right", fontsize=9, pad=36, color="#b3261e")
     return figure
 
 # %% ../../nbs/60_assessment/01_report.ipynb #56e83b3e
@@ -211,7 +214,7 @@ def _section(result: Any, limit: int) -> dict:
     unread = int(scores.yields.loc[["unreadable", "refused", "failed"]].to_numpy().sum())
     b, soft, stages = scores.bounds, scores.soft, shown(scores.yields)
     return out | dict(scores=scores, sentence=scores.sentence, caution=scores.caution(), rows=_score_rows(scores),
-                      level=f"{100 * scores.intervals['unf1'].level:g}%",
+                      level=f"{100 * scores.intervals['unf1'].level:g}%", mark=scores.readable.mark,
                       counts={c: getattr(scores.awareness, c.lower()) for c in CELLS}, plot=_figure(result),
                       yields=[(name, a, u) for name, (a, u) in zip(stages.index, stages.to_numpy())],
                       leftovers=scores.leftovers, thoughts=thoughts(scores.yields),
@@ -292,12 +295,15 @@ def _probe_parts(results: Sequence[Any], probes: Any) -> list[dict]:
     return [_probe_part(p, runs[p.run]) for p in given]
 
 # %% ../../nbs/60_assessment/01_report.ipynb #1556079b
-def page(results: Sequence[Any], path: str | Path, limit: int = 60, probes: Any = None) -> Path:
-    "Write one page for `results`, the first `limit` images of each, and `probes` of them; returns its path."
+def page(results: Sequence[Any], path: str | Path, limit: int = 60, probes: Any = None,
+         judged: Sequence[Any] = ()) -> Path:
+    """Write one page for `results`, the first `limit` images of each, and `probes` of them; returns its path. `judged`:
+    for each result, in order, what a judge of abstention says of its replies."""
     from jinja2 import Environment
     source = files("unsaf").joinpath("templates/report.html").read_text(encoding="utf-8")
     template = Environment(autoescape=True, trim_blocks=True).from_string(source)
     html = template.render(results=results, version=__version__,
                            notes=list(dict.fromkeys(r.note for r in results if r.note)),
-                           sections=[_section(r, limit) for r in results], probed=_probe_parts(results, probes))
+                           sections=[_section(r, limit) | dict(judged=[seen(line) for line in j.lines()] if j else [])
+                                     for r, j in zip_longest(results, judged)], probed=_probe_parts(results, probes))
     return write_file(path, html)

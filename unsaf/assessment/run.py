@@ -22,7 +22,8 @@ from ..models.base import Model, counters_of, decides, template_of
 from ..models.budget import Budget, ask, complete, spending
 from ..models.cache import Cached
 from ..metrics.anytime import Anytime, anytime_j
-from .scores import Scores, counts_of, score
+from ..metrics.readable import MIN_READ, gate
+from .scores import Scores, counts_of, readable_of, score
 from .blocks import Bars, in_blocks, pinned
 from .looks import Goal, Looks, earlier_looks, lines_of, random_order
 from ..store import Store
@@ -175,11 +176,12 @@ class Assessment:
     stopped: str = ""              # why the run ended before its end; the images it had not finished are left out
     planned: list[str] = field(default_factory=list)  # of a run that ended early: all its images, in order
     looks: Looks | None = None     # of a run that was looked at more than once: when, and in which order its images came
+    min_read: float = MIN_READ     # below it the scores are called those of the readable ones
 
     @cached_property
     def scores(self) -> Scores:
         "Awareness with its reference lines and intervals; raises `UnsafError` where nothing could be counted."
-        return score(self.table, self.lists, self.images)
+        return score(self.table, self.lists, self.images, min_read=self.min_read)
 
     @cached_property
     def anytime(self) -> Anytime | None:
@@ -215,7 +217,8 @@ def _as_dict(self: Assessment) -> dict:
     return dict(run=self.run_id, model=self.model, source=self.source, note=self.note, plan=who["plan"],
                 identity=who["identity"], calls=dict(self.calls), effort=dict(self.effort),
                 images=len(self.images), unreadable_images=self.failures.to_dict("records"),
-                skipped_files=dict(self.skipped), scores=scores, unscored=why, **_only_some(self))
+                skipped_files=dict(self.skipped), scores=scores, unscored=why,
+                readable=readable_of(self.table, self.lists, self.min_read).as_dict(), **_only_some(self))
 
 def _who(model: str, source: str, plan: Plan, identity: Any) -> dict:
     "Which model was asked what: what two scorings of one run have in common."
@@ -314,6 +317,7 @@ def assess(
     progress: bool | None = None,         # None: where somebody watches
     budget: Budget | None = None,         # what may be spent; the images finished until then are scored
     until_halfwidth: float | None = None,      # ask in random order, and end where J is known so well, anytime-valid
+    min_read: float = MIN_READ,           # share of the questions asked for from which on the scores are those of all
     **options: Any,                       # further fields of `Plan`
 ) -> Assessment:
     "Self-assessment of uncertainty awareness, UnQ-Gen then UnQ-Ans (paper, Section 3.2). Raises `UnsafError`."
@@ -329,7 +333,7 @@ def assess(
     positive("block", block)
     if plan.answer_mode == "logit" and not decides(model):
         raise UnsafError(f"model {model.name} gives no probabilities of whole replies: use answer_mode 'generate'")
-    samples, goal = _as_images(images, n, seed), Goal(until_halfwidth)
+    samples, goal, min_read = _as_images(images, n, seed), Goal(until_halfwidth), gate(min_read)
     if until_halfwidth: samples = random_order(samples, seed)
     owned = not isinstance(store, Store)
     budget = budget or Budget()
@@ -337,6 +341,6 @@ def assess(
     kept = Cached(model, Store(store) if owned else store, max_failures, budget)
     try:
         with spending(budget, model): found = _run(kept, samples, plan, block, progress, goal)
-        return _with_looks(found, kept.store.path, goal)
+        return replace(_with_looks(found, kept.store.path, goal), min_read=min_read)
     finally:
         if owned: kept.store.close()

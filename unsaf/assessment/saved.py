@@ -21,8 +21,9 @@ from ..metrics.awareness import scorer
 from ..metrics.resampling import paired_permutation
 from ..models.cache import Replay
 from .looks import Looks, common_order
-from .scores import counts_of
+from .scores import counts_of, readable_of
 from ..metrics.anytime import Anytime, anytime_difference
+from ..metrics.readable import OF_THE_READABLE, Readable
 from ..store import Store
 
 # %% ../../nbs/60_assessment/07_saved.ipynb #a9340f31
@@ -189,19 +190,28 @@ class Pair:
     notes: list[str]         # how the two runs differ beside the model
     anytime: Anytime | None = None      # mean difference of J per image, at every look; None where none was looked at before
 
-    def lines(self) -> list[str]:
-        "The comparison as lines of text."
+    @property
+    def of_the_readable(self) -> list[str]:
+        "Whose scores are of the readable ones only."
+        return [r.model for r in (self.a, self.b) if _readable(r).of_the_readable]
+
+    def lines(self, crossed: bool = False) -> list[str]:
+        "The comparison as lines of text; `crossed`: each has answered the other's questions, too."
         names = self.a.model, self.b.model
         said = [f"{names[0]} and {names[1]} on the same {len(self.images)} images of {self.a.source or 'a list'}, "
                 f"{self.a.plan.setting.words}, k = {self.a.plan.k}", *(f"  ! {x}" for x in self.notes)]
-        said.append(f"  {'':14} {names[0][-14:]:>14} {names[1][-14:]:>14}   {'difference':>10}   {'95% interval':20} p")
+        mark = f"   {OF_THE_READABLE}" * bool(self.of_the_readable)
+        said.append(f"  {'':14} {names[0][-14:]:>14} {names[1][-14:]:>14}   {'difference':>10}   {'95% interval':20} p{mark}")
         for r in self.table.itertuples():
             span = "" if pd.isna(r.low) else f"{r.low:+7.3f} .. {r.high:+7.3f}"
             p = "" if pd.isna(r.p) else f"{r.p:.4f}"
             said.append(f"  {r.measure:14} {r.a:14.3f} {r.b:14.3f}   {r.difference:+10.3f}   {span:20} {p}".rstrip())
+        cross = "the cross-examination below has" if crossed else "compare the models with --cross to have"
         return [*said, f"  differences are {names[1]} minus {names[0]}, image by image; "
                        f"{self.table.measure.iloc[0]} decides, "
-                       "the other p are not corrected for their number", *(f"  {x}" for x in self.looked())]
+                       "the other p are not corrected for their number", *(f"  {x}" for x in self.looked()),
+                "  each model answered the questions that it wrote itself: a difference may lie in the questions; "
+                f"{cross} each answer the other's"]
 
     def looked(self) -> list[str]:
         "The anytime-valid interval in words, and why it is there; empty where it is None."
@@ -212,6 +222,8 @@ class Pair:
                 f"{j.low:+.3f} .. {j.high:+.3f}, over {j.images:,} images that have it",
                 f"it holds at every look at once: looked at with fewer images before: {grew}. The other intervals "
                 "and p are for a number of images that was fixed beforehand"]
+
+def _readable(result: Assessment) -> Readable: return readable_of(result.table, result.lists, result.min_read)
 
 # %% ../../nbs/60_assessment/07_saved.ipynb #6f63dba9
 def _common(a: Assessment, b: Assessment) -> list[str]:
@@ -234,6 +246,9 @@ def _differing(a: Assessment, b: Assessment, common: int) -> list[str]:
                      "pictures are matched by name")
     if left := len(a.images) + len(b.images) - 2 * common:
         notes.append(f"{left} images that only one of the two has are left out")
+    for r in (a, b):
+        if (read := _readable(r)).of_the_readable:
+            notes.append(f"{r.model}: {read.line('questions', 'were written and answered legibly')}")
     return [*notes, *dict.fromkeys(r.note for r in (a, b) if r.note)]
 
 # %% ../../nbs/60_assessment/07_saved.ipynb #8663fe35

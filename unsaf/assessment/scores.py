@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['READINGS', 'FEW_IMAGES', 'counts_of', 'abstention_probability', 'resampled_auroc', 'auroc_interval', 'yields',
-           'shown', 'leftovers', 'thoughts', 'stated_fit', 'stated_lines', 'Scores', 'intervals_of', 'score']
+           'shown', 'leftovers', 'readable_of', 'thoughts', 'stated_fit', 'stated_lines', 'Scores', 'intervals_of',
+           'score']
 
 # %% ../../nbs/60_assessment/00_scores.ipynb #54213f5d
 import json, textwrap
@@ -20,6 +21,7 @@ from ..metrics.stability import CELLS
 from ..metrics.stated import STEPS, stated_scores
 from ..metrics.resampling import Interval, cell_counts, limits_text
 from ..metrics.smoothed import smoothed_bootstrap
+from ..metrics.readable import MIN_READ, OF_THE_READABLE, Readable
 from ..metrics.text.normalise import THOUGHT, UNFINISHED
 from .blind import WordPolicy, word_policy
 
@@ -110,6 +112,11 @@ def leftovers(lists: pd.DataFrame) -> dict[str, int]:
     for pieces in lists["pieces"]: total.update(json.loads(pieces))
     return dict(total.most_common())
 
+# %% ../../nbs/60_assessment/00_scores.ipynb #eda9f72f
+def readable_of(table: pd.DataFrame, lists: pd.DataFrame, min_read: float = MIN_READ) -> Readable:
+    "The questions that are counted, of those that were asked for."
+    return Readable(int(table["cell"].isin(CELLS).sum()), int(lists["asked"].sum()), min_read)
+
 # %% ../../nbs/60_assessment/00_scores.ipynb #84416f47
 _RAISE = {"lists": ("lists asked for", "--question-tokens"), "replies": ("questions kept", "--answer-tokens")}
 
@@ -156,6 +163,7 @@ class Scores:
     images: int
     stated: "dict | None" = None               # how well stated confidences fit; None where no reply states one
     words: WordPolicy = WordPolicy(missing="it was not computed")      # abstaining by the words of the questions alone
+    min_read: float = MIN_READ                 # below it the scores are called those of the readable ones
 
     def __getattr__(self, name: str) -> Any:
         "Scores by name: `scores.unf1` is `scores.awareness.unf1`."
@@ -163,9 +171,18 @@ class Scores:
         return getattr(self.awareness, name)
 
     @property
+    def readable(self) -> Readable:
+        "How many of the questions that were asked for are counted."
+        asked = int(self.yields.loc["questions asked for"].sum())
+        return Readable(int(self.awareness.answerable + self.awareness.unanswerable), asked, self.min_read)
+
+    @property
     def sentence(self) -> str:
-        "In words, whether the score beats what can be had without a look at the image."
-        return sentence(self.awareness, self.intervals, None if self.words.missing else self.words)
+        "In words, whether the score beats what can be had without a look at the image; below the gate of how many."
+        said, read = sentence(self.awareness, self.intervals, None if self.words.missing else self.words), self.readable
+        if not read.of_the_readable: return said
+        only = f"{OF_THE_READABLE} only ({read.read:,} of {read.asked:,} questions)"
+        return f"{only[0].upper()}{only[1:]}: {said[0].lower()}{said[1:]}"
 
     def frame(self) -> pd.DataFrame:
         "Value and interval of each score, and what it means; one row per score."
@@ -196,14 +213,16 @@ def _as_dict(self: Scores) -> dict:
                 worst=tidy(self.bounds.worst.as_dict()), best=tidy(self.bounds.best.as_dict()),
                 soft=tidy(self.soft.as_dict()), yields=self.yields.to_dict(), thoughts=thoughts(self.yields),
                 leftovers=dict(self.leftovers), **({"stated": tidy(self.stated)} if self.stated else {}),
-                words=self.words.as_dict())
+                words=self.words.as_dict(),
+                **({"of_the_readable": True} if self.readable.of_the_readable else {}))
 
 # %% ../../nbs/60_assessment/00_scores.ipynb #7f667243
 FEW_IMAGES = 20      # under which a run says how little it can tell
 
 def _caution(self: Scores) -> list[str]:
-    "What the number of images, and cells that are empty, leave open; in plain words."
-    lines, a, i = [], self.awareness, self.intervals["unf1"]
+    "What losses, the number of images, and cells that are empty leave open; in plain words."
+    lines, a, i, read = [], self.awareness, self.intervals["unf1"], self.readable
+    if read.of_the_readable: lines.append(read.line("questions", "were written and answered legibly"))
     if self.images == 1: lines.append("1 image: nothing here says what other images would show")
     elif self.images < FEW_IMAGES and np.isfinite(i.high - i.low):
         lines.append(f"{self.images} images tell little: other images could move UnF1 anywhere in an interval that is "
@@ -234,7 +253,7 @@ def _text(self: Scores) -> str:
     "The block as lines of text."
     a, level = self.awareness, f"{100 * self.intervals['unf1'].level:g}%"
     lines = [f"  TA {a.ta}  FA {a.fa}  TU {a.tu}  FU {a.fu}   over {self.images} images", "",
-             f"  {'score':18} {'value':>7}   {level + ' interval':16}"]
+             f"  {'score':18} {'value':>7}   {level + ' interval':16}  {self.readable.mark}".rstrip()]
     for name, r in self.frame().iterrows():
         span = "" if np.isnan(r.low) else limits_text(r.low, r.high, "6.3f", " .. ")
         lines.append(f"  {name:18} {r.value:7.3f}   {span:16}  {r.meaning.partition(';')[0]}".rstrip())
@@ -272,7 +291,7 @@ def _nothing(table: pd.DataFrame, lists: pd.DataFrame) -> str:
     return "; ".join([line, *(why or [f"one reply is {r[:80]!r}" for r in replies[:1]])])
 
 def score(table: pd.DataFrame, lists: pd.DataFrame, images: Sequence[str], n: int = 10_000, seed: int = 0,
-          level: float = .95) -> Scores:
+          level: float = .95, min_read: float = MIN_READ) -> Scores:
     "The scores of a table of replies, with `n` resamples of the images; raises `UnsafError` where nothing counts."
     counts = counts_of(table, images)
     total = counts.sum(axis=0)
@@ -287,4 +306,4 @@ def score(table: pd.DataFrame, lists: pd.DataFrame, images: Sequence[str], n: in
                   bounds(*map(int, total), int(unread["answerable"].sum()),
                          int((~unread["answerable"].astype(bool)).sum())),
                   awareness(*map(int, soft)), yields(table, lists), leftovers(lists), len(dict.fromkeys(images)),
-                  stated_fit(table), word_policy(table, seed=seed, level=level))
+                  stated_fit(table), word_policy(table, seed=seed, level=level), min_read)

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
-from unsaf.benchmarking.scores import (
+from .scores import (
     CALIBRATION, Part, mme_items, score_accuracy, score_calibration, score_chair, score_cu, score_mme,
-    score_mr, score_pope)
+    score_mr, pope_reads, score_pope)
 from .gold import gold_items, score_gold
 from .parts import BENCHMARKS, BenchPlan, Parts, open_all, model_judge
 from .runs import Run, accuracy_items, chair_items, cu_items, mr_items, pope_items
@@ -25,6 +25,7 @@ from ..runs import CALLS, own_stem, write_table
 from ..data.own import is_own
 from ..metrics.chair import Chair
 from ..metrics.pressure import Judge
+from ..metrics.readable import MIN_READ, PopeRead, gate
 from ..metrics.text.normalise import UNFINISHED
 from ..models.base import Model
 from ..models.budget import Budget, complete, cost_line, spending, total
@@ -61,6 +62,7 @@ class Bench:
     reading: dict[str, dict[str, int]] = field(default_factory=dict)      # by table: what was done to how many replies
     cost: dict = field(default_factory=dict)    # dollars, paid (in this run), unpriced; where prices are known
     stopped: str = ""                           # why the run ended before its end; what it had not finished is left out
+    min_read: float = MIN_READ                  # below it a score of POPE is called one of the readable ones
 
     @property
     def run_id(self) -> str:
@@ -73,14 +75,26 @@ class Bench:
         if rows.empty: raise KeyError(f"{benchmark}, {part}, {metric}: not in the table")
         return float(rows["value"].iloc[0])
 
+    def reads(self) -> dict[str, PopeRead]:
+        "By part of POPE that has a score: what was read, the bounds over the rest, and the line of always yes."
+        return pope_reads(self.items["pope"], self.plan.rules, self.min_read) if len(self.items.get("pope", ())) else {}
+
+    def mark(self, row: Any, reads: Mapping[str, PopeRead]) -> str:
+        "What stands behind a row of the table: `of the readable ones`, or nothing."
+        gated = row.benchmark == "pope" and row.metric != "read_share" and row.part in reads
+        return reads[row.part].readable.mark if gated else ""
+
     def as_dict(self) -> dict:
         "Settings, scores and counts as plain values, for JSON; what is undefined is None."
+        reads = self.reads()
         rows = [{k: None if isinstance(v, float) and np.isnan(v) else v for k, v in row.items()}
-                for row in self.table.to_dict("records")]
+                | ({"of_the_readable": True} if self.mark(r, reads) else {})
+                for row, r in zip(self.table.to_dict("records"), self.table.itertuples())]
         return dict(run=self.run_id, model=self.model, source=self.source, note=self.note,
                     plan=to_json(self.plan.as_dict()), identity=to_json(self.identity),
                     calls=dict(self.calls), reading=self.reading, table=rows,
                     missing=dict(self.missing), how=dict(self.how),
+                    readable={f"pope, {part}": read.as_dict() for part, read in reads.items()},
                     **({"cost": self.cost} if self.cost else {}), **({"stopped": self.stopped} if self.stopped else {}))
 
 # %% ../../nbs/65_benchmarking/04_run.ipynb #39354801
@@ -124,15 +138,22 @@ def _text(self: Bench) -> str:
     lines = [f"{self.model} on {self.source}", *([self.note] if self.note else []), "",
              f"{'benchmark':12}{'part':22}{'metric':23}{'value':>7}   "
              f"{'95% interval':18}{'better':7}{'n':>6}{'images':>7}{'abst.':>7}{'unread.':>8}{'ref./fail.':>11}"]
+    reads = self.reads()
     for r in self.table.itertuples():
+        mark = f"  {self.mark(r, reads)}".rstrip()
         span = "" if np.isnan(r.low) else f"{_short(r.low)} .. {_short(r.high)}"
         value = "  undef." if np.isnan(r.value) else f"{_short(r.value):>8}"
         lines.append(f"{r.benchmark:12}{r.part:22}{r.metric:22}{value}   "
-                     f"{span:18}{r.better:7}{r.n:6}{r.images:7}{r.abstained:7}{r.unreadable:8}{f'{r.refused}/{r.failed}':>11}")
+                     f"{span:18}{r.better:7}{r.n:6}{r.images:7}{r.abstained:7}{r.unreadable:8}{f'{r.refused}/{r.failed}':>11}{mark}")
     ends = filter(None, (self.stopped, cost_line([self.cost])))
-    lines += ["", CALLS.format(**self.calls), *ends, *self.reading_lines(), *(f"{name}: {text}" for name, text in self.how.items()),
+    lines += ["", CALLS.format(**self.calls), *ends, *self.reading_lines(), *_read_lines(reads),
+              *(f"{name}: {text}" for name, text in self.how.items()),
               *(f"{name}: not measured: {text}" for name, text in self.missing.items())]
     return "\n".join(lines)
+
+def _read_lines(reads: Mapping[str, PopeRead]) -> list[str]:
+    "What stands beside the scores of POPE, in a line for each part."
+    return [f"pope, {part}: {'; '.join(read.lines())}" for part, read in reads.items()]
 
 def _short(x: float) -> str: return f"{x:6.3f}" if abs(x) < 10 else f"{x:6.1f}"
 
@@ -140,10 +161,13 @@ def _short(x: float) -> str: return f"{x:6.3f}" if abs(x) < 10 else f"{x:6.1f}"
 def _html(self: Bench) -> str:
     short = lambda x: "" if np.isnan(x) else _short(x).strip()
     numbers = {c: self.table[c].map(short) for c in ("value", "low", "high")}
-    notes = [*(("replies", line) for line in self.reading_lines()), *self.how.items(),
+    reads = self.reads()
+    marked = self.table.assign(note=[self.mark(r, reads) for r in self.table.itertuples()])
+    if not marked["note"].any(): marked = self.table
+    notes = [*(("replies", line) for line in (*self.reading_lines(), *_read_lines(reads))), *self.how.items(),
              *((name, f"not measured: {text}") for name, text in self.missing.items())]
     return (f"<p>{escape(self.model)} on {escape(self.source)}. {escape(self.note)}</p>"
-            f"{self.table.assign(**numbers).to_html(border=0, index=False)}"
+            f"{marked.assign(**numbers).to_html(border=0, index=False)}"
             "<ul>" + "".join(f"<li>{escape(f'{name}: {text}')}</li>" for name, text in notes) + "</ul>")
 
 Bench.save, Bench.__str__, Bench._repr_html_ = _save, _text, _html
@@ -266,14 +290,14 @@ def _plan(benchmarks: str | Sequence[str], options: Mapping[str, Any]) -> BenchP
     return BenchPlan(tuple(dict.fromkeys(filter(None, names))), **options).check()
 
 def _result(kept: Sequence[Cached], plan: BenchPlan, source: str,
-            scored: Mapping[str, Sequence[Part]], items: dict[str, pd.DataFrame]) -> Bench:
+            scored: Mapping[str, Sequence[Part]], items: dict[str, pd.DataFrame], min_read: float) -> Bench:
     parts = {f"{name}, {p.name}".rstrip(", "): p for name, some in scored.items() for p in some}
     calls = {what: sum(k.counts[what] for k in kept) for what in ("asked", "cached", "failed")}
     return Bench(kept[0].name, plan, source, table_of(scored), items,
                  {name: p.missing for name, p in parts.items() if p.missing},
                  {name: p.how for name, p in parts.items() if not p.missing}, calls,
                  dict(kept[0].identity), getattr(kept[0].model, "note", ""), _readings(items),
-                 total([k.cost for k in kept]), kept[0].budget.reason)
+                 total([k.cost for k in kept]), kept[0].budget.reason, min_read)
 
 # %% ../../nbs/65_benchmarking/04_run.ipynb #bf18ef49
 def bench(
@@ -294,11 +318,12 @@ def bench(
     max_failures: float | None = .2,                  # the run stops where more of its calls fail; 1 or None: never
     progress: bool | None = None,                     # None: where somebody watches
     budget: Budget | None = None,                     # what may be spent; what was asked until then is scored
+    min_read: float = MIN_READ,                       # share of replies from which on POPE's scores are those of all
     **options: Any,                                   # further fields of `BenchPlan`
 ) -> Bench:
     "Run benchmarks on a model and score them with intervals; raises `UnsafError` before anything is asked."
     plan = _plan(benchmarks, dict(options, setting=setting, domain=domain, n=n, seed=seed, k=k, rules=rules))
-    source = _samples(source)
+    source, min_read = _samples(source), gate(min_read)
     opened = open_all(source, plan, rephraser)
     if isinstance(model, str):
         from unsaf.models.loading import load
@@ -312,4 +337,4 @@ def bench(
             scored, items = _run(run, opened, _helpers(run, rephraser, judge, chair, resamples, kept))
     finally:
         if owned: run.model.store.close()
-    return _result(kept, plan, _described(source, plan), scored, items)
+    return _result(kept, plan, _described(source, plan), scored, items, min_read)

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['CALIBRATION', 'RIGHT', 'MISLED', 'POPE_SHOWN', 'READINGS', 'Part', 'spans', 'spans_any', 'score_accuracy', 'is_right',
-           'score_calibration', 'score_mr', 'score_cu', 'score_pope', 'score_chair', 'mme_items', 'score_mme']
+           'score_calibration', 'score_mr', 'score_cu', 'score_pope', 'pope_reads', 'score_chair', 'mme_items',
+           'score_mme']
 
 # %% ../../nbs/65_benchmarking/03_scores.ipynb #ed1f577e
 from collections import Counter
@@ -17,7 +18,8 @@ from .runs import Run, item_row, plain_request, texts_of, with_said
 from ..core import Outcome, Reply, Sample
 from ..metrics.calibration import aurc, METRICS, ece_if_calibrated
 from ..metrics.chair import CHAIR_COUNTS, CHAIR_SCORES, chair_scorer
-from ..metrics.pope import POLLINGS, pope_cells, pope_scorer
+from ..metrics.pope import POLLINGS, POPE_COUNTS, pope_cells, pope_scorer
+from ..metrics.readable import MIN_READ, PopeRead, pope_read, pope_read_mean
 from ..metrics.pressure import CELLS, Judge, agreement, by_image, misled_cells, pressure_scorer, share
 from ..metrics.stated import auroc_of
 from ..metrics.resampling import Interval, cluster_bootstrap, cluster_bootstrap_any
@@ -188,6 +190,23 @@ def score_pope(items: pd.DataFrame, n: int, rules: str) -> Iterator[Part]:
         scores = spans(mean, side.to_numpy(float), side.index, n)
         yield _part("mean", three, three[three["outcome"] != "failed"], scores,
                     f"rule: {rules}; of the three pollings")
+
+# %% ../../nbs/65_benchmarking/03_scores.ipynb #a4178f7d
+def _unread_counts(rows: pd.DataFrame, rules: str) -> np.ndarray:
+    "`POPE_COUNTS` of all rows; a failed call says neither yes nor no."
+    failed = rows["outcome"] == "failed"
+    kept, lost = rows[~failed], rows.loc[failed, "label"]
+    counts = np.zeros(len(POPE_COUNTS), int)
+    if len(kept): counts += pope_cells(texts_of(kept), kept["label"].tolist(), kept["image_id"], rules)[1].sum(0)
+    for label in ("yes", "no"): counts[POPE_COUNTS.index(f"{label}_neither")] += int((lost == label).sum())
+    return counts
+
+def pope_reads(items: pd.DataFrame, rules: str, min_read: float = MIN_READ) -> dict[str, PopeRead]:
+    "What was read of each polling that has a score, and of their mean."
+    parts = {part: rows for part, rows in items.groupby("part", sort=False) if (rows["outcome"] != "failed").any()}
+    found = {part: pope_read(_unread_counts(rows, rules), min_read) for part, rows in parts.items()}
+    if set(POLLINGS) <= set(found): found["mean"] = pope_read_mean([found[p] for p in POLLINGS])
+    return found
 
 # %% ../../nbs/65_benchmarking/03_scores.ipynb #cef8e6ef
 def score_chair(items: pd.DataFrame, n: int) -> Iterator[Part]:

@@ -13,7 +13,7 @@ import typer
 from .. import __version__
 from . import paper, probes as cli_probes, uncertainty as cli_uncertainty
 from .ranking import ranks
-from .common import Json, K, Limit, MaxFailures, Models, Seed, Store, argument, option, with_models
+from .common import Json, K, Limit, MaxFailures, MinRead, Models, Seed, Store, argument, option, with_models
 from .common import exit_code, refusals, repeat, say, say_written, warn
 from .replicas import Spread, with_ray
 from .spending import DryRun, Sample, tell_estimates, with_budget
@@ -90,15 +90,16 @@ def _effort_line(effort: dict, n: int) -> str:
     return line
 
 # %% ../../nbs/90_cli/04_main.ipynb #f3343c72
-def _finish(results: list, store: Path | None, report: bool, probes: Any = ()) -> list[Path]:
+def _finish(results: list, store: Path | None, report: bool, probes: Any = (), judged: Any = ()) -> list[Path]:
     "Save tables, page and figure where there is a folder; returns what was written."
     if not store: return []
     stems = [result.stem(store) for result in results]
-    paths = [path for result in results for path in result.save(store)] + cli_probes.keep(results, probes, store)
+    paths = [path for result in results for path in result.save(store)]
+    for beside in (probes, judged): paths += cli_probes.keep(results, beside, store)
     if not report: return paths
     from unsaf.assessment.report import scores_figure, page
     ending = "" if stems == [str(r.plan.setting) for r in results] else "-" + results[0].run_id
-    paths.append(page(results, store / f"report{ending}.html", probes=list(probes)))
+    paths.append(page(results, store / f"report{ending}.html", probes=list(probes), judged=judged))
     try: figure = scores_figure(results)
     except UnsafError: return paths  # nothing to draw: the page says why
     return [*paths, write_file(store / f"scores{ending}.png", figure._repr_png_())]
@@ -155,10 +156,12 @@ def assess(
     budget: Budget,
     dry_run: DryRun = False,
     sample: Sample = 8,
+    min_read: MinRead = .95,
     until_halfwidth: option(float | None, "ask about the images in random order and end where J is known to within "
                                           "this, as 0.05: by an interval that allows for being looked at") = None,
     probes: option(str | None, "beside the score: all, or some of cross,blank,swap,leakage,audit,corrected") = None,
     cross: option(str | None, "probe cross: other models, with commas; each answers the others' questions") = None,
+    judge: cli_probes.Judge = None,
     spread: Spread,
     report: option(bool, "write report.html into the store") = True,
     as_json: Json = False,
@@ -173,7 +176,7 @@ def assess(
     settings = ("oe", "mc") if setting == "both" else (setting,)
     modes = {"oe": "generate"} if setting == "both" and answer_mode == "logit" else {}
     if dry_run: from unsaf.assessment.estimate import estimate as run
-    ends = dict(sample=sample) if dry_run else dict(until_halfwidth=until_halfwidth)
+    ends = dict(sample=sample) if dry_run else dict(until_halfwidth=until_halfwidth, min_read=min_read)
     with spread.joined():
         results = [run(loaded, samples, s, k, store, seed=seed, layout=layout, suffix=suffix, paraphrase=paraphrase,
                        template=template, answer_mode=modes.get(s, answer_mode), temperature=temperature,
@@ -181,19 +184,22 @@ def assess(
                    for s in settings]
     if dry_run: raise typer.Exit(tell_estimates(results, as_json, store))
     probed = cli_probes.put(results, loaded, names, others, store, budget)
-    _tell(results, probed, _finish(results, store, report, probed), as_json)
-    raise typer.Exit(_exit_code(results, store, probed))
+    judged = cli_probes.judged(results, judge, how, store, budget)
+    _tell(results, probed, _finish(results, store, report, probed, judged), as_json, judged)
+    raise typer.Exit(_exit_code(results, store, [*probed, *judged]))
 
 # %% ../../nbs/90_cli/04_main.ipynb #18484007
-def _tell(results: list, probes: list, paths: list[Path], as_json: bool) -> None:
+def _tell(results: list, probes: list, paths: list[Path], as_json: bool, judged: list) -> None:
     "Assessments, their probes and what was written, as text or as JSON."
     if as_json:
         return print(json.dumps([r.as_dict() | (dict(probes=probes[i].as_dict()) if probes else {})
+                                 | (dict(judged=judged[i].as_dict()) if judged else {})
                                  for i, r in enumerate(results)], indent=1))
     for i, result in enumerate(results):
         _show(result)
         if probes: say("", *probes[i].lines())
-    if line := cost_line([thing.cost for thing in (*results, *probes)]): say("", line)
+        if judged: say("", *(f"  {line}" for line in judged[i].lines()))
+    if line := cost_line([thing.cost for thing in (*results, *probes, *judged)]): say("", line)
     say_written(paths)
 
 # %% ../../nbs/90_cli/04_main.ipynb #612a0bd3
@@ -225,6 +231,7 @@ def bench(
     k: option(int, "CU: other wordings of each question") = 5,
     rephraser: option(str, "CU: who writes them, model or world (drawn scenes)") = "model",
     rules: option(str, "POPE: how yes and no are read, strict, pope, lmms-eval, vlmevalkit") = "strict",
+    min_read: MinRead = .95,
     intervention: option(str, "around the model: none, dola or cove") = "none",
     template: option(str, "none: each benchmark's short form; gpt: the chain of thought of J.3") = "none",
     confidence: option(str, "calibration: normalised, raw, or verbalised (the 1 to 5 of a chain of "
@@ -243,10 +250,11 @@ def bench(
     more = {"logprobs": True} if logprobs else {}
     caps = {"text_tokens" if name == "question_tokens" else name: n for name, n in how.tokens.items()}
     if dry_run: from unsaf.benchmarking.estimate import estimate as run
+    ends = {"sample": sample} if dry_run else {"min_read": min_read}
     with spread.model(how, model, intervention, **more) as loaded:
         result = run(loaded, benchmarks, images, domain, n, seed, store, setting, k,
                      rephraser=rephraser, rules=rules, max_failures=max_failures, budget=budget, template=template,
-                     confidence=confidence, scale=scale, **caps, **({"sample": sample} if dry_run else {}))
+                     confidence=confidence, scale=scale, **caps, **ends)
     if dry_run: raise typer.Exit(tell_estimates([result], as_json, store))
     paths = result.save(store) if store else []
     if as_json: print(json.dumps(result.as_dict(), indent=1))

@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['KINDS', 'VERDICTS', 'REPRODUCED', 'FAILED', 'NOT_RUN', 'CANNOT', 'BUILT_IN', 'PROFILES', 'TESTBED', 'AUDITED',
-           'BUILT', 'Entry', 'judge', 'cell_entries', 'audit_entries', 'write', 'read', 'read_csv', 'table', 'lines',
-           'line', 'nothing', 'point', 'direction', 'unchanged', 'printed_gap', 'shown']
+           'FINDINGS', 'BUILT', 'Entry', 'judge', 'cell_entries', 'audit_entries', 'write', 'read', 'read_csv', 'table',
+           'findings', 'lines', 'line', 'nothing', 'point', 'direction', 'unchanged', 'printed_gap', 'shown']
 
 # %% ../../nbs/80_paper/40_ledger.ipynb #b15d2543
 """What was reproduced and what was not, line by line, and the rules that decide it."""
 
 # %% ../../nbs/80_paper/40_ledger.ipynb #4edcecb6
-import json, math, textwrap
+import json, math, re, textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -161,6 +161,23 @@ def table(entries: Sequence[Entry]) -> pd.DataFrame:
     "Entries as a table, the three kinds one after the other."
     frame = pd.DataFrame([asdict(e) for e in entries], columns=[f.name for f in fields(Entry)])
     return frame.sort_values("kind", key=lambda k: k.map(list(KINDS).index), kind="stable").reset_index(drop=True)
+
+# %% ../../nbs/80_paper/40_ledger.ipynb #f6e4868b
+FINDINGS = REPRODUCED, "in part", FAILED, BUILT_IN, NOT_RUN
+_WHERE = re.compile(r"(?: \((?:student )?[\w-]+\))+$| on \w+(?: \((?:MC|OE)\))?")    # of one line: setting, student, data
+
+def _of_lines(verdicts: pd.Series) -> str:
+    "The verdict on a finding: of its lines that were decided, else built in, else not run."
+    decided = set(verdicts) & {REPRODUCED, FAILED}
+    if len(decided) == 2: return "in part"
+    return next(v for v in (*decided, BUILT_IN, NOT_RUN, CANNOT) if v in set(verdicts))
+
+def findings(entries: Iterable[Entry]) -> pd.DataFrame:
+    "The paper's claims, each once: claim, lines, verdict (one of `FINDINGS`)."
+    rows = [(e.claim, e.verdict) for e in entries if e.kind == "claim" and not e.claim.startswith("(ours)")]
+    lines = pd.DataFrame(rows, columns=["claim", "verdict"])
+    by_claim = lines.groupby(lines["claim"].str.replace(_WHERE, "", regex=True), sort=False)
+    return by_claim.agg(claim=("claim", "first"), lines=("claim", "size"), verdict=("verdict", _of_lines)).reset_index(drop=True)
 
 # %% ../../nbs/80_paper/40_ledger.ipynb #1fd8c43b
 def lines(entries: Sequence[Entry], width: int = 120) -> list[str]:

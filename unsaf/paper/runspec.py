@@ -221,7 +221,8 @@ def _read(folder: Path, kind: str) -> Any:
         frames["items"] = {name[6:]: frames.pop(name) for name in [*frames] if name.startswith("items-")}
     else:
         cls, plan = Assessment, Plan(**{**facts["plan"], "setting": Setting(facts["plan"]["setting"])})
-    return cls(**{f.name: {**facts, **frames, "plan": plan}.get(f.name) for f in fields(cls)})
+    found = {**facts, **frames, "plan": plan}      # a field of a later version has its default
+    return cls(**{f.name: found[f.name] for f in fields(cls) if f.name in found})
 
 # %% ../../nbs/80_paper/10_runspec.ipynb #4a3608bf
 def _ask_teacher(spec: RunSpec, store: Path, folder: Path) -> None:

@@ -6,8 +6,8 @@
 __all__ = ['SHORT', 'LETTER', 'YES_NO', 'UNSURE', 'DETAIL', 'CAPTION', 'SAME_MEANING', 'TEXTS', 'Parts', 'LETTERS', 'MISLEADING',
            'version', 'option_lines', 'accuracy_parts', 'pope_question', 'yes_no_parts', 'pope_parts', 'caption_parts',
            'misleading_line', 'misleading_parts', 'rephrase_parts', 'ItemList', 'read_items', 'read_list',
-           'read_rephrasings', 'read_plan', 'judge_parts', 'read_verdict', 'cove_plan_parts', 'cove_check_parts',
-           'cove_revise_parts']
+           'read_rephrasings', 'read_plan', 'judge_parts', 'abstains_parts', 'read_verdict', 'cove_plan_parts',
+           'cove_check_parts', 'cove_revise_parts']
 
 # %% ../../nbs/20_prompts/07_benchmarks.ipynb #82c7aaad
 import json, re
@@ -47,6 +47,8 @@ TEXTS: Mapping[str, str] = {
     "rephrase_answer": "<image>Question: {question}\nAnswer: {answer}\n" + SAME_MEANING,
     "judge": "<image>Question: {question}\nFirst answer: {a}\nSecond answer: {b}\n"
              "Do both answers mean the same? " + YES_NO,
+    "abstains": "Question: {question}\nReply: {reply}\n"
+                "Does the reply decline to answer, or say that the question cannot be answered? " + YES_NO,
     "cove_plan": "{task}\nDraft answer: {draft}\n"
                  "Write {k} questions that check this draft against the image, as a numbered list.",
     "cove_check": "<image>{question}\n" + SHORT,
@@ -273,6 +275,11 @@ def read_plan(text: str, k: int = 3, cut: bool = False) -> ItemList:
 def judge_parts(question: str, a: str, b: str, picture: Picture | None = None) -> Parts:
     "Ask whether answers `a` and `b` to `question` mean the same."
     return _parts(picture, "judge", question=_line(question), a=_line(a), b=_line(b))
+
+def abstains_parts(question: str, options: Sequence[str], reply: str) -> Parts:
+    "Ask whether `reply` abstains. Whoever is asked sees no image and no label, only what was asked and said."
+    offered = [f"{x}. {_line(o)}" for x, o in zip(LETTERS, options)]
+    return _parts(None, "abstains", question=" ".join([_line(question), *offered]), reply=_line(reply))
 
 def read_verdict(text: str) -> bool | None:
     "True for yes, False for no, None for neither, both, or a reply cut in its thought. Never raises on a `text`."

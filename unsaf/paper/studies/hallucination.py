@@ -10,10 +10,15 @@ __all__ = ['ADDED', 'OWN', 'SCORES', 'CLAIMED', 'TABLE02', 'TABLE13', 'hallucina
 """Tables 2 and 13: POPE and CHAIR after distillation, and against decoding."""
 
 # %% ../../../nbs/80_paper/studies/80_hallucination.ipynb #79519226
+from collections.abc import Sequence
+from typing import Any
+import numpy as np
 import pandas as pd
 from ...assessment.report import Drawing
+from ...metrics.readable import OF_THE_READABLE, Readable
 from ..draw import dots
 from ..ledger import Entry, direction, printed_gap, unchanged
+from ..runspec import Missing
 from ..stats import Difference, bench_gap
 from ..study import UND, Experiment, Runs, Study, bench_spec, pairs
 from .accuracy import KEYS, pupil, teacher
@@ -38,14 +43,37 @@ SCORES = (("POPE_F1", "pope", "mean", "f1", "higher"), ("CHAIRi", "chair", "capt
           ("CHAIR_F1", "chair", "captions", "f1", "higher"), ("POPE_yes", "pope", "mean", "yes_ratio", ""),
           ("CHAIR_recall", "chair", "captions", "recall", "higher"))
 
+def _read(runs: Sequence[Any]) -> tuple[dict[str, float], str]:
+    "What stands beside POPE of all seeds: read share, bounds of F1, always yes; and of how many replies, below the gate."
+    reads = [read for r in runs if not isinstance(r, Missing) and (read := r.reads().get("mean"))]
+    if not reads: return {}, ""
+    mean = lambda value: float(np.mean([value(read) for read in reads]))
+    read, asked = (sum(getattr(r.readable, name) for r in reads) for name in ("read", "asked"))
+    only = Readable(read, asked).of_the_readable
+    return (dict(POPE_read=mean(lambda r: r.readable.share), POPE_F1_least=mean(lambda r: r.bounds["f1"][0]),
+                 POPE_F1_most=mean(lambda r: r.bounds["f1"][1]), POPE_F1_always_yes=mean(lambda r: r.always_yes["f1"])),
+            f"{OF_THE_READABLE} only: {read:,} of {asked:,} replies" if only else "")
+
+def _scored(runs: Sequence[Any], d: str) -> list[dict]:
+    "The rows of one student on one data set."
+    beside, only = _read(runs)
+    rows = []
+    for metric, benchmark, part, own, better in SCORES:
+        if OWN.get(d, benchmark) != benchmark: continue
+        row = benched(runs, benchmark, part, own, 100)
+        if benchmark == "pope" and only: row["why"] = "; ".join(filter(None, [only, row["why"]]))
+        rows.append(dict(metric=metric, unit="percent", direction=better, **row))
+    about = benched(runs, "pope", "mean", "read_share", 100) | dict(low=np.nan, high=np.nan)
+    return rows + [dict(metric=metric, unit="percent", direction="higher" if metric == "POPE_read" else "",
+                        **about | dict(value=100 * value)) for metric, value in beside.items()]
+
 def hallucination_table(e: Experiment) -> pd.DataFrame:
-    "In percent; `POPE_yes` and `CHAIR_recall` tell a careful student from a silent one."
+    """In percent; `POPE_yes` and `CHAIR_recall` tell a careful student from a silent one, and `POPE_read` with its
+    neighbours a student that was read from one that was not."""
     rows = []
     for (t, s, arm, d), runs in e.over(*KEYS).items():
         who = t if arm.startswith("UnD") or e.name != TABLE02.name else ""
-        rows += [dict(teacher=who, student=s, strategy=ADDED.get(arm, arm), dataset=d, metric=metric, unit="percent",
-                      direction=better, **benched(runs, benchmark, part, own, 100))
-                 for metric, benchmark, part, own, better in SCORES if OWN.get(d, benchmark) == benchmark]
+        rows += [dict(teacher=who, student=s, strategy=ADDED.get(arm, arm), dataset=d, **row) for row in _scored(runs, d)]
     return long_table(rows, ("POPE_F1", "CHAIRi", "CHAIR_F1"))
 
 def hallucination_figure(e: Experiment, table: pd.DataFrame) -> Drawing:
@@ -53,7 +81,7 @@ def hallucination_figure(e: Experiment, table: pd.DataFrame) -> Drawing:
     named = {"POPE_F1": "POPE F1, higher is better", "CHAIRi": "CHAIR_i, lower is better",
              "CHAIR_F1": "CHAIR F1, higher is better"}
     return dots(e, table, list(named), pupil, lambda t: t["metric"].map(named).fillna(t["metric"]), teacher, "percent",
-                lines=False)
+                against=("POPE_F1_always_yes", ("POPE_F1",), "always saying yes"))
 
 # %% ../../../nbs/80_paper/studies/80_hallucination.ipynb #ae8d0ece
 CLAIMED = (("POPE F1", "POPE_F1", "pope", "mean", "f1", 1), ("CHAIR_i", "CHAIRi", "chair", "captions", "chair_i", -1),
