@@ -104,6 +104,16 @@ def test_layers_that_are_wrapped_spread_or_switched_off_stay_as_they_are(folders
     assert head.forward is hook and len(changed()) > 5 and text._attn_implementation == cpu.SHARED_KEYS
 
 
+@pytest.mark.parametrize("outputs", (256, 200))
+@pytest.mark.parametrize("rows", (1, 2, 6, 7, 20, 32, 33))
+def test_a_layer_says_the_same_of_few_rows_of_some_and_of_many(rows, outputs):
+    from unsaf.models.cpu import few_rows
+    layer, x = torch.nn.Linear(96, outputs), torch.randn(rows, 1, 96)
+    with torch.inference_mode(): ours, theirs = few_rows(layer, x), layer(x)
+    assert ours.shape == theirs.shape == (rows, 1, outputs) and ours.is_contiguous()
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
 # ---- independent computations: see `parity`
 
 REPLY = {"llava": (" {}", "</s>"), "qwen": ("{}", "<|im_end|>"), "internvl": ("{}", "<|im_end|>"), "gemma": ("{}", "<eot>")}
