@@ -109,7 +109,8 @@ def _count_verdict(row: dict, tolerance: float) -> str:
     return REPRODUCED if abs(row["measured"] - row["published"]) <= tolerance + 1e-9 else FAILED
 
 # %% ../../nbs/80_paper/40_ledger.ipynb #c074bcc7
-AUDITED = {"consistent": REPRODUCED, "inconsistent": FAILED, "impossible": FAILED, "not decidable": CANNOT}
+AUDITED = {"consistent": REPRODUCED, "inconsistent": FAILED, "not credible": FAILED, "impossible": FAILED,
+           "not decidable": CANNOT}
 
 def audit_entries(result: pd.DataFrame) -> list[Entry]:
     """Ledger lines of an audit, of kind audit and profile published: the consistent checks of a family in a table are
