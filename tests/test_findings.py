@@ -3,6 +3,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 import pytest
+from unsaf.paper.audit import audit
 from unsaf.paper.findings import MIXED, findings, judged_anew, one_zero, rejudged, seeds_beside
 from unsaf.paper.ledger import BUILT_IN, FAILED, NOT_RUN, ONE_RUN, REPRODUCED, UNDECIDED, Entry, read_csv
 from unsaf.paper.rules import RULES, SINCE, rules_hash
@@ -56,6 +57,19 @@ def test_the_committed_ledger_is_under_todays_rules_and_carries_their_hash():
     entries = read_csv(LEDGER/"ledger.csv")
     assert judged_anew(entries, LEDGER) == entries and set(seeds_beside(LEDGER).values()) <= {1, 3}
     assert f"rules {rules_hash()}" in (LEDGER/"ledger.md").read_text() and SINCE in (LEDGER/"ledger.md").read_text()
+
+
+def test_the_docs_count_what_the_committed_ledger_holds():
+    docs, entries = " ".join((ROOT/"docs"/"paper.md").read_text().split()), read_csv(LEDGER/"ledger.csv")
+    n = findings(entries)["verdict"].value_counts()
+    assert (f"Of {n.sum()} findings {n[REPRODUCED]} reproduce, {n[FAILED]} do not, {n[UNDECIDED]} is undecided, {n[ONE_RUN]} rest on one run, "
+            f"{n[BUILT_IN]} had been built in, {n[NOT_RUN]} could not be run.") in docs
+    assert f"of {n.sum()} findings on the testbed {n[REPRODUCED]} do, {n[FAILED]} do not, {n[UNDECIDED]} is undecided" in (ROOT/"README.md").read_text()
+    lines = [e.verdict for e in entries if e.kind == "claim"]
+    counts = ", ".join(f"{lines.count(v)} {v}" for v in (REPRODUCED, FAILED, UNDECIDED, ONE_RUN, BUILT_IN, NOT_RUN))
+    assert f"They have {len(lines)} lines: {counts}." in docs
+    checks = audit()["verdict"].value_counts()
+    assert f"has {checks.sum()} checks: {checks['consistent']} are consistent, {checks['inconsistent']} are not" in docs
 
 
 def test_the_docs_say_the_rules_with_their_hash_and_date():

@@ -273,10 +273,3 @@ def test_the_profile_paper_joins_the_printed_cells(name, paper_store):
     empty = [e for e in cells if e.verdict == NOT_RUN and e.why != "no measured cell with this key"]
     assert len(judged) == expected and not empty and all(e.measured and e.published and e.profile == "paper" for e in judged)
     assert len(cells) >= len(keys_of(name)) and not {e.verdict for e in cells} - {"reproduced", "not reproduced", NOT_RUN, "not reproducible"}
-
-
-def test_the_docs_say_what_the_committed_ledger_says():
-    n = pd.read_csv(root/"figures"/"testbed"/"ledger.csv").query("kind == 'claim'")["verdict"].value_counts()
-    said = (f"of {n.sum()} lines about claims {n['reproduced']} reproduce, {n['not reproduced']} do not, {n[BUILT_IN]} had been built in, "
-            f"{n[NOT_RUN]} could not be run")
-    assert said in " ".join((root/"docs"/"paper.md").read_text().split())

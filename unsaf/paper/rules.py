@@ -31,7 +31,7 @@ RULES: dict[str, str] = {
     "findings": "Lines about one sentence of the paper are one finding. It is reproduced or not where all its lines "
                 "that decide anything agree, and mixed where they do not.",
 }
-SINCE, COMMIT = "2026-11-30", ""     # from when and from which commit on these rules hold
+SINCE, COMMIT = "2026-11-30", "9141da3"     # from when and from which commit on these rules hold
 
 # %% ../../nbs/80_paper/35_rules.ipynb #8c7a547f
 def rules_hash() -> str:
