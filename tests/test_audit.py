@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from unsaf.core import UnsafError
 from unsaf.metrics.awareness import awareness
-from unsaf.paper.audit import FAMILIES, audit, cells, lines, prose, verdicts
+from unsaf.paper.audit import FAMILIES, audit, cells, lines, prose, second, verdicts
 from unsaf.paper.audit.verdicts import derived, recompute
 from unsaf.paper.studies import audit as plots
 from unsaf.paper.audit.checks import (CONSISTENT, IMPOSSIBLE, INCONSISTENT, UNDECIDED, Check, Range, above, corners, counted,
@@ -188,11 +188,43 @@ def test_rankings_by_hand():
     assert prose.ranking_distance(tied, tied) == Range(0, 2)
 
 
+# ---- the second reading
+
+def test_the_second_reading_by_hand():
+    "Counts that were made with paper and pencil from the printed tables."
+    count = lambda checks: [c.verdict for c in checks].count(INCONSISTENT)
+    assert (len(second.audacity_checks()), count(second.audacity_checks())) == (9, 3)
+    ratio = second.ratio_of_audacity(Range(.8, .8), Range(.4, .4), Range(.5, .5))          # A = .8 r/(.8 r + .4) is a half where r is
+    assert ratio == Range(.5, .5)
+    by = {(c.where, c.claim): c for c in second.repeated_run_checks()}
+    a = by["InternVL-8B, COCO, OE", "one run has one A"]
+    assert a.published == "0.65 (T1), 0.59 (T4), 0.53 (T5)" and a.verdict == INCONSISTENT
+    assert count(second.hundredth_checks()) == 6 and all("." in c.published for c in second.hundredth_checks())
+    assert [c.recomputed for c in second.underline_checks()] == ["19 of 26", "0 of 1", "6 of 6", "27 of 27"]
+    orders = second.order_checks()
+    assert orders[0].comment.startswith("13 pairs are reversed") and orders[0].recomputed.endswith("of 160")
+
+
+def test_a_mean_is_not_credible_where_rounding_would_have_to_conspire():
+    verdict = lambda text, low, high, n: second.credible(text, Range(low, high), second.rounding_sd([1 / n] * n))[0]
+    assert verdict("0.24", .216, .236, 24) == "not credible"                               # 0.235 is in the range, and 15 deviations from its middle
+    assert verdict("0.23", .216, .236, 24) == CONSISTENT and verdict("0.24", .21, .23, 24) == INCONSISTENT
+    assert verdict("0.24", .23, .236, 1) == CONSISTENT                                      # one cell may well lie there
+    rng = np.random.default_rng(0)
+    x = rng.random((4000, 12))
+    assert (x.round(2) - x).mean(1).std() == pytest.approx(second.rounding_sd([1 / 12] * 12), rel=.05)
+
+
+def test_an_order_by_hand():
+    flags, pairs = second.order_flags([("a", "0.70", Range(.1, .2)), ("b", "0.60", Range(.3, .4)), ("c", "0.50", Range(.15, .25)), ("d", "0.50", Range(0, 1))])
+    assert pairs == ["a over b"] and flags.count(False) == 1 and flags.count(True) == 1 and len(flags) == 5     # c and d tie
+
+
 # ---- the whole
 
 def test_the_whole_audit_adds_up():
     found = audit()
-    assert len(found) == 356 and list(found["check"].unique()) == list(FAMILIES) and not found.duplicated(["check", "of", "where", "claim"]).any()
+    assert len(found) == 426 and list(found["check"].unique()) == list(FAMILIES) and not found.duplicated(["check", "of", "where", "claim"]).any()
     assert (found["low"].isna() | (found["low"] <= found["high"] + 1e-9) | found["high"].isna()).all()
     some = audit("win, tie, loss")
     assert len(some) == 10

@@ -5,7 +5,8 @@ import pytest
 from unsaf.core import UnsafError
 from unsaf.paper import ledger
 from unsaf.paper.audit import audit
-from unsaf.paper.ledger import BUILT_IN, CANNOT, FAILED, NOT_RUN, REPRODUCED, Entry, audit_entries, cell_entries, judge, lines, read, read_csv, table, write
+from unsaf.paper.ledger import (BUILT_IN, CANNOT, FAILED, NOT_RUN, REPRODUCED, UNDECIDED, Entry, audit_entries, cell_entries, judge, lines, read, read_csv,
+                                table, write)
 from unsaf.paper.published import published
 
 
@@ -74,8 +75,8 @@ def test_audit_entries_lose_nothing():
     found = audit()
     entries = audit_entries(found)
     counts = found["verdict"].value_counts()
-    assert sum(e.verdict == FAILED for e in entries) == counts["inconsistent"] + counts["impossible"]
-    assert sum(e.verdict == CANNOT for e in entries) == counts["not decidable"]
+    assert sum(e.verdict == FAILED for e in entries) == counts[["inconsistent", "not credible", "impossible"]].sum()
+    assert sum(e.verdict == CANNOT for e in entries) == 0 and sum(e.verdict == UNDECIDED for e in entries) == counts["not decidable"]
     summed = sum(int(e.claim.rsplit(": ", 1)[1].split()[0]) if e.claim.endswith(" checks") else 1 for e in entries if e.verdict == REPRODUCED)
     assert summed == counts["consistent"]
     assert {e.kind for e in entries} == {"audit"} and {e.profile for e in entries} == {"published"}

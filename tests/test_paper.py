@@ -5,7 +5,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from unsaf.paper.ledger import BUILT_IN, NOT_RUN, findings, read, read_csv
+from unsaf.paper.ledger import BUILT_IN, NOT_RUN, read
 from unsaf.paper.published import keys_of
 from unsaf.paper.runner import books, notebook_path
 from unsaf.paper.runspec import RunSpec, home
@@ -273,15 +273,3 @@ def test_the_profile_paper_joins_the_printed_cells(name, paper_store):
     empty = [e for e in cells if e.verdict == NOT_RUN and e.why != "no measured cell with this key"]
     assert len(judged) == expected and not empty and all(e.measured and e.published and e.profile == "paper" for e in judged)
     assert len(cells) >= len(keys_of(name)) and not {e.verdict for e in cells} - {"reproduced", "not reproduced", NOT_RUN, "not reproducible"}
-
-
-def test_the_docs_say_what_the_committed_ledger_says():
-    entries = read_csv(root/"figures"/"testbed"/"ledger.csv")
-    n = findings(entries)["verdict"].value_counts()
-    said = (f"of {n.sum()} findings {n['reproduced']} reproduce, {n['in part']} in part, {n['not reproduced']} do not, {n[BUILT_IN]} had been built in, "
-            f"{n[NOT_RUN]} could not be run")
-    page = " ".join((root/"docs"/"paper.md").read_text().split())
-    assert said in page and f"{sum(e.kind == 'claim' for e in entries)} lines about claims" in page
-    counted = (f"of {n.sum()} findings: {n['reproduced']}, in part {n['in part']}, not {n['not reproduced']}, built in beforehand {n[BUILT_IN]}, "
-               f"not run {n[NOT_RUN]}")
-    assert counted in (root/"README.md").read_text()

@@ -277,7 +277,8 @@ def stacked(ax: Any, table: pd.DataFrame, looks: Mapping[str, tuple[str, str]], 
 
 # %% ../../nbs/80_paper/45_draw.ipynb #d6ca04ba
 VERDICT_LOOKS = {"reproduced": (INK, ""), "not reproduced": ("white", "///"), "built in": ("#9aa3ad", ""),
-                 "not reproducible": ("white", "..."), "not run": ("#eceef1", "")}
+                 "undecided": ("#d3d8de", "..."), "one run": ("white", "xx"), "not reproducible": ("white", "..."),
+                 "not run": ("#eceef1", "")}
 
 def ledger_figure(counts: pd.DataFrame, note: str = "") -> Drawing:
     "Verdicts by kind of entry (kind, verdict, n), a panel a kind, each with a scale of its own."

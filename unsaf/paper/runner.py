@@ -24,7 +24,9 @@ from .. import __version__
 from ..core import UnsafError, fingerprint, say, to_json, write_file
 from . import ledger
 from .demand import lacking, with_needs
+from .findings import findings_line, judged_anew
 from .notebooks import execute, parameters_of, unknown
+from .rules import rules_line
 from .runspec import done, run_spec
 from .study import PROFILES, open_study, studies
 from .workers import Ended, Task, alone, locked
@@ -321,13 +323,17 @@ def _cell(value: Any) -> str:
     if value is None or value != value: return ""
     return f"{value:.4g}" if isinstance(value, float) else " ".join(str(value).split()).replace("|", "\\|")
 
+def _entries(table: Any) -> list:
+    return [ledger.Entry(**row) for row in table.to_dict("records")]
+
 _TITLES = {"cell": "Cells", "claim": "Claims", "audit": "Audit of the printed numbers"}
 
 def _markdown(table: Any) -> str:
-    text = ["# Ledger: published against measured"]
+    text = ["# Ledger: published against measured", "", f"By the {rules_line()}; they stand in docs/paper.md."]
     for kind, rows in table.groupby("kind", sort=False):
         rows = rows.drop(columns="kind")
         sums = ", ".join(f"{n} {verdict}" for verdict, n in rows["verdict"].value_counts().items())
+        if kind == "claim": sums += f"; {findings_line(_entries(table))}"
         text += ["", f"## {_TITLES[kind]}", "", sums, "", f"| {' | '.join(rows)} |", "|" + "---|" * len(rows.columns)]
         text += [f"| {' | '.join(map(_cell, row))} |" for row in rows.itertuples(index=False)]
     return "\n".join(text) + "\n"
@@ -342,9 +348,10 @@ def _ledger_of(out: Path) -> list:
     return sorted([*new, *old], key=notebook)
 
 def write_ledger(out: "str | Path") -> tuple[list, list[Path]]:
-    "Entries of all notebooks that have run, and the files written: out/ledger.csv, .md, .png and .svg; or neither."
+    """Entries of all notebooks that have run, under today's rules, and the files written: out/ledger.csv, .md, .png and
+    .svg; or neither."""
     from unsaf.paper.draw import ledger_figure, save
-    entries = _ledger_of(Path(out))
+    entries = judged_anew(_ledger_of(Path(out)), out)
     if not entries: return [], []
     table = ledger.table(entries)
     counts = table.groupby(["kind", "verdict"], sort=False).size().rename("n").reset_index()

@@ -25,6 +25,7 @@ from ..metrics.resampling import cluster_bootstrap
 from ..metrics.stability import CELLS
 from ..assessment.run import Assessment
 from .runspec import Missing
+from .training import SEEDS, Trained, seeds_of, training_limits
 from ..assessment.scores import counts_of
 
 # %% ../../nbs/80_paper/30_stats.ipynb #f91fb5d8
@@ -288,6 +289,7 @@ class Difference:
     high: float
     cells: tuple[tuple[float, float, float], ...]     # difference, low, high of each
     missing: tuple[str, ...] = ()                        # why cells are left out
+    seeds: int = 0                                       # how often each student was trained; 0 without training
 
     def count(self, sign: int = 1) -> tuple[int, int, int]:
         """(cells that point the way of `sign`, those of them whose interval excludes 0, cells whose interval excludes 0
@@ -302,21 +304,25 @@ class Difference:
         beyond = f"{sure} beyond chance, {against} the other way beyond chance"
         return f"{ups} of {len(self.cells)} cells as claimed, {beyond}{missing}"
 
-def _difference(cells: Sequence[Sequence[Part]], missing: Sequence[str]) -> Difference:
+def _difference(cells: Sequence[Sequence[Part]], missing: Sequence[str],
+                trained: "Sequence[Trained | None]" = ()) -> Difference:
     """From cells, each with a part a seed: a cell's difference is the mean over its seeds; images are drawn once for
-    all."""
+    all. `trained`: of each part, cell after cell; from three trainings on they are in the limits too."""
     kept, missing = [c for c in cells if c], list(missing)
     if not kept: return Difference(np.nan, np.nan, np.nan, (), tuple(missing))
     values, samples = jointly([part for cell in kept for part in cell])
-    edges = np.cumsum([0, *map(len, kept)])
+    edges, each = np.cumsum([0, *map(len, kept)]), values
     values, samples = (np.stack([x[..., a:b].mean(-1) for a, b in zip(edges, edges[1:])], axis=-1)
                        for x in (values, samples))
     fine = np.isfinite(values)
     missing += ["undefined in a cell: a score without a case to count it over"] * int((~fine).sum())
     if not fine.any(): return Difference(np.nan, np.nan, np.nan, (), tuple(missing))
     values, samples = values[fine], samples[:, fine]
-    return Difference(float(values.mean()), *limits(samples.mean(1)),
-                      tuple((float(v), *limits(x)) for v, x in zip(values, samples.T)), tuple(missing))
+    mean, drawn, seeds = float(values.mean()), samples.mean(1), seeds_of(trained)
+    some = [(v, t) for v, t in zip(each, trained) if t and np.isfinite(v)]
+    ends = limits(drawn) if seeds < SEEDS else training_limits(mean, *zip(*some), float(np.nanstd(drawn)))
+    return Difference(mean, *ends, tuple((float(v), *limits(x)) for v, x in zip(values, samples.T)), tuple(missing),
+                      seeds)
 
 # %% ../../nbs/80_paper/30_stats.ipynb #4e5ec91d
 def _counts(a: Any, b: Any) -> tuple[tuple, np.ndarray]:
@@ -335,12 +341,14 @@ Pairs = Sequence[tuple[Sequence[Any], Sequence[Any]]]
 
 def _gap(pairs: Pairs, compare: Callable) -> Difference:
     "`compare` says of two runs of a seed: the part that their difference is made of, or none, and what is to be noted."
-    cells, notes = [], []
-    for firsts, seconds in pairs:
-        made = [compare(a, b) for a, b in zip(firsts, seconds)]
+    cells, notes, trained = [], [], []
+    for pair in pairs:
+        made = [compare(a, b) for a, b in zip(*pair)]
+        taught = getattr(pair, "trained", ()) or [None] * len(made)
         cells.append([part for part, _ in made if part])
+        trained += [t for (part, _), t in zip(made, taught) if part]
         notes += [note for _, note in made if note]
-    return _difference(cells, notes)
+    return _difference(cells, notes, trained)
 
 def awareness_gap(pairs: Pairs, metric: str = "unf1") -> Difference:
     """`metric` of the first minus that of the second of each pair of cells; a cell is the assessments of its seeds,

@@ -30,6 +30,7 @@ from .demand import refuse, with_needs
 from .published import beside, keys_of, names
 from .runspec import RunSpec, Student, done, run_spec
 from .stats import balanced
+from .training import either, side_by_side, trained_of
 
 # %% ../../nbs/80_paper/50_study.ipynb #12901ab0
 @dataclass(frozen=True)
@@ -219,7 +220,16 @@ def pairs(runs: Runs, column: str, first: Any, second: Any, **where: Any) -> lis
     fixed = {"spec", "seed", column, *(c for c, v in where.items() if not isinstance(v, (tuple, list)))}
     others = [c for c in rows if c not in fixed and rows[c].notna().all()]
     a, b = (runs.over(*others, **{**where, column: value}) for value in (first, second))
-    return [(a[key], b[key]) for key in a if key in b]
+    x, y = (_trainings(runs.rows(**{**where, column: value}), others) for value in (first, second))
+    return [side_by_side(a[key], b[key], either(x[key], y[key])) for key in a if key in b]
+
+def _trainings(rows: pd.DataFrame, columns: list) -> dict[tuple, list]:
+    "What was trained for the rows of `over`, by the same keys and in the same order."
+    out: dict[tuple, list] = {}
+    if not len(rows): return out
+    for key, trained in zip(rows[columns].itertuples(index=False, name=None), trained_of(rows, ARMS)):
+        out.setdefault(key, []).append(trained)
+    return out
 
 # %% ../../nbs/80_paper/50_study.ipynb #95974638
 def assess_spec(e: Runs, model: "str | Student", data: str, setting: str, seed: int, **options: Any) -> RunSpec:

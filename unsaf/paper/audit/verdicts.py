@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Callable
 import pandas as pd
 from ...core import UnsafError, write_file
-from . import cells, prose
+from . import cells, prose, second
 from .cells import ratio_needed, run_rates, runs
 from .checks import CONSISTENT, VERDICTS, Check, Range, corners, frame, rate
 from ..published import keys_of, table_name
@@ -35,6 +35,14 @@ FAMILIES: dict[str, tuple[Callable[[], list[Check]], ...]] = {
     "prose: prompts": (prose.prompting, prose.paraphrases),
     "prose: the rest": (prose.rankings, prose.calibration, prose.scale, prose.settings),
     "always answering": (prose.always_answer,),
+    "audacity from rates": (second.audacity_checks,),
+    "one run, one audacity and timidity": (second.repeated_run_checks,),
+    "printed twice, a hundredth apart": (second.hundredth_checks,),
+    "underlines": (second.underline_checks,),
+    "captions": (second.captions,),
+    "accuracy thresholds": (second.threshold_checks,),
+    "means and their rounding": (second.credible_checks,),
+    "the order of UnF1 and J": (second.order_checks,),
 }
 
 # %% ../../../nbs/80_paper/audit/60_verdicts.ipynb #83cf00ee

@@ -11,6 +11,8 @@ __all__ = ['KEYS', 'GRADED', 'GRADED_PAPER', 'TABLE12', 'TABLE10', 'TABLE09', 'p
 """Tables 9, 10 and 12: what distillation does to calibration and accuracy."""
 
 # %% ../../../nbs/80_paper/studies/75_accuracy.ipynb #9c9c083a
+from collections.abc import Sequence
+from itertools import product
 import matplotlib as mpl
 import matplotlib.ticker
 import numpy as np
@@ -23,7 +25,8 @@ from ..ledger import Entry, nothing, point, printed_gap, unchanged
 from ..published import published
 from ..stats import bench_gap
 from ..study import UND, Experiment, Runs, Study, bench_spec, pairs
-from .distillation import SPELLED, TAUGHT, TAUGHT_PAPER, lessons, room, student, taught
+from .distillation import (SPELLED, TAUGHT, TAUGHT_PAPER, groups, lessons, room, student,
+                                              taught)
 from ..tables import benched, long_table, scored
 
 # %% ../../../nbs/80_paper/studies/75_accuracy.ipynb #3f0e184c
@@ -70,12 +73,11 @@ def teacher(t: pd.DataFrame) -> pd.Series:
 def accuracy_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
     "Accuracy is preserved."
     out = []
-    for arm in UND:
-        for d, part in parts(e).items():
-            both = pairs(e, "strategy", arm, "Baseline", part="bench", dataset=d)
-            gap = bench_gap(both, "accuracy", part, "accuracy")
-            claim = f"{arm} does not degrade accuracy on {d} ({part.upper()}) by more than a point"
-            out.append(unchanged(e, claim, _printed(arm, d), gap, .01, 1))
+    for arm, (d, part), (more, students, _) in product(UND, parts(e).items(), groups(e)):
+        both = pairs(e, "strategy", arm, "Baseline", part="bench", dataset=d, student=students)
+        gap = bench_gap(both, "accuracy", part, "accuracy")
+        claim = f"{arm} does not degrade accuracy on {d} ({part.upper()}) by more than a point{more}"
+        out.append(unchanged(e, claim, _printed(arm, d), gap, .01, 1))
     return out
 
 def _printed(arm: str, data: str) -> str:
@@ -93,10 +95,11 @@ GRADED_PAPER = dict(TAUGHT_PAPER, bench_data=("VizWiz", "OKVQA", "MMBench"), ben
 TABLE12 = Study("table12", examined, accuracy_table, GRADED, GRADED_PAPER, accuracy_figure, accuracy_claims, SPELLED)
 
 # %% ../../../nbs/80_paper/studies/75_accuracy.ipynb #e4aa3379
-def tally_table(e: Experiment) -> pd.DataFrame:
-    """Table 10: students and teachers by whether accuracy rose, stayed or fell, within `tie` (a share: .005 is half a
-    point)."""
+def tally_table(e: Experiment, students: Sequence[str] = ()) -> pd.DataFrame:
+    """Table 10: students (of all, or of some) and teachers by whether accuracy rose, stayed or fell, within `tie` (a
+    share: .005 is half a point)."""
     table, keys, rows = accuracy_table(e).query("metric == 'accuracy'"), ["teacher", "student", "dataset"], []
+    if students: table = table[table["student"].isin(students)]
     base = table[table["strategy"] == "Baseline"].set_index(keys)["value"]
     for (arm, d), some in table[table["strategy"] != "Baseline"].groupby(["strategy", "dataset"], sort=False):
         gains = (some.set_index(keys)["value"] - base).dropna()
@@ -112,13 +115,15 @@ def tally_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
     def kept(rows: pd.DataFrame) -> dict[str, tuple[int, int]]:
         n = rows.groupby(["dataset", "metric"], sort=False)["value"].sum(min_count=1).unstack()
         return {d: (int(r["win"] + r["tie"]), int(r.sum())) for d, r in n.iterrows() if r.notna().all()}
-    ours, out = kept(table), []
-    reported = ", ".join(f"{k} of {n} on {d}" for d, (k, n) in kept(published(e.name)).items())
-    for d in e.choices["bench_data"]:
-        claim = f"accuracy is preserved or improved in the majority of cases ({d})"
-        if d not in ours: out.append(nothing(e, claim, reported, "a comparison has no accuracy")); continue
-        k, n = ours[d]
-        out.append(point(e, claim, reported, f"{k} of {n}", 2 * k > n, "more than half"))
+    out, reported = [], ", ".join(f"{k} of {n} on {d}" for d, (k, n) in kept(published(e.name)).items())
+    for more, students, _ in groups(e):
+        ours = kept(tally_table(e, students))
+        for d in e.choices["bench_data"]:
+            claim = f"accuracy is preserved or improved in the majority of cases ({d}){more}"
+            if d not in ours: out.append(nothing(e, claim, reported, "a comparison has no accuracy")); continue
+            k, n = ours[d]
+            out.append(point(e, claim, reported, f"{k} of {n}", 2 * k > n, "more than half",
+                             seeds=len(e.choices["seeds"])))
     return out
 
 # %% ../../../nbs/80_paper/studies/75_accuracy.ipynb #bd409c5e
@@ -170,10 +175,11 @@ def ece_figure(e: Experiment, table: pd.DataFrame) -> Drawing:
 def ece_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
     "ECE stays low and fluctuates. That UnF1 improves with UnD-IQ is Table 1's claim and counted there."
     out = []
-    for d, part in parts(e).items():
-        gap = bench_gap(pairs(e, "strategy", "UnD-IQ", "Baseline", part="bench", dataset=d), "calibration", part, "ece")
-        claim = f"UnD-IQ maintains a low ECE on {d}: no more than 0.02 above the untuned student's"
-        out.append(unchanged(e, claim, printed_gap(e.name, "UnD-IQ", "Baseline", "ECE"), gap, .02, -1))
+    for (d, part), (more, students, _) in product(parts(e).items(), groups(e)):
+        both = pairs(e, "strategy", "UnD-IQ", "Baseline", part="bench", dataset=d, student=students)
+        claim = f"UnD-IQ maintains a low ECE on {d}: no more than 0.02 above the untuned student's{more}"
+        out.append(unchanged(e, claim, printed_gap(e.name, "UnD-IQ", "Baseline", "ECE"),
+                             bench_gap(both, "calibration", part, "ece"), .02, -1))
     return out
 
 TABLE09 = Study(

@@ -70,12 +70,12 @@ def main_figure() -> Drawing:
 
 # %% ../../../nbs/80_paper/studies/90_audit.ipynb #139de179
 SHADES = {"consistent": ("#eef0f2", ""), "not decidable": ("#c4cad1", "..."), "inconsistent": ("#7b8590", "///"),
-          "impossible": (INK, "")}
+          "not credible": ("white", "xx"), "impossible": (INK, "")}
 
 def verdict_figure() -> Drawing:
     "How many checks of each family came out how."
     checks = audit()
-    counts = pd.crosstab(checks["check"], checks["verdict"]).reindex(checks["check"].unique())[list(SHADES)]
+    counts = pd.crosstab(checks["check"], checks["verdict"]).reindex(checks["check"].unique(), columns=[*SHADES], fill_value=0)
     named = {verdict: f"{verdict} ({counts[verdict].sum()})" for verdict in SHADES}
     figure, (ax,) = panels(1, (6.5, 4.4), names=counts.index)
     stacked(ax, counts.rename(columns=named), {named[v]: look for v, look in SHADES.items()}, "no check")

@@ -143,7 +143,8 @@ def _places(e: Experiment, table: pd.DataFrame) -> list[Entry]:
     (k, n), (a, b) = firsts(own), firsts(published(e.name))
     claim, reported = "UnD-Joint is often first or second among the strategies", f"{a} of {b} students and teachers"
     if not n: return [nothing(e, claim, reported, "no UnF1 of UnD-Joint")]
-    return [point(e, claim, reported, f"{k} of {n} students and teachers", 2 * k > n, "more than half")]
+    return [point(e, claim, reported, f"{k} of {n} students and teachers", 2 * k > n, "more than half",
+                  seeds=len(e.choices["seeds"]))]
 
 def _teachers(e: Experiment) -> list[Entry]:
     "Teachers are chosen for their awareness."
@@ -193,7 +194,8 @@ def transfer_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
     (k, n), (a, b) = highest(table), highest(published(e.name))
     claim, reported = "UnD-IQ has the highest UnF1 in nearly all settings", f"{a} of {b}"
     if not n: return [*out, nothing(e, claim, reported, "no UnF1 of UnD-IQ")]
-    return [*out, point(e, claim, reported, f"{k} of {n}", k >= .9 * n, "nine of ten", built="domains")]
+    return [*out, point(e, claim, reported, f"{k} of {n}", k >= .9 * n, "nine of ten", built="domains",
+                        seeds=len(e.choices["seeds"]))]
 
 TABLE07 = Study("table07", taught, student_table, dict(TAUGHT, data=("cluttered", "sketch"), settings=("OE",)),
                 dict(TAUGHT_PAPER, data=("MMBench", "OKVQA"), settings=("OE",)), student_figure, transfer_claims,
