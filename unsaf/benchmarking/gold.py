@@ -28,7 +28,8 @@ def gold_request(sample: Sample, plan: BenchPlan) -> Request:
     if not _as_own(sample): return answer_request(sample, plan, offer=True, scored=True)
     setting = Setting.MC if sample.options else Setting.OE
     asked = Question(sample.question, setting, True, sample.options, sample.image_id)
-    return own.answer_request(sample.picture, asked, own.Plan(setting, answer_tokens=plan.answer_tokens, template=plan.template))
+    how = own.Plan(setting, answer_tokens=plan.answer_tokens, template=plan.template)
+    return own.answer_request(sample.picture, asked, how)
 
 # %% ../../nbs/65_benchmarking/04_gold.ipynb #d5430138
 def _credits(samples: Sequence[Sample], replies: Sequence[Reply], plan: BenchPlan) -> list[float | None]:
@@ -88,7 +89,8 @@ def _by_confidence(rows: pd.DataFrame, n: int) -> dict[str, Interval]:
     said = sure[(sure["outcome"] == "answered") & sure["credit"].notna()]
     if not len(said): return found
     q, y = 1 - said["p_abstain"].to_numpy(float), said["credit"].to_numpy(float)
-    areas = spans_any(lambda i: dict(aurc=aurc(q[i], y[i]), augrc=augrc(q[i], y[i])), said["image_id"].tolist(), min(n, 1000))
+    areas = spans_any(lambda i: dict(aurc=aurc(q[i], y[i]), augrc=augrc(q[i], y[i])),
+                      said["image_id"].tolist(), min(n, 1000))
     return found | areas
 
 def _auroc(p: np.ndarray, hard: np.ndarray) -> float:

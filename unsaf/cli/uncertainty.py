@@ -46,9 +46,11 @@ def uncertainty(
     if not folder: raise UnsafError(f"{run} is no run folder: make one with unsaf assess --store FOLDER")
     same = judge_of(judge, how)
     result = _opened(run, setting, images)
-    if result.samples is None: raise UnsafError(f"the images of {result.model}'s run are not at hand: name them with --images")
+    if result.samples is None:
+        raise UnsafError(f"the images of {result.model}'s run are not at hand: name them with --images")
     kept = store or Path(folder)
-    found = measure(result, how.load(model), store=kept, samples=samples, temperature=temperature, judge=same, seed=seed)
+    found = measure(result, how.load(model), store=kept, samples=samples, temperature=temperature, judge=same,
+                    seed=seed)
     paths = found.save(kept, result.stem(folder))
     if as_json: print(json.dumps(found.as_dict(), indent=1))
     else:

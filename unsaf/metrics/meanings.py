@@ -17,7 +17,7 @@ def clusters(
     answers: Sequence[Sequence[str]],     # for each question, its answers in order
     judge: Judge = normalised_match,
     questions: Sequence[str] = (),        # for judges that look at them
-) -> tuple[list[list[int]], int]:         # for each question the cluster of each answer, from 0; pairs without a verdict
+) -> tuple[list[list[int]], int]:         # the cluster of each answer, from 0; pairs without a verdict
     "Answers that mean the same share a number."
     heads: list[list[str]] = [[] for _ in answers]
     found: list[list[int]] = [[] for _ in answers]

@@ -10,13 +10,14 @@ import re
 from typing import Mapping, Sequence
 from ..core import Picture, fingerprint, one_of
 from ..metrics.text.normalise import split_reasoning
-from .benchmarks import option_lines
+from .benchmarks import LETTER, option_lines
 
 # %% ../../nbs/20_prompts/08_certainty.ipynb #ae1158e6
 _GIVEN = "{question}\n{options}Proposed answer: {answer}\n"
 CERTAINTY: Mapping[str, str] = {
-    "p_true": _GIVEN + "Is the proposed answer true?\nA. True\nB. False\nAnswer with the option's letter from the given choices directly.",
-    "verbalised": _GIVEN + "How likely is it that the proposed answer is right? Reply with one number from 0 to 100 and nothing else."}
+    "p_true": _GIVEN + "Is the proposed answer true?\nA. True\nB. False\n" + LETTER,
+    "verbalised": _GIVEN + "How likely is it that the proposed answer is right? "
+                  "Reply with one number from 0 to 100 and nothing else."}
 _SLOT = re.compile(r"\{(\w+)\}")
 
 def certainty_version(kind: str) -> str:
