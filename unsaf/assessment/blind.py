@@ -35,6 +35,7 @@ def fold_words(texts: Sequence[tuple[str, ...]], images: np.ndarray, folds: int)
     found = []
     for train, test in GroupKFold(folds).split(images, groups=images):
         words = TfidfVectorizer(analyzer=grams)
+        if not any(grams(texts[i]) for i in train): raise ValueError("most questions hold no word")
         seen = words.fit_transform([texts[i] for i in train])
         found.append((train, test, seen, words.transform([texts[i] for i in test])))
     return found
@@ -119,6 +120,7 @@ def word_policy(
     if why: return WordPolicy(questions=counted, missing=why)
     hard = ~table["answerable"].to_numpy(bool)
     _, place = np.unique(table["image_id"].astype(str).to_numpy(str), return_inverse=True)
-    p, prior = rated(fold_words(wordings(table), place, folds), hard)
+    try: p, prior = rated(fold_words(wordings(table), place, folds), hard)
+    except ValueError as e: return WordPolicy(questions=counted, missing=str(e))
     found = side_by_side(table, place, p > prior, n, seed, level)
     return WordPolicy(found["policy"], found["gap"], counted, folds)

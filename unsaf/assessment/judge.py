@@ -105,7 +105,10 @@ def _lines(self: Judgement) -> list[str]:
     lines += [f"  by the word rule {outcome}: " + ", ".join(f"{row[v]} {v}" for v in JUDGED) + " by the judge"
               for outcome, row in counts.iterrows() if row.sum()]
     scores = ", ".join(f"{name} {i.span}" for name, i in self.scores.items())
-    return [*lines, f"  by the judge: {scores}" if scores else "  the judge gave no verdict"]
+    lines.append(f"  by the judge: {scores}" if scores else "  the judge gave no verdict")
+    lost = int((self.table["verdict"] == JUDGED[2]).sum())
+    if lost: lines.append(f"  {lost} of {len(self.table)} replies have no verdict, and are in none of its scores")
+    return [*lines, f"  {self.stopped}"] if self.stopped else lines
 
 def _as_dict(self: Judgement) -> dict[str, Any]:
     "Everything but the single replies as plain values, for JSON; what is undefined is None."
@@ -113,7 +116,7 @@ def _as_dict(self: Judgement) -> dict[str, Any]:
     return dict(judge=self.judge, model=self.model, setting=self.setting, prompt=version("abstains"),
                 counts=self.counts.to_dict("index"), decided=int(total.sum()), equal=int(total[0] + total[3]),
                 kappa=self.kappa.as_dict(), scores={name: i.as_dict() for name, i in self.scores.items()},
-                calls=dict(self.calls), **({"cost": self.cost} if self.cost else {}))
+                calls=dict(self.calls), **({"stopped": self.stopped} if self.stopped else {}), **({"cost": self.cost} if self.cost else {}))
 
 def _save(self: Judgement, folder: "str | Path", stem: str) -> list[Path]:
     "Write judged-STEM.csv (and .parquet) and judged-STEM.json; returns the paths."

@@ -95,25 +95,40 @@ def _all_looked_at(counts: np.ndarray, n: int, seed: int) -> dict[str, Interval]
     found = cluster_bootstrap(of, counts, n=n, seed=seed)
     return {name: found[name] for name in _NAMES}
 
-def _rate(wrong: int, of: int, n: int, rng: np.random.Generator) -> tuple[Interval, np.ndarray]:
-    "A rate with the interval of Jeffreys' prior, and draws from its posterior."
+def _rate(labels: np.ndarray, weights: np.ndarray, wrong: slice, n: int,
+          rng: np.random.Generator) -> tuple[Interval, np.ndarray]:
+    """A weighted rate with the interval of Jeffreys' prior at the effective number of labels (Korn and Graubard 1998),
+    and draws from its posterior."""
     from scipy.stats import beta
+    share = (labels * weights)[wrong].sum() / (labels * weights).sum()
+    of = (labels * weights).sum() ** 2 / (labels * weights ** 2).sum()
+    wrong = share * of
     low, high = beta.ppf([.025, .975], wrong + .5, of - wrong + .5)
     interval = (float(low) if wrong else 0., float(high) if wrong < of else 1.)
-    return Interval(wrong / of, *interval, .95, n, "jeffreys"), rng.beta(wrong + .5, of - wrong + .5, n)
+    return Interval(share, *interval, .95, n, "jeffreys"), rng.beta(wrong + .5, of - wrong + .5, n)
 
 # %% ../../nbs/60_assessment/05_label_audit.ipynb #7115639e
+def _weights(cells: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """How many questions each label stands for, by written class and reply, since a sheet may have drawn these unequally;
+    by class alone where a reply has no label. cells: TA, FA, TU, FU; labels and result: as `label_bias` counts."""
+    ta, fa, tu, fu = cells
+    found = []
+    for some, asked in ((labels[:4], (tu, fa)), (labels[4:], (fu, ta))):      # abstained, answered
+        seen = some.reshape(2, 2).sum(0)
+        each = np.divide(asked, seen, out=np.zeros(2), where=seen > 0)
+        whole = sum(asked) / seen.sum()
+        found += [*each, *each] if all(k > 0 or not q for k, q in zip(seen, asked)) else [whole] * 4
+    return np.array(found, float)
+
 def _some_looked_at(cells: np.ndarray, counts: np.ndarray, n: int, seed: int) -> dict[str, Interval]:
     "The same from a sample; cells: images x (TA, FA, TU, FU) of the whole run, counts: images x 8 of the sample."
     rng, total, j = np.random.default_rng(seed), counts.sum(0), lambda sums: scorer("youden_j")(sums)["youden_j"]
-    (a, some_a), (b, some_b) = (_rate(int(wrong), int(of), n, rng)
-                                for wrong, of in ((total[4:6].sum(), total[4:].sum()),
-                                                  (total[2:4].sum(), total[:4].sum())))
+    weight = _weights(cells.sum(0), total)
+    a, some_a = _rate(total[4:], weight[4:], slice(0, 2), n, rng)
+    b, some_b = _rate(total[:4], weight[:4], slice(2, 4), n, rng)
     observed = cluster_bootstrap(j, cells, n=n, seed=seed, keep=True)
     corrected = Interval.between(_corrected(observed.value, a.value, b.value),
                                  _corrected(observed.samples, some_a, some_b))
-    # unanswerable, then answerable
-    weight = np.repeat([cells[:, 1:3].sum() / total[:4].sum(), cells[:, [0, 3]].sum() / total[4:].sum()], 4)
     by_truth = cluster_bootstrap(_bias, counts * weight, n=n, seed=seed)
     return dict(a=a, b=b, observed=observed, corrected=corrected, true=by_truth["true"], excess=by_truth["excess"])
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from .run import Assessment
 from .saved import COMPARED
-from .scores import counts_of
+from .scores import counts_of, readable_of
 from ..core import UnsafError, one_of
 from ..metrics.awareness import scorer
 from ..metrics.floors import rank_floor
@@ -87,6 +87,16 @@ def _table(of: Any, models: Sequence[str], counts: np.ndarray, n: int) -> pd.Dat
             for i, j in zip(order, [*order[1:], None])]
     return pd.DataFrame(rows)
 
+def _unread(r: Assessment) -> str:
+    "What to know of a model whose score is one of the readable questions only."
+    read = readable_of(r.table, r.lists, r.min_read)
+    return f"{r.model}: {read.line('questions', 'were written and answered legibly')}" if read.of_the_readable else ""
+
+def _differing(results: Sequence[Assessment]) -> list[str]:
+    "Settings in which the runs differ, beside the one that a ranking needs alike."
+    fields = {k: {str(getattr(r.plan, k)) for r in results} for k in vars(results[0].plan)} if results else {}
+    return [f"asked differently: {k} {', '.join(sorted(some))}" for k, some in fields.items() if len(some) > 1]
+
 def ranked(
     results: Iterable[Assessment],     # several models on the same images, on one data set or more
     measure: str = "youden_j",
@@ -94,10 +104,11 @@ def ranked(
 ) -> Ranks:
     "Rank models by `measure` on each data set, and compare the rankings; raises `UnsafError`."
     one_of("measure", measure, COMPARED)
+    results = list(results)
     sources = _by_source(results)
     of, score = (lambda counts: score(counts)[measure]), scorer(measure)
     counts = {source: _counts(source, models) for source, models in sources.items()}
-    tables, notes = {}, []
+    tables, notes = {}, [*_differing(results), *filter(None, map(_unread, results))]
     for source, (_, x) in counts.items():
         try: tables[source] = _table(of, list(sources[source]), x, n)
         except ValueError as e: raise UnsafError(f"{source}: {measure} cannot be ranked: {e}") from None

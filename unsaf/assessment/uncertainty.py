@@ -13,13 +13,13 @@ from typing import Any, Iterable, Mapping
 import numpy as np
 import pandas as pd
 from .blocks import pin
-from .run import Assessment
+from .run import Assessment, ask
 from ..core import Outcome, Picture, Reply, Request, UnsafError, fingerprint, positive, write_file
 from ..metrics.meanings import clusters, inconsistency, semantic_entropy
 from ..metrics.pressure import Judge, normalised_match
 from ..metrics.resampling import Interval, cluster_bootstrap_any
 from ..metrics.text.normalise import split_reasoning
-from ..models.base import Model, collect
+from ..models.base import Model
 from ..models.budget import Budget, spending
 from ..models.cache import Cached
 from ..prompts.benchmarks import accuracy_parts, version
@@ -119,6 +119,7 @@ class Uncertainty:
     found: pd.DataFrame              # from `found_by`
     missing: dict[str, int]          # by score, questions that have none
     judge: str                       # of equal meaning
+    settings: dict                   # samples, temperature, seed
     undecided: int                   # pairs on which it had no verdict
     calls: dict = field(default_factory=dict)
     cost: dict = field(default_factory=dict)
@@ -130,8 +131,9 @@ class Uncertainty:
         out = [f"{self.model}: other scores of uncertainty on its {len(self.table)} questions; AUROC with 95% interval"]
         for target, rows in self.found.groupby("finds", sort=False):
             out.append(f"  finds {TARGETS[target]}")
-            out += [f"    {r.score:18}{r.auroc:7.3f}   {r.low:6.3f} .. {r.high:6.3f}   {r.questions} questions"
-                    for r in rows.itertuples()]
+            for r in rows.itertuples():
+                span = "" if math.isnan(r.low) else f"{r.low:6.3f} .. {r.high:6.3f}"
+                out.append(f"    {r.score:18}{r.auroc:7.3f}   {span:16}   {r.questions} questions")
         gone = ", ".join(f"{score} {k}" for score, k in self.missing.items() if k)
         if gone: out.append(f"  questions without a score: {gone}")
         odd = f"; no verdict on {self.undecided} pairs" if self.undecided else ""
@@ -141,7 +143,7 @@ class Uncertainty:
     def as_dict(self) -> dict[str, Any]:
         "Everything but the single questions as plain values, for JSON; what is undefined is None."
         plain = self.found.astype(object).where(self.found.notna(), None).to_dict("records")
-        return dict(model=self.model, questions=len(self.table), found=plain, missing=self.missing, judge=self.judge,
+        return dict(model=self.model, **self.settings, questions=len(self.table), found=plain, missing=self.missing, judge=self.judge,
                     undecided=self.undecided, calls=self.calls, cost=self.cost, stopped=self.stopped)
 
     def save(self, folder: str | Path, stem: str) -> list[Path]:
@@ -168,11 +170,12 @@ def _lost(rows: list, replies: Iterable[tuple[int, Reply]]) -> list[dict]:
 def _block(kept: Cached, rows: list, pictures: Mapping[str, Picture], how: _How) -> tuple[pd.DataFrame, int, list]:
     "The scores of the questions about some images, undecided pairs, and lost calls."
     of = [pictures[r.image_id] for r in rows]
-    guesses = collect(kept, [_plain(p, r) for p, r in zip(of, rows)])
-    many = collect(kept, [q for p, r in zip(of, rows) for q in _sampled(p, r, how.samples, how.temperature, how.seed)])
+    put = lambda requests: ask(kept, requests, lambda reply: None)
+    guesses = put([_plain(p, r) for p, r in zip(of, rows)])
+    many = put([q for p, r in zip(of, rows) for q in _sampled(p, r, how.samples, how.temperature, how.seed)])
     sampled = [[s for s in map(_said, many[i:i + how.samples]) if s] for i in range(0, len(many), how.samples)]
     given = [i for i, g in enumerate(guesses) if _said(g)]
-    asked = {kind: collect(kept, [_about(of[i], rows[i], _said(guesses[i]), kind) for i in given])
+    asked = {kind: put([_about(of[i], rows[i], _said(guesses[i]), kind) for i in given])
              for kind in ("p_true", "verbalised")}
     doubts, stated = (dict(zip(given, asked[kind])) for kind in asked)
     sure = [read_certainty(stated[i].text) if i in stated and not stated[i].failure else None for i in range(len(rows))]
@@ -212,7 +215,7 @@ def uncertainty(
         with spending(kept.budget, model): found = _asked(kept, result, by_name, how, block)
     finally:
         if owned: kept.store.close()
-    return _result(result, kept, *found, judge, shown, n)
+    return _result(result, kept, *found, how, shown, n)
 
 # %% ../../nbs/60_assessment/08_uncertainty.ipynb #543e89c0
 def _asked(kept: Cached, result: Assessment, by_name: Mapping[str, Any], how: _How,
@@ -231,7 +234,7 @@ def _asked(kept: Cached, result: Assessment, by_name: Mapping[str, Any], how: _H
         lost += gone
     return tables, undecided, [*lost, *(dict(finish="failed", error=f["error"]) for f in failures)]
 
-def _result(result: Assessment, kept: Cached, tables: list, undecided: int, lost: list, judge: Judge,
+def _result(result: Assessment, kept: Cached, tables: list, undecided: int, lost: list, how: _How,
             shown: Any, n: int) -> Uncertainty:
     "The findings; with the truth where the images are drawn scenes."
     if not tables: raise UnsafError(f"no question was asked: {kept.budget.reason or 'the assessment has none'}")
@@ -241,5 +244,6 @@ def _result(result: Assessment, kept: Cached, tables: list, undecided: int, lost
         truth = audited(result.table, shown)[["image_id", "answerable", "number", "truth"]]
         table = table.merge(truth, on=["image_id", "answerable", "number"], how="left", validate="1:1")
     missing = {c: int(table[c].isna().sum()) for c in SCORES}
-    return Uncertainty(result.model, table, found_by(table, n), missing, judge.name, undecided, dict(kept.counts),
+    return Uncertainty(result.model, table, found_by(table, n), missing, how.judge.name,
+                       dict(samples=how.samples, temperature=how.temperature, seed=how.seed), undecided, dict(kept.counts),
                        kept.cost, kept.budget.reason, {"lost": pd.DataFrame(lost, columns=["finish", "error"])})

@@ -17,7 +17,7 @@ from typing import Any, Callable, Iterable, Mapping, Sequence
 import numpy as np
 from ..core import ModelError, Outcome, Request, Sample, UnsafError, one_of, positive
 from ..data.closed import as_choice, left_open
-from ..data.own import is_own, own
+from ..data.own import able_of, is_own, own
 from ..metrics.accuracy import OPEN_RULES
 from ..metrics.pope import POLLINGS, RULES
 from ..metrics.pressure import Judge, normalised_match
@@ -120,7 +120,7 @@ def is_mme(sample: Sample) -> bool:
 def gold_answerable(sample: Sample) -> bool | None:
     "Whether people, or the drawn world, say that the question has an answer; None where nobody does."
     said, truth = sample.info.get("answerable"), sample.info.get("truth")
-    if said is not None: return bool(int(said))
+    if said is not None: return able_of(said, sample.image_id)
     if "scene" in sample.info and truth is not None: return truth != "unanswerable"
     if not re.match(r"vizwiz\b", sample.source, re.I) or not sample.info.get("category"): return None
     return sample.info["category"] != "unanswerable"

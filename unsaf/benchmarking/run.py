@@ -25,7 +25,7 @@ from ..runs import CALLS, own_stem, write_table
 from ..data.own import is_own
 from ..metrics.chair import Chair
 from ..metrics.pressure import Judge
-from ..metrics.readable import MIN_READ, PopeRead, gate
+from ..metrics.readable import MIN_READ, PopeRead, Readable, gate
 from ..metrics.text.normalise import UNFINISHED
 from ..models.base import Model
 from ..models.budget import Budget, complete, cost_line, spending, total
@@ -81,6 +81,9 @@ class Bench:
 
     def mark(self, row: Any, reads: Mapping[str, PopeRead]) -> str:
         "What stands behind a row of the table: `of the readable ones`, or nothing."
+        if row.benchmark == "abstention" and "abstention" in self.items:
+            rows = self.items["abstention"].query("part == @row.part")
+            return Readable(int(rows["cell"].notna().sum()), len(rows), self.min_read).mark
         gated = row.benchmark == "pope" and row.metric != "read_share" and row.part in reads
         return reads[row.part].readable.mark if gated else ""
 
@@ -275,6 +278,7 @@ def _described(source: Any, plan: BenchPlan) -> str:
 # %% ../../nbs/65_benchmarking/04_run.ipynb #ac7c6a0d
 def _samples(source: Any) -> Any:
     "`source`, an iterator as a list; raises `UnsafError` for what is none."
+    if isinstance(source, Path): source = str(source)
     if isinstance(source, (str, Mapping)) or hasattr(source, "__len__"): return source
     try: return list(source)
     except TypeError:

@@ -171,6 +171,7 @@ def assess(
     from unsaf.data.images import images as open_images
     samples = open_images(images, n=limit, seed=seed)
     names, others = cli_probes.wanted(probes, cross, how)
+    judging = how.other(judge) if judge else None
     if spread: run, loaded = spread.assess(how, names, dry_run), model
     else: loaded = how.load(model)
     settings = ("oe", "mc") if setting == "both" else (setting,)
@@ -184,7 +185,7 @@ def assess(
                    for s in settings]
     if dry_run: raise typer.Exit(tell_estimates(results, as_json, store))
     probed = cli_probes.put(results, loaded, names, others, store, budget)
-    judged = cli_probes.judged(results, judge, how, store, budget)
+    judged = cli_probes.judged(results, judging, store, budget)
     _tell(results, probed, _finish(results, store, report, probed, judged), as_json, judged)
     raise typer.Exit(_exit_code(results, store, [*probed, *judged]))
 
@@ -223,7 +224,7 @@ def bench(
     images: option(str, "scenes, scenes:DOMAIN, a data set of `unsaf data`, or your table of questions "
                          "(.csv, .jsonl)") = "scenes",
     domain: option(str, "of drawn scenes: plain, textured, cluttered, sketch, easy") = "plain",
-    n: option(int, "samples of each part", "--n") = 100,
+    n: option(int | None, "samples of each part; 100, or all of your own table, where not given", "--n") = None,
     seed: option(int, "chooses the samples") = 0,
     store: Store = None,
     max_failures: MaxFailures = .2,

@@ -38,12 +38,11 @@ def keep(results: list, probes: list, store: Path | None) -> list[Path]:
 Judge = option(str | None, "a model that reads each reply, blind to its label, and says whether it abstains; shown beside "
                            "the score, with its agreement (kappa) with the word rule")
 
-def judged(results: list, judge: str | None, how: Models | None, store: Path | None, budget: Any = None) -> list:
+def judged(results: list, judge: Any, store: Path | None, budget: Any = None) -> list:
     "What a judge says of the replies of each assessment, in order; [] where none is named."
     if not judge: return []
     from unsaf.assessment.judge import judge as run
-    model = (how or models_of({})).other(judge)
-    return [run(result, model, store, budget=budget) for result in results]
+    return [run(result, judge, store, budget=budget) for result in results]
 
 # %% ../../nbs/90_cli/03_probes.ipynb #4e965122
 def _folder_of(name: str) -> tuple[str, str]:
@@ -166,6 +165,7 @@ def report(
     gate(min_read)
     if not store.is_dir(): raise UnsafError(f"{store}: no such folder; give one that --store was given")
     names, by_model = wanted(probes, None)[0], {}
+    judging = models_of({}).other(judge) if judge else None
     for run in saved_runs(store):
         result, how = opened(run, images)
         result = replace(result, min_read=min_read)
@@ -174,7 +174,7 @@ def report(
     for i, some in enumerate(by_model.values()):
         path = out or store / "report.html"
         if i: path = path.with_stem(f"{path.stem}-{some[0].run_id}")  # a page speaks of one model
-        found = judged(some, judge, None, store)
+        found = judged(some, judging, store)
         for one in found: say(*one.lines())
         keep(some, found, store)
         say(f"written: {page(some, path, limit, put(some, None, names, [], None), found)}")

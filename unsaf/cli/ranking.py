@@ -14,12 +14,14 @@ from ..core import UnsafError
 # %% ../../nbs/90_cli/03_ranking.ipynb #78c651c6
 def _results(names: list[str], setting: "str | None", images: "str | None") -> list:
     "The assessments of run folders; raises `UnsafError` for what is none."
+    from unsaf.assessment.looks import outgrown
     from unsaf.assessment.saved import opened, saved_runs
     out = []
     for name in names:
         folder, model = _folder_of(name)
         if not folder: raise UnsafError(f"{name} is no run folder: give those that --store was given")
         found = [r for r in saved_runs(folder) if setting in (None, r.card["plan"]["setting"]) and model in ("", r.card["model"])]
+        found = [r for r in found if not outgrown(r.card, [other.card for other in found])]
         if not found: raise UnsafError(f"{name} holds no such run" + (f" of setting {setting}" if setting else ""))
         for run in found:
             result, how = opened(run, images)

@@ -16,6 +16,7 @@ from typing import Any
 from .. import __version__
 from ..assessment.looks import Goal
 from ..assessment.run import Assessment, Plan, _as_images, _with_looks
+from ..metrics.readable import MIN_READ, gate
 from .nodes import Where, check_room, joined
 from .parts import Parts
 from .replicas import Job, Spec, blocks_of, finished
@@ -127,10 +128,11 @@ def assess_on_ray(
     max_failures: float | None = .2, progress: bool | None = None,
     budget: Budget | None = None,         # its minutes, looked at when a block comes
     until_halfwidth: float | None = None, # not here: blocks come in the order in which they are done
+    min_read: float = MIN_READ,           # as for `unsaf.assess`
     **options: Any,                       # further fields of `Plan`
 ) -> Assessment:
     "`unsaf.assess` on the replicas of a cluster. Raises `UnsafError`."
-    where, budget = Where(ray, replicas, gpus, send), budget or Budget()
+    where, budget, min_read = Where(ray, replicas, gpus, send), budget or Budget(), gate(min_read)
     where.check()
     _check_bounds(budget, until_halfwidth)
     if not store:
@@ -143,7 +145,7 @@ def assess_on_ray(
     parts = Parts(Path(store)/f"parts-{job.run}", job.run).open()
     state = _Progress(parts, Watch(max_failures), budget=budget)
     _spread(job, samples, state, size, where, progress)
-    return _with_looks(_assessment(state, plan, samples), Path(store), Goal())
+    return replace(_with_looks(_assessment(state, plan, samples), Path(store), Goal()), min_read=min_read)
 
 def _check_bounds(budget: Budget, until_halfwidth: float | None) -> None:
     "Raises `UnsafError` for what only one process can keep to."

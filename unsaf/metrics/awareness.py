@@ -319,6 +319,8 @@ def sentence(
     u, line, by = _unf1_against(s, intervals, words)
     j, says = _j_against(intervals, words)
     link = "yet" if j == "above" and u != "above" else "and"
+    weaker = (_unf1_against(s, intervals, None)[0], _j_against(intervals, None)[0])
+    all_of = "above" if u == "above" and set(weaker) == {"above"} else "unclear" if u == "above" else u
     whom = "every reference that sees no image" if words else "the constant always-answer policy"
-    return (f"{_verdict(u, j, whom)}: UnF1 ({span('unf1')}) {_UNF1_SAYS[u]} the {line:.3f} that {by} "
+    return (f"{_verdict(all_of, j, whom)}: UnF1 ({span('unf1')}) {_UNF1_SAYS[u]} the {line:.3f} that {by} "
             f"scores, {link} {says.format(span('youden_j'))}.")

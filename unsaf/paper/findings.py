@@ -22,7 +22,8 @@ def _reason(e: Entry) -> str:
     return e.why.partition("; ")[0] if e.verdict == BUILT_IN else ""
 
 def _is_zero(e: Entry) -> bool:
-    return e.kind == "claim" and e.low == 0 and e.high == 0 and float(e.measured or "nan") == 0
+    return (e.kind == "claim" and e.low == 0 and e.high == 0
+            and bool(re.fullmatch(r"[-+]?0*\.?0+", e.measured)))        # a number, and that one
 
 def one_zero(entries: Sequence[Entry]) -> list[Entry]:
     "Entries with those about one zero (same table or figure, verdict and reason) as one, where the first of them was."
@@ -123,7 +124,8 @@ def seeds_beside(out: "str | Path") -> Mapping[str, int]:
     found = {}
     for path in sorted(Path(out).glob("*.csv")):
         if "seeds" not in (table := pd.read_csv(path, nrows=2000)): continue
-        found[path.stem] = int(table["seeds"].where(table["seeds"] > 0).min())      # 0 where a cell has no value
+        least = table["seeds"].where(table["seeds"] > 0).min()      # 0 where a cell has no value
+        if pd.notna(least): found[path.stem] = int(least)
     return found | {name: found["table01"] for name in ("fig07", "fig09", "fig10") if "table01" in found}
 
 def judged_anew(entries: Iterable[Entry], out: "str | Path") -> list[Entry]:

@@ -259,7 +259,7 @@ def direction(study: Any, claim: str, reported: str, gap: Difference, sign: int 
     other way beyond chance."""
     if why := _unmeasured(gap): return nothing(study, claim, reported, why)
     holds, refuted = decide(gap.low, gap.high, sign), bool(every and gap.count(sign)[2])
-    words = ("undecided, the interval contains 0; " if holds is None else "") + gap.words(sign)
+    words = ("undecided, the interval contains 0; " if holds is None and not refuted else "") + gap.words(sign)
     rule = f"interval {'above' if sign > 0 else 'below'} 0" + (", no cell the other way beyond chance" if every else "")
     return line(study, claim, reported, f"{gap.difference:+.3f}", gap.low, gap.high, bool(holds) and not refuted, words,
                 rule, built, holds is None and not refuted, gap.seeds)

@@ -36,11 +36,17 @@ def certainty_parts(picture: Picture, kind: str, question: str, answer: str,
 # %% ../../nbs/20_prompts/08_certainty.ipynb #4c6f77eb
 _NUMBER = re.compile(r"(?<![\w.,-])(\d{1,3}(?:\.\d+)?)\s*(%?)(?![\w]|[.,–-]\d)")
 
+_OF_HUNDRED = re.compile(r"\s*(?:/|out of|of)\s*100\b")
+
 def read_certainty(text: str) -> float | None:
     "0 to 1; None where there is no number, or more than one."
     said = split_reasoning(text)
-    found = {(float(x), bool(percent)) for x, percent in _NUMBER.findall("" if said.unfinished else said.content)}
-    if len(found) != 1: return None
-    (value, percent), = found
-    if not percent and value != int(value) and value < 1: return value
+    text = _OF_HUNDRED.sub("%", "" if said.unfinished else said.content)
+    found = {_share(x, percent) for x, percent in _NUMBER.findall(text)}
+    return found.pop() if len(found) == 1 else None
+
+def _share(number: str, percent: str) -> float | None:
+    "0 to 1: a number with a decimal point up to 1 is a share, any other one a percentage."
+    value = float(number)
+    if "." in number and not percent and value <= 1: return value
     return value / 100 if value <= 100 else None

@@ -284,9 +284,10 @@ def _in_words(row: pd.Series) -> str:
 def _alike(e: Experiment, claim: str, reported: str, distances: pd.Series, worst: pd.Series) -> Entry:
     "No excess beyond a swap of neighbours; the interval is the mean of the limits, as for pairs that err alike."
     low, high = worst["excess_low"], worst["excess_high"]
-    undecided = "undecided, the interval reaches beyond one swap of neighbours" if low <= 0 and high >= SWAP else ""
+    open_ = low <= 0 and high >= SWAP
+    undecided = "undecided, the interval reaches beyond one swap of neighbours" if open_ else ""
     return line(e, claim, reported, f"excess {_in_words(worst)}", low, high, bool(low <= 0 and high < SWAP), undecided,
-                f"interval of the mean excess contains 0 and ends below {SWAP} (ours)", "domains")
+                f"interval of the mean excess contains 0 and ends below {SWAP} (ours)", "domains", bool(open_))
 
 def _more_alike(e: Experiment, claim: str, reported: str, ours: pd.Series, other: pd.Series, chance: float,
                 built: str = "sizes") -> Entry:
@@ -298,7 +299,7 @@ def _more_alike(e: Experiment, claim: str, reported: str, ours: pd.Series, other
     why = ("undecided, the interval contains 0; " if low <= 0 <= high else "") + \
         f"{len(e.choices['models'])} models, chance {chance:g}"
     return line(e, claim, reported, f"excess {_in_words(other)}; UnF1, its worse setting: {_in_words(ours)}", low, high,
-                bool(low > 0), why, "interval of the difference of excesses above 0", built)
+                bool(low > 0), why, "interval of the difference of excesses above 0", built, bool(low <= 0 <= high))
 
 _PRINTED_DISTANCE = {"Brier": "0 to 8, mean 4.2", "MacroCE": "mostly below 4, mean near 2",
                      "ICE": "(printed as MacroCE, Eq. 6) mostly below 4, mean near 2", "ECE": "up to 12, mean 9",

@@ -111,10 +111,11 @@ def stability_claims(e: Experiment, table: pd.DataFrame) -> list[Entry]:
 # %% ../../../nbs/80_paper/studies/97_stability.ipynb #17668222
 def _mostly_noise(e: Experiment, setting: str, ours: pd.Series) -> Entry:
     low, high = ours["excess_low"], ours["excess_high"]
-    why = "undecided, the interval contains the floor" if low <= ours["floor"] <= high else ""
+    open_ = bool(low <= ours["floor"] <= high)
+    why = "undecided, the interval contains the floor" if open_ else ""
     return line(e, f"(ours) most of the distance between data sets is noise (UnF1, {setting})", "not tested",
                 f"floor {ours['floor']:.2f} of {ours['between']:.2f}, excess {ours['excess']:+.2f}", low, high,
-                bool(high < ours["floor"]), why, "interval of the mean excess below the floor")
+                bool(high < ours["floor"]), why, "interval of the mean excess below the floor", "", open_)
 
 def _falls(e: Experiment, setting: str, table: pd.DataFrame) -> Entry:
     rows = table[(table["metric"] == "UnF1") & (table["setting"] == setting)].groupby("images")["floor"].mean().dropna()
