@@ -33,7 +33,12 @@ def test_scores_by_hand():
     value = lambda name: found.value("abstention", "oe", name)
     assert (value("youden_j"), value("audacity"), value("timidity")) == pytest.approx((3 / 4 - 1 / 2, 3 / 4, 3 / 4))
     assert (value("abstention_precision"), value("abstention_recall"), value("abstention_f1")) == (1 / 2, 1 / 2, 1 / 2)
-    assert value("accuracy_answered") == 1 / 2 and value("effective_reliability") == pytest.approx((1 - 1 - 1) / 6)
+    assert value("accuracy_answered") == 1 / 2
+    assert "effective_reliability" not in set(found.table.metric)         # the right answers among the unknown would not count
+    known = bench(says({"right?": "red", "wrong?": "blue", "silent?": "unanswerable", "found?": "unanswerable", "missed?": "blue", "odd?": ""}),
+                  "abstention", [s for s in some if s.question != "unknown?"], resamples=50)
+    assert known.value("abstention", "oe", "effective_reliability") == pytest.approx((1 - 1 - 1) / 6)
+    assert "5 of 6 replies could be read" in known.how["abstention, oe"] and "of the readable ones" in str(known)
     rows = found.items["abstention"]
     assert rows.cell.fillna("-").tolist() == ["TA", "TA", "FU", "TA", "TU", "FA", "-"] and np.isnan(rows.credit[3])
     assert (rows.asked == "UnQ-Ans").all()

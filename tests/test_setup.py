@@ -85,5 +85,5 @@ def test_setup_is_one_script_of_the_plain_shell():
 def test_every_extra_that_a_message_names_can_be_installed():
     named = {n for p in (root/"unsaf").rglob("*.py") for n in re.findall(r"unsaf\[(\w+)\]", p.read_text("utf-8"))}
     there = set(re.findall(r"^(\w+)_requirements", (root/"settings.ini").read_text("utf-8"), re.M)) | {"all"}
-    assert "probes" in named and named <= there, named - there
+    assert "train" in named and named <= there, named - there
     assert "'probes'" in (root/"setup.py").read_text("utf-8")

@@ -92,7 +92,9 @@ def test_clusters_against_all_pairs():
 
 
 @pytest.mark.parametrize("text,value", [
-    ("85", .85), ("85 %", .85), ("Confidence: 70%", .7), ("0.25", .25), ("1", .01), ("0", 0), ("100%", 1), ("1.0", .01), ("I'd say 60, so 60.", .6),
+    ("85", .85), ("85 %", .85), ("Confidence: 70%", .7), ("0.25", .25), ("1", .01), ("0", 0), ("100%", 1), ("1.0", 1),
+    ("95/100", .95), ("85 out of 100", .85), ("90 (90%)", .9),
+    ("I'd say 60, so 60.", .6),
     ("", None), ("A", None), ("40-60", None), ("101", None), ("<think>90</think>", None), ("1,000", None), ("v2", None), ("九十", None)])
 def test_stated_numbers(text, value): assert read_certainty(text) == (None if value is None else pytest.approx(value))
 

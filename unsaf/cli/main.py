@@ -172,7 +172,7 @@ def assess(
     samples = open_images(images, n=limit, seed=seed)
     names, others = cli_probes.wanted(probes, cross, how)
     judging = how.other(judge) if judge else None
-    if spread: run, loaded = spread.assess(how, names, dry_run), model
+    if spread: run, loaded = spread.assess(how, names, dry_run, budget, until_halfwidth), model
     else: loaded = how.load(model)
     settings = ("oe", "mc") if setting == "both" else (setting,)
     modes = {"oe": "generate"} if setting == "both" and answer_mode == "logit" else {}

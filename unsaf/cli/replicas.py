@@ -28,9 +28,10 @@ class Spread:
 
     def __bool__(self) -> bool: return self.where is not None
 
-    def assess(self, how: Models, probes: list[str], dry_run: bool) -> Callable:
+    def assess(self, how: Models, probes: list[str], dry_run: bool, budget: Any, until_halfwidth: float | None) -> Callable:
         "What assesses on replicas; raises `UnsafError` for what it cannot do."
-        from unsaf.cluster.assessing import assess_on_ray
+        from unsaf.cluster.assessing import assess_on_ray, check_bounds
+        check_bounds(budget, until_halfwidth)
         if dry_run: raise UnsafError("--dry-run asks its sample on this machine: leave --ray out of it")
         if asking := [name for name in probes if name in ("cross", "blank", "swap")]:
             raise UnsafError(f"probe {asking[0]} asks a model on this machine, and --ray has it elsewhere: leave one "
