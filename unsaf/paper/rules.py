@@ -16,12 +16,15 @@ RULES: dict[str, str] = {
                     "refutes the claim, whatever the mean says.",
     "unchanged": "A claim that nothing changes by more than a tolerance is reproduced where the interval lies within "
                  "the tolerance, not reproduced where it lies beyond it, undecided where it does both.",
-    "point values": "Counts, ranks and ratios without an interval are compared as they are, and the line says so.",
+    "ranks": "A distance between two rankings is judged by its excess over the noise floor, halves of one data set, "
+             "with the interval of the excess. Lines of a run from before this rule compare the distance itself, and "
+             "name no floor.",
+    "point values": "Counts and ratios without an interval are compared as they are, and the line says so.",
     "training": "A claim about trained students needs three training seeds at least; its interval then holds the "
                 "variation between teachers and between seeds beside that between images. With fewer seeds it is one "
                 "run, whichever way it came out.",
     "blind student": "A student that cannot abstain has lines of its own: its score is decided by the class ratio.",
-    "one zero": "Lines of one table or figure whose difference is 0 in every resample, for one reason, are one line.",
+    "one zero": "Lines of one table or figure whose difference is 0 with the interval 0 to 0, for one reason, are one line.",
     "built in": "What the training mix of the bundled models or a definition decided beforehand is built in, whatever "
                 "came out; the line says which way.",
     "cells": "A cell is reproduced where its interval meets the printed value within half a unit of its last digit. "
@@ -31,7 +34,7 @@ RULES: dict[str, str] = {
     "findings": "Lines about one sentence of the paper are one finding. It is reproduced or not where all its lines "
                 "that decide anything agree, and mixed where they do not.",
 }
-SINCE, COMMIT = "2026-11-30", "9141da3"     # from when and from which commit on these rules hold
+SINCE, COMMIT = "2026-11-30", "d387ada"     # from when and from which commit on these rules hold
 
 # %% ../../nbs/80_paper/35_rules.ipynb #8c7a547f
 def rules_hash() -> str:
