@@ -16,6 +16,7 @@ import pandas as pd
 from ..core import Outcome, Reply, Request, UnsafError, write_file
 from .run import Assessment, cell_of
 from .scores import counts_of, intervals_of
+from ..metrics.readable import MIN_READ, OF_THE_READABLE
 from ..metrics.resampling import Interval, cluster_bootstrap
 from ..metrics.text.normalise import split_reasoning
 from ..models.base import Model
@@ -104,8 +105,9 @@ def _lines(self: Judgement) -> list[str]:
              f"  agrees with the word rule in {both} of {n} replies that both decided" + (f", {agreed}" if n else "")]
     lines += [f"  by the word rule {outcome}: " + ", ".join(f"{row[v]} {v}" for v in JUDGED) + " by the judge"
               for outcome, row in counts.iterrows() if row.sum()]
-    scores = ", ".join(f"{name} {i.span}" for name, i in self.scores.items())
-    lines.append(f"  by the judge: {scores}" if scores else "  the judge gave no verdict")
+    few = f", {OF_THE_READABLE} only" if n < MIN_READ * len(self.table) else ""
+    scores = ", ".join(f"{name} {i.span}" if np.isfinite(i.value) else f"{name} undefined" for name, i in self.scores.items())
+    lines.append(f"  by the judge{few}: {scores}" if scores else "  the judge gave no verdict")
     lost = int((self.table["verdict"] == JUDGED[2]).sum())
     if lost: lines.append(f"  {lost} of {len(self.table)} replies have no verdict, and are in none of its scores")
     return [*lines, f"  {self.stopped}"] if self.stopped else lines

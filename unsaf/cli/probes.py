@@ -208,8 +208,9 @@ def audit(
     result = (_opened(what, setting, images) if is_run
               else _sides_of_one(what, setting, k, seed, images, limit, folder, how, max_failures))
     drawn = result.samples is not None and all("scene" in s.info for s in result.samples)
-    if labels_for_width is not None: _plan(result, labels, labels_for_width, folder, seed, as_json)
-    elif labels is None and (by_hand or not drawn): say(*_sheet(result, folder, n, seed))
+    run = what if is_run else str(folder)
+    if labels_for_width is not None: _plan(result, run, labels, labels_for_width, folder, seed, as_json)
+    elif labels is None and (by_hand or not drawn): say(*_sheet(result, run, folder, n, seed))
     else: _print_audit(*_audited(result, labels), folder, result.stem(folder) if folder else "", as_json)
 
 # %% ../../nbs/90_cli/03_probes.ipynb #2accc7a7
@@ -242,16 +243,16 @@ def _print_audit(result: Any, rows: Any, folder: Path | None, stem: str, as_json
         if not as_json: say_written(paths)
 
 # %% ../../nbs/90_cli/03_probes.ipynb #e6ccb9ad
-def _what_to_do(result: Any, folder: Path, path: Path, n: int) -> list[str]:
+def _what_to_do(result: Any, run: str, path: Path, n: int) -> list[str]:
     "How a sheet is filled in and given back."
     return [f"{n} questions to label, without the model's labels and replies: {path}",
             "look at the image of each line and write yes, no or unclear into column can_be_answered: "
             "can a careful person answer it from this image alone?"
             + (" (multiple choice: is exactly one option right?)" if result.plan.setting == "mc"
-               else ""), f"then:  unsaf audit {quote(str(folder))} --setting {result.plan.setting} "
+               else ""), f"then:  unsaf audit {quote(run)} --setting {result.plan.setting} "
                          f"--labels {quote(str(path))}"]
 
-def _sheet(result: Any, folder: Path | None, n: int, seed: int) -> list[str]:
+def _sheet(result: Any, run: str, folder: Path | None, n: int, seed: int) -> list[str]:
     "Write the sheet, never over one that may be filled in; returns what to do with it."
     from unsaf.assessment.label_audit import sheet
     if folder is None:
@@ -262,10 +263,11 @@ def _sheet(result: Any, folder: Path | None, n: int, seed: int) -> list[str]:
         raise UnsafError(f"{path} is there already: fill it in and give it back with --labels, or remove it")
     page = sheet(result.table, n, seed)
     write_file(path, csv_of(page))
-    return _what_to_do(result, folder, path, len(page))
+    return _what_to_do(result, run, path, len(page))
 
 # %% ../../nbs/90_cli/03_probes.ipynb #a17c0e52
-def _plan(result: Any, labels: Path | None, width: float, folder: Path | None, seed: int, as_json: bool) -> None:
+def _plan(result: Any, run: str, labels: Path | None, width: float, folder: Path | None, seed: int,
+          as_json: bool) -> None:
     "Say how many labels a width takes, and write the sheet of them, never over one that may be filled in."
     from unsaf.assessment.label_audit import by_stratum, filled
     from unsaf.assessment.label_plan import GUESSES, labels_for_width, stratified_sheet
@@ -282,4 +284,4 @@ def _plan(result: Any, labels: Path | None, width: float, folder: Path | None, s
     if path.exists(): return say(f"{path} is there already and stays as it is: remove it, and this writes another")
     page = stratified_sheet(table, plan.labels, seed)
     write_file(path, csv_of(page))
-    say(*_what_to_do(result, folder, path, len(page) - plan.there))
+    say(*_what_to_do(result, run, path, len(page) - plan.there))

@@ -15,15 +15,23 @@ from .probes import _folder_of, _opened
 from ..core import UnsafError
 
 # %% ../../nbs/90_cli/03_uncertainty.ipynb #af73afad
+def _threshold(name: str, where: str) -> tuple[str, float]:
+    "FOLDER and THRESHOLD of FOLDER@THRESHOLD; raises `UnsafError`."
+    folder, at, cosine = where.rpartition("@")
+    try: return folder, float(cosine if at else "")
+    except ValueError:
+        raise UnsafError(f"--judge {name}: say from which cosine on two answers are equal, as in "
+                         "embeddings:FOLDER@0.85") from None
+
 def judge_of(name: str, how: Models) -> Any:
-    "match, embeddings:FOLDER, nli:FOLDER, or the name of a model."
+    "match, embeddings:FOLDER@COSINE, nli:FOLDER, or the name of a model."
     from unsaf.benchmarking.parts import embedding_judge, model_judge, nli_judge
     from unsaf.metrics.pressure import normalised_match
     kind, _, where = name.partition(":")
     if name == "match": return normalised_match
     if kind in ("embeddings", "nli"):
         if not where: raise UnsafError(f"--judge {name}: give its folder or name, as {kind}:FOLDER")
-        return dict(embeddings=embedding_judge, nli=nli_judge)[kind](where)
+        return nli_judge(where) if kind == "nli" else embedding_judge(*_threshold(name, where))
     return model_judge(how.other(name))
 
 @with_models()
@@ -34,7 +42,7 @@ def uncertainty(
     setting: option(str | None, "oe or mc; the only one of the run where not given") = None,
     samples: option(int, "answers at a temperature, for each question") = 10,
     temperature: option(float, "of the samples") = 1.0,
-    judge: option(str, "of equal meaning: match, embeddings:FOLDER, nli:FOLDER, or a model") = "match",
+    judge: option(str, "of equal meaning: match, embeddings:FOLDER@COSINE, nli:FOLDER, or a model") = "match",
     seed: option(int, "of the samples") = 0,
     *, how: Models,
     store: Store = None,
