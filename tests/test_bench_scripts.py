@@ -1,4 +1,5 @@
 "Each benchmark runs at its smallest setting and prints its table. The numbers mean nothing here."
+import os
 import re
 import subprocess
 import sys
@@ -7,6 +8,8 @@ import pytest
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 NUMBER = r"-?[\d,]*\.?\d+%?"
+
+LONG = pytest.mark.skipif(not os.environ.get("UNSAF_WHOLE_BENCHMARKS"), reason="takes minutes: UNSAF_WHOLE_BENCHMARKS=1 has it run")
 
 
 def printed(name: str, *options: str, timeout: float = 120) -> str:
@@ -52,6 +55,7 @@ def test_memory():
     assert min(few[:3]) > 10 and abs(few[1] - few[0]) < 500 and len(few) == 6 and len(many) == 8
 
 
+@LONG
 @pytest.mark.slow
 def test_ray():
     pytest.importorskip("ray")
@@ -59,6 +63,7 @@ def test_ray():
     assert "| 960 |" in text and values(text, "the table of 960 rows")[0] >= 0
 
 
+@LONG
 @pytest.mark.slow
 def test_limit():
     options = ("--model", "llava-cpu", "--images", "1", "--rounds", "1", "--list-tokens", "3", "--answer-tokens", "2", "--quick", "--no-vllm")

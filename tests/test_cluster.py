@@ -15,6 +15,7 @@ from unsaf.models.base import Scripted
 
 ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'unsaf[cluster]'")
 TINY = dict(dtype="float32", device="cpu")
+WHOLE = pytest.mark.skipif(not os.environ.get("UNSAF_WHOLE_CLUSTER"), reason="starts nodes for minutes: UNSAF_WHOLE_CLUSTER=1 has it run")
 
 
 def same(a, b):
@@ -139,6 +140,7 @@ def test_a_killed_actor_and_a_killed_node_cost_their_block(tmp_path, cluster):
     assert 0 < len(calls(tmp_path)) - needed <= 2*block, "more was asked again than the blocks under way"
 
 
+@WHOLE
 @pytest.mark.slow
 def test_ctrl_c_stores_what_came_and_the_next_run_goes_on(tmp_path, cluster):
     code = (f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
@@ -158,6 +160,7 @@ def test_ctrl_c_stores_what_came_and_the_next_run_goes_on(tmp_path, cluster):
     assert found.calls["asked"] == plain.calls["asked"] - there*block == len(calls(tmp_path)) - before
 
 
+@WHOLE
 @pytest.mark.slow
 def test_commands_on_replicas_write_what_they_write_here(tmp_path, cluster, inside, one_thread):
     model = ("--device", "cpu", "--dtype", "float32", "--seed", "3")
@@ -179,6 +182,7 @@ def test_commands_on_replicas_write_what_they_write_here(tmp_path, cluster, insi
     assert inside("report", tmp_path/"assess-there", "--out", tmp_path/"page.html").returncode == 0
 
 
+@WHOLE
 @pytest.mark.slow
 def test_errors_are_one_line(tmp_path, cluster):
     for model, message in (("tiny-x", "model 'tiny-x' is unknown"), (Breaks, "lost: RuntimeError: it broke")):
