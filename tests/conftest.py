@@ -1,5 +1,6 @@
 import os, subprocess
 import pytest
+from clusters import cluster, head      # noqa: F401  (fixtures of the tests that take a Ray cluster)
 from hypothesis import settings
 
 os.environ["CI"] = "true"                  # no progress bars

@@ -31,7 +31,7 @@ def lot(seed, images=30, k=5, words=("red", "blue", "old", "dog", "who")):
 
 def test_words_and_pairs_stay_within_their_piece():
     assert grams(("Who's IT?", "5 € x")) == ["who", "s", "it", "who s", "s it", "5", "x", "5 x"]
-    assert grams(("?", "")) == []
+    assert grams(("?", "")) == [] and grams(("誰が買う",)) == ["誰", "が", "買", "う", "誰 が", "が 買", "買 う"]
 
 
 def test_a_planted_word_is_found_whole():
@@ -42,6 +42,13 @@ def test_a_planted_word_is_found_whole():
     assert abs(np.mean(f.permuted) - .5) < .05 and "'perhaps'" in f.told_by("unanswerable", 1)
     row = f.words[f.words.word == "perhaps"].iloc[0]
     assert (row.answerable, row.unanswerable) == (0, 1) and row.weight > 0
+
+
+def test_a_habit_in_a_script_without_spaces_is_found():
+    rng = np.random.default_rng(1)
+    t = lot(1)
+    t["question"] = ["这是" + "".join(rng.choice(list("红蓝绿黑狗猫球车"), 4)) + ("吗" if a else "谁的") for a in t.answerable]
+    assert W.word_policy(t).policy["youden_j"].value > .95
 
 
 @pytest.mark.parametrize("setting", ["oe", "mc"])

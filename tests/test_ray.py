@@ -27,30 +27,6 @@ def _touch(path):
     return partial(Path.touch, path)
 
 
-@pytest.fixture(scope="module")
-def head():
-    "A head without cores, and one node with a core that stays."
-    from ray.cluster_utils import Cluster
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent))        # workers import toy_units
-        made = Cluster(initialize_head=True, head_node_args=dict(num_cpus=0, num_gpus=0, include_dashboard=False), connect=False)
-        made.add_node(num_cpus=1, num_gpus=0, include_dashboard=False)
-        ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
-        yield made
-        ray.shutdown()
-        made.shutdown()
-
-
-@pytest.fixture
-def cluster(head):
-    "The head, and a second node with a core that a test may kill."
-    victim = head.add_node(num_cpus=1, num_gpus=0, include_dashboard=False)
-    head.wait_for_nodes()
-    yield head, victim
-    if victim in head.worker_nodes: head.remove_node(victim, allow_graceful=True)
-
-
 def job(tmp, name, units, book):
     return runner.Job(name, book, dict(out=str(tmp/"out"), store=str(tmp/"store")), "testbed", tmp/"out", tmp/"store", tuple(units))
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import unsaf
 from unsaf.assessment.uncertainty import SCORES, found_by, uncertainty
-from unsaf.core import Outcome, Reply, UnsafError
+from unsaf.core import ModelError, Outcome, Reply, UnsafError
 from unsaf.metrics.meanings import clusters, inconsistency, semantic_entropy
 from unsaf.metrics.pressure import Judge
 from unsaf.models.base import Scripted
+from unsaf.models.budget import Budget
 from unsaf.prompts.certainty import read_certainty
 
 LISTS = {"generate": "1. Question: What color is it?\n2. Question: What shape is it?"}
@@ -69,6 +70,27 @@ def test_failed_calls_leave_their_scores_missing(assessed):
     assert (found.items["lost"].error == "down").all() and len(found.items["lost"]) == found.calls["failed"] > 0
 
 
+def test_a_model_that_thinks_aloud(assessed):
+    def reply(request):
+        if "How likely" in request.text: return "<think>40? No.</think>80"
+        if request.temperature: return Reply("<think>It may be", logprobs=(-.1,), finish="length")
+        return Reply("<think>It is round.</think>red", logprobs=(-.5,) * 9)
+    found = uncertainty(assessed, Scripted(reply, "by-hand"), samples=2, n=20)
+    assert np.allclose(found.table.verbalised, .2) and (found.table.guess == "red").all() and found.missing["p_reply"] == len(found.table)
+    assert found.missing["semantic_entropy"] == len(found.table) and found.cut == 24 and "raise --answer-tokens" in "\n".join(found.lines())
+
+
+def test_a_dead_server_ends_the_run_early(assessed):
+    dead = Scripted(lambda r: Reply("", finish="failed", error="no route to host"), "by-hand")
+    with pytest.raises(ModelError, match="no route to host"): uncertainty(assessed, dead, samples=10, n=20, block=1)
+    assert len(dead.asked) < 120
+
+
+def test_a_bound_scores_the_blocks_that_were_asked_in_full(assessed):
+    found = uncertainty(assessed, mind(), samples=2, n=20, block=1, budget=Budget(calls=15))
+    assert 0 < len(found.table) < len(assessed.table) and found.stopped
+
+
 def test_what_cannot_be_asked_is_said(assessed):
     for bad, why in ((dict(samples=0), "samples"), (dict(temperature=0.0), "above 0")):
         with pytest.raises(UnsafError, match=why): uncertainty(assessed, mind(), **bad)
@@ -95,7 +117,8 @@ def test_clusters_against_all_pairs():
     ("85", .85), ("85 %", .85), ("Confidence: 70%", .7), ("0.25", .25), ("1", .01), ("0", 0), ("100%", 1), ("1.0", 1),
     ("95/100", .95), ("85 out of 100", .85), ("90 (90%)", .9),
     ("I'd say 60, so 60.", .6),
-    ("", None), ("A", None), ("40-60", None), ("101", None), ("<think>90</think>", None), ("1,000", None), ("v2", None), ("九十", None)])
+    ("", None), ("A", None), ("40-60", None), ("101", None), ("<think>90</think>", None), ("1,000", None), ("v2", None), ("九十", None),
+    ("我有90%的把握", .9), ("90分", .9), ("约８０％", .8)])
 def test_stated_numbers(text, value): assert read_certainty(text) == (None if value is None else pytest.approx(value))
 
 

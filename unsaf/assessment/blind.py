@@ -15,11 +15,15 @@ from ..metrics.awareness import scorer
 from ..metrics.resampling import Interval, cluster_bootstrap
 
 # %% ../../nbs/60_assessment/00_blind.ipynb #3cb2f7fa
+# Japanese, Chinese and Thai put no spaces between words: there each character stands for one
+_UNSPACED = r"\u3040-\u30ff\u3400-\u9fff\u0e00-\u0e7f"
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
+
 def grams(pieces: Sequence[str]) -> list[str]:
     "Words and pairs of neighbouring words of each piece, in lower case."
     out = []
     for piece in pieces:
-        words = re.findall(r"\w+", piece.casefold())
+        words = _WORD.findall(piece.casefold())
         out += [*words, *map(" ".join, zip(words, words[1:]))]
     return out
 
@@ -90,6 +94,7 @@ class WordPolicy:
         return dict(policy=plain(self.policy), gap=plain(self.gap), questions=self.questions, folds=self.folds,
                     missing=self.missing)
 
+# %% ../../nbs/60_assessment/00_blind.ipynb #8ba5041c
 def _missing(table: pd.DataFrame, folds: int, least: int) -> str:
     "Why the words of these questions cannot be learned; empty where they can."
     counted = table[table["cell"].notna()]

@@ -97,6 +97,7 @@ def _differing(results: Sequence[Assessment]) -> list[str]:
     fields = {k: {str(getattr(r.plan, k)) for r in results} for k in vars(results[0].plan)} if results else {}
     return [f"asked differently: {k} {', '.join(sorted(some))}" for k, some in fields.items() if len(some) > 1]
 
+# %% ../../nbs/60_assessment/09_ranks.ipynb #11ee61fc
 def ranked(
     results: Iterable[Assessment],     # several models on the same images, on one data set or more
     measure: str = "youden_j",

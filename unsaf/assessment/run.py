@@ -203,10 +203,13 @@ class Assessment:
         images = self.planned or self.images      # a run that ended early has the name of the whole one
         return fingerprint(self.model, self.identity, vars(self.plan), self.source, images)[:8]
 
-    def _repr_html_(self) -> str:
-        try: found = self.scores._repr_html_()
-        except UnsafError as e: return f"<p>{escape(str(e))}</p>"
-        return found + "".join(f"<p>{escape(line)}</p>" for line in self.looked())
+# %% ../../nbs/60_assessment/02_run.ipynb #b20db76a
+def _repr_html(self: Assessment) -> str:
+    try: found = self.scores._repr_html_()
+    except UnsafError as e: return f"<p>{escape(str(e))}</p>"
+    return found + "".join(f"<p>{escape(line)}</p>" for line in self.looked())
+
+Assessment._repr_html_ = _repr_html
 
 # %% ../../nbs/60_assessment/02_run.ipynb #36f9dfa5
 def _as_dict(self: Assessment) -> dict:

@@ -184,23 +184,26 @@ class Scores:
         only = f"{OF_THE_READABLE} only ({read.read:,} of {read.asked:,} questions)"
         return f"{only[0].upper()}{only[1:]}: {said[0].lower()}{said[1:]}"
 
-    def frame(self) -> pd.DataFrame:
-        "Value and interval of each score, and what it means; one row per score."
-        meaning = {name: text for name, _, text in self.awareness.table()}
-        rows = {name: dict(value=i.value, low=i.low, high=i.high, meaning=meaning[name])
-                for name, i in self.intervals.items()}
-        if self.auroc:
-            rows["auroc"] = {n: self.auroc[n] for n in ("value", "low", "high")} | dict(
-                meaning="chance that an unanswerable question has the larger p(abstain), "
-                        f"over {self.auroc['replies']} replies; 0.5 = none")
-        for name in ("always_answer", "same_rate_coin"):
-            rows[name] = dict(value=getattr(self.awareness, name), low=np.nan, high=np.nan,
-                              meaning="reference: " + meaning[name])
-        for name, label in (("unf1", "UnF1"), ("youden_j", "J")) if self.words.policy else ():
-            i = self.words.policy[name]
-            rows[f"{name}_words"] = dict(value=i.value, low=i.low, high=i.high, meaning=f"reference: {label} of "
-                                         "abstaining by the words of these very questions; learned on other images")
-        return pd.DataFrame(rows).T.astype(dict(value=float, low=float, high=float))
+# %% ../../nbs/60_assessment/00_scores.ipynb #ccfbb7e0
+def _frame(self: Scores) -> pd.DataFrame:
+    "Value and interval of each score, and what it means; one row per score."
+    meaning = {name: text for name, _, text in self.awareness.table()}
+    rows = {name: dict(value=i.value, low=i.low, high=i.high, meaning=meaning[name])
+            for name, i in self.intervals.items()}
+    if self.auroc:
+        rows["auroc"] = {n: self.auroc[n] for n in ("value", "low", "high")} | dict(
+            meaning="chance that an unanswerable question has the larger p(abstain), "
+                    f"over {self.auroc['replies']} replies; 0.5 = none")
+    for name in ("always_answer", "same_rate_coin"):
+        rows[name] = dict(value=getattr(self.awareness, name), low=np.nan, high=np.nan,
+                          meaning="reference: " + meaning[name])
+    for name, label in (("unf1", "UnF1"), ("youden_j", "J")) if self.words.policy else ():
+        i = self.words.policy[name]
+        rows[f"{name}_words"] = dict(value=i.value, low=i.low, high=i.high, meaning=f"reference: {label} of "
+                                     "abstaining by the words of these very questions; learned on other images")
+    return pd.DataFrame(rows).T.astype(dict(value=float, low=float, high=float))
+
+Scores.frame = _frame
 
 # %% ../../nbs/60_assessment/00_scores.ipynb #a7d97947
 def _as_dict(self: Scores) -> dict:
@@ -249,6 +252,7 @@ def _beside(self: Scores) -> list[str]:
     return [*lines, "  counting soft abstentions such as 'cannot tell' as abstentions, "
                     f"UnF1 is {soft.unf1:.3f} and J {soft.youden_j:.3f}"]
 
+# %% ../../nbs/60_assessment/00_scores.ipynb #313448d7
 def _text(self: Scores) -> str:
     "The block as lines of text."
     a, level = self.awareness, f"{100 * self.intervals['unf1'].level:g}%"

@@ -19,6 +19,7 @@ from ..metrics.calibration import augrc, aurc
 from ..metrics.pressure import by_image, share
 from ..metrics.resampling import Interval
 from ..metrics.stability import CELLS
+from ..metrics.stated import auroc_of
 
 # %% ../../nbs/65_benchmarking/04_gold.ipynb #e7d37638
 def _as_own(sample: Sample) -> bool: return len(sample.options) in (0, 4)
@@ -85,20 +86,13 @@ def _by_confidence(rows: pd.DataFrame, n: int) -> dict[str, Interval]:
     sure = rows[rows["p_abstain"].notna()]
     if not len(sure): return {}
     p, hard = sure["p_abstain"].to_numpy(float), ~sure["answerable"].to_numpy(bool)
-    found = spans_any(lambda i: dict(auroc=_auroc(p[i], hard[i])), sure["image_id"].tolist(), min(n, 1000))
+    found = spans_any(lambda i: dict(auroc=auroc_of(p[i], hard[i])), sure["image_id"].tolist(), min(n, 1000))
     said = sure[(sure["outcome"] == "answered") & sure["credit"].notna()]
     if not len(said): return found
     q, y = 1 - said["p_abstain"].to_numpy(float), said["credit"].to_numpy(float)
     areas = spans_any(lambda i: dict(aurc=aurc(q[i], y[i]), augrc=augrc(q[i], y[i])),
                       said["image_id"].tolist(), min(n, 1000))
     return found | areas
-
-def _auroc(p: np.ndarray, hard: np.ndarray) -> float:
-    "nan where a class is empty, as it may be in a resample."
-    from scipy.stats import rankdata
-    k = hard.sum()
-    if not 0 < k < len(hard): return np.nan
-    return float((rankdata(p)[hard].sum() - k * (k + 1) / 2) / (k * (len(hard) - k)))
 
 def _dual(rows: pd.DataFrame, n: int) -> dict[str, Interval]:
     "Dual accuracy over the pairs of which both twins were asked; empty without any."
@@ -139,6 +133,8 @@ def _how(rows: pd.DataFrame, counts: np.ndarray) -> str:
     asked = ", ".join(f"{k} in the words of {name}" for name, k in words.items())
     unknown, read = _unknown(rows), int(counts.sum())
     more = f"; {read} of {len(rows)} replies could be read, and all scores are of these" if read < len(rows) else ""
-    if unknown: more += f"; {unknown} answers without a reference answer have no credit, so no {', '.join(NEEDS_ANSWERS)}"
+    if unknown:
+        more += (f"; {unknown} answers without a reference answer have no credit, so there is no "
+                 f"{', no '.join(NEEDS_ANSWERS)}")
     return (f"{able} answerable and {len(rows) - able} unanswerable questions by the data's labels, {asked}; always "
             f"answering has UnF1 {2 * p / (2 * p + n):.3f}{more}")

@@ -87,18 +87,21 @@ class Bench:
         gated = row.benchmark == "pope" and row.metric != "read_share" and row.part in reads
         return reads[row.part].readable.mark if gated else ""
 
-    def as_dict(self) -> dict:
-        "Settings, scores and counts as plain values, for JSON; what is undefined is None."
-        reads = self.reads()
-        rows = [{k: None if isinstance(v, float) and np.isnan(v) else v for k, v in row.items()}
-                | ({"of_the_readable": True} if self.mark(r, reads) else {})
-                for row, r in zip(self.table.to_dict("records"), self.table.itertuples())]
-        return dict(run=self.run_id, model=self.model, source=self.source, note=self.note,
-                    plan=to_json(self.plan.as_dict()), identity=to_json(self.identity),
-                    calls=dict(self.calls), reading=self.reading, table=rows,
-                    missing=dict(self.missing), how=dict(self.how),
-                    readable={f"pope, {part}": read.as_dict() for part, read in reads.items()},
-                    **({"cost": self.cost} if self.cost else {}), **({"stopped": self.stopped} if self.stopped else {}))
+# %% ../../nbs/65_benchmarking/04_run.ipynb #d3bc6598
+def _as_dict(self: Bench) -> dict:
+    "Settings, scores and counts as plain values, for JSON; what is undefined is None."
+    reads = self.reads()
+    rows = [{k: None if isinstance(v, float) and np.isnan(v) else v for k, v in row.items()}
+            | ({"of_the_readable": True} if self.mark(r, reads) else {})
+            for row, r in zip(self.table.to_dict("records"), self.table.itertuples())]
+    return dict(run=self.run_id, model=self.model, source=self.source, note=self.note,
+                plan=to_json(self.plan.as_dict()), identity=to_json(self.identity),
+                calls=dict(self.calls), reading=self.reading, table=rows,
+                missing=dict(self.missing), how=dict(self.how),
+                readable={f"pope, {part}": read.as_dict() for part, read in reads.items()},
+                **({"cost": self.cost} if self.cost else {}), **({"stopped": self.stopped} if self.stopped else {}))
+
+Bench.as_dict = _as_dict
 
 # %% ../../nbs/65_benchmarking/04_run.ipynb #39354801
 def _readings(items: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, int]]:

@@ -117,6 +117,7 @@ Limit = option(int | None, "how many images; all where not given (100 drawn scen
 K = option(int, "questions per class and image")
 Seed = option(int, "chooses the images")
 
+# %% ../../nbs/90_cli/00_common.ipynb #9dbd9b79
 LOCAL = dict(
     dtype=option(str | None, "local models: float32, bfloat16, float16"),
     device=option(str | None, "local models: cpu, cuda, mps"),

@@ -10,8 +10,9 @@ import json
 from pathlib import Path
 from typing import Any
 import typer
-from .common import Json, Models, Store, argument, exit_code, option, repeat, say, say_written, with_models
+from .common import Json, MaxFailures, Models, Store, argument, exit_code, option, repeat, say, say_written, with_models
 from .probes import _folder_of, _opened
+from .spending import with_budget
 from ..core import UnsafError
 
 # %% ../../nbs/90_cli/03_uncertainty.ipynb #af73afad
@@ -35,6 +36,7 @@ def judge_of(name: str, how: Models) -> Any:
     return model_judge(how.other(name))
 
 @with_models()
+@with_budget
 def uncertainty(
     run: argument(str, "a run folder (FOLDER@MODEL where it holds several)"),
     model: option(str, "the model of that run, as for assess"),
@@ -45,11 +47,13 @@ def uncertainty(
     judge: option(str, "of equal meaning: match, embeddings:FOLDER@COSINE, nli:FOLDER, or a model") = "match",
     seed: option(int, "of the samples") = 0,
     *, how: Models,
+    budget: Any,
     store: Store = None,
+    max_failures: MaxFailures = .2,
     as_json: Json = False,
 ) -> None:
     "P(True), stated confidence, self-consistency and semantic entropy on the questions of a run."
-    from unsaf.assessment.uncertainty import uncertainty as measure
+    from unsaf.assessment.uncertainty import TOKENS, uncertainty as measure
     folder, _ = _folder_of(run)
     if not folder: raise UnsafError(f"{run} is no run folder: make one with unsaf assess --store FOLDER")
     same = judge_of(judge, how)
@@ -58,7 +62,7 @@ def uncertainty(
         raise UnsafError(f"the images of {result.model}'s run are not at hand: name them with --images")
     kept = store or Path(folder)
     found = measure(result, how.load(model), store=kept, samples=samples, temperature=temperature, judge=same,
-                    seed=seed)
+                    seed=seed, tokens=how.tokens.get("answer_tokens", TOKENS), max_failures=max_failures, budget=budget)
     paths = found.save(kept, result.stem(folder))
     if as_json: print(json.dumps(found.as_dict(), indent=1))
     else:

@@ -14,10 +14,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 from .nodes import Where, check_room, joined, last_line
-from .replicas import Spec, line_of
+from .replicas import Spec, let_go, line_of
 from ..core import ModelError, Picture, Reply, Request, fingerprint
 from ..models.base import counters_of, decides, identity_of, indexed, render, template_of
-from ..models.holding import close
 
 # %% ../../nbs/62_cluster/04_asking.ipynb #62d1872a
 SHOWN = ("note", "prices", "remembers", "images_together")      # of a model, as far as it has them
@@ -57,9 +56,7 @@ class Answerer:
 
     def close(self) -> None:
         "Let go of the model, and of the server that was started for it."
-        model, self.model = self.model, None
-        try: close(model)
-        except Exception: pass      # it is broken: that is why it goes
+        let_go(self)
 
 def without_pixels(request: Request) -> Request:
     "`request` with images that know their name only."

@@ -147,6 +147,7 @@ def assess_on_ray(
     _spread(job, samples, state, size, where, progress)
     return replace(_with_looks(_assessment(state, plan, samples), Path(store), Goal()), min_read=min_read)
 
+# %% ../../nbs/62_cluster/03_assessing.ipynb #154f9744
 def check_bounds(budget: Budget, until_halfwidth: float | None) -> None:
     "Raises `UnsafError` for what only one process can keep to."
     if until_halfwidth is not None:

@@ -29,7 +29,7 @@ def clusters(
         undecided += sum(isinstance(v, Outcome) for v in verdicts)
         same: dict[int, int] = {}
         for (i, c, _), verdict in zip(asked, verdicts):
-            if verdict is True or (not isinstance(verdict, Outcome) and bool(verdict)): same.setdefault(i, c)
+            if not isinstance(verdict, Outcome) and verdict: same.setdefault(i, c)
         for i, said in enumerate(answers):
             if turn >= len(said): continue
             if i not in same: heads[i].append(said[turn])

@@ -215,6 +215,7 @@ def line(study: Any, claim: str, reported: str, measured: str, low: float, high:
     if verdict == ONE_RUN: why = "; ".join(filter(None, [one_run(bool(holds), seeds), why]))
     return Entry(study.name, "claim", claim, reported, measured, low, high, rule, verdict, why, study.profile.name)
 
+# %% ../../nbs/80_paper/40_ledger.ipynb #31814bf7
 def outcome(holds: "bool | None", undecided: bool = False, seeds: int = 0) -> str:
     "The verdict on a claim, where nothing decided it beforehand."
     if holds is None: return NOT_RUN

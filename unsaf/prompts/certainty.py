@@ -34,7 +34,7 @@ def certainty_parts(picture: Picture, kind: str, question: str, answer: str,
     return picture, _SLOT.sub(lambda m: slots[m[1]], CERTAINTY[kind])
 
 # %% ../../nbs/20_prompts/08_certainty.ipynb #4c6f77eb
-_NUMBER = re.compile(r"(?<![\w.,-])(\d{1,3}(?:\.\d+)?)\s*(%?)(?![\w]|[.,–-]\d)")
+_NUMBER = re.compile(r"(?<![A-Za-z0-9_.,-])(\d{1,3}(?:\.\d+)?)\s*([%％]?)(?![A-Za-z0-9_]|[.,–-]\d)")
 
 _OF_HUNDRED = re.compile(r"\s*(?:/|out of|of)\s*100\b")
 

@@ -39,6 +39,7 @@ def hallucinating(e: Runs) -> list[dict]:
         rows.append(dict(row, spec=spec))
     return rows
 
+# %% ../../../nbs/80_paper/studies/80_hallucination.ipynb #042d0657
 SCORES = (("POPE_F1", "pope", "mean", "f1", "higher"), ("CHAIRi", "chair", "captions", "chair_i", "lower"),
           ("CHAIR_F1", "chair", "captions", "f1", "higher"), ("POPE_yes", "pope", "mean", "yes_ratio", ""),
           ("CHAIR_recall", "chair", "captions", "recall", "higher"))

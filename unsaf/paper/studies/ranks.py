@@ -281,6 +281,7 @@ SWAP = 2          # footrule of two neighbours that change places: what "alike" 
 def _in_words(row: pd.Series) -> str:
     return f"{row['excess']:+.2f} over a floor of {row['floor']:.2f}, mean footrule {row['distance']:.2f}"
 
+# %% ../../../nbs/80_paper/studies/60_ranks.ipynb #414844f9
 def _alike(e: Experiment, claim: str, reported: str, distances: pd.Series, worst: pd.Series) -> Entry:
     "No excess beyond a swap of neighbours; the interval is the mean of the limits, as for pairs that err alike."
     low, high = worst["excess_low"], worst["excess_high"]
