@@ -239,7 +239,7 @@ def _asked(kept: Cached, result: Assessment, by_name: Mapping[str, Any], how: _H
         rows = [r for name in pictures if name in groups for r in groups[name].itertuples()]
         if not rows: continue
         table, odd, gone = _block(kept, rows, pictures, how)
-        if kept.budget.interrupted: break
+        if kept.budget.interrupted or kept.budget.reason: break      # of this block something was not asked
         tables.append(table)
         counts.update(odd)
         lost += gone
