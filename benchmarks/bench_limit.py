@@ -76,7 +76,7 @@ def served(server, parts) -> tuple[list[str], float]:
     replies = [reply for part in parts for reply in collect(model, part)]
     seconds = time.process_time() + server.cpu_seconds() - start
     if failed := [r.error for r in replies if r.finish == "failed"]: raise RuntimeError(f"{len(failed)} requests failed, first: {failed[0]}")
-    return [r.text for r in replies], seconds
+    return [r.text.strip() for r in replies], seconds      # the naive loop's replies are stripped, too
 
 
 def one_round(models: dict, server, parts, backwards: bool) -> dict[str, dict]:
