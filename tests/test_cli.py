@@ -48,7 +48,7 @@ def test_demo_shows_scores_a_figure_and_a_page(tmp_path, inside):
     assert run.returncode == 0, run.stderr
     for word in ("unf1", "always_answer", "youden_j", "testbed", "open-ended", "multiple choice"): assert word in run.stdout
     page = (tmp_path / "demo/report.html").read_text()
-    assert page.count("<article") == 12 and "testbed" in page and "Noise floor: this model on 12 other images" in page
+    assert page.count("<article") == 12 and "testbed" in page and "Noise floor: this model on 6 other images" in page
     assert Image.open(tmp_path / "demo/scores.png").size[0] > 800
     table = pd.read_csv(tmp_path / "demo/table-oe.csv", keep_default_na=False)
     assert set(table.cell) <= {"TA", "FA", "TU", "FU", ""} and len(table) > 20
