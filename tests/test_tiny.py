@@ -34,6 +34,14 @@ def test_the_config_names_its_system_template_and_needs_no_code(name):
     assert config["unsaf_template"] == "none" and config["model_type"] == "llava" and "auto_map" not in config
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_recipe_still_starts_from_the_bundled_tokenizer(name):
+    "A prompt added since would give another tokenizer, and so another model of the same recipe and seed."
+    from unsaf.world.lessons import phrases
+    added = {t["content"] for t in json.loads((tiny.path(name)/"tokenizer.json").read_text())["added_tokens"] if not t["special"]}
+    assert added == set(phrases())
+
+
 def test_changed_weights_are_refused(tmp_path, monkeypatch):
     folder = tmp_path/"tiny-z"
     folder.mkdir()
