@@ -180,7 +180,7 @@ def sources() -> None:
 
 def front(rest: list[str]) -> str:
     "The first page."
-    lessons = [f"/{b.removesuffix('.ipynb')}" for b in rest]
+    lessons = [f"/{b.removesuffix('.ipynb')}" for b in sorted(rest, key=lambda b: "/tutorials/" not in b)]
     return "\n".join([
         "# unsaf", "", "*Does a multimodal model know what it does not know?*", "",
         "Begin with the [README](README.md): what is measured, and a first score in one command.", "",
