@@ -7,7 +7,7 @@ INSTALLED = settings.ini setup.py constraints.txt tools/setup.sh
 NO_BYTECODE := $(PYTHONDONTWRITEBYTECODE)
 unexport PYTHONDONTWRITEBYTECODE       # nothing is compiled when it is installed, so what is imported has to be, once
 .NOTPARALLEL:
-.PHONY: setup demo test test-slow testbed rehearsal rehearsal-reduced distill-demo reproduce check export readme lab clean
+.PHONY: docs setup demo test test-slow testbed rehearsal rehearsal-reduced distill-demo reproduce check export readme lab clean
 
 setup: $(READY)
 $(READY): $(INSTALLED)
@@ -42,6 +42,9 @@ distill-demo: $(READY)          # teacher, student, four arms, three seeds: a st
 
 reproduce: $(READY)             # every table and figure of the paper on the testbed, and the ledger; resumable
 	.venv/bin/unsaf reproduce all --workers 2
+
+docs: $(READY)                  # the documentation as HTML in _docs/html; a warning is an error
+	$(PY) tools/docs.py
 
 export: $(READY)                # notebooks -> unsaf/, notebooks cleaned, README from the index
 	$(PY) tools/sync.py

@@ -7,6 +7,7 @@ from nbdev.config import get_config
 root = Path(__file__).resolve().parent.parent
 cfg = get_config(cfg_name="settings.ini", path=root)
 books = sorted([root/"nbs"/"index.ipynb", *(root/"nbs").rglob("[0-9]*.ipynb")])
+lessons = [p for p in books if p.parent.name == "tutorials" and p.name[:2] != "02"]      # that one takes minutes
 books = [p for p in books if p.parent.name != "tutorials"]
 
 
@@ -29,6 +30,11 @@ LONG = {"60_assessment/03_probes", "60_assessment/04_leakage", "60_assessment/06
 
 @pytest.mark.parametrize("book", [pytest.param(p, marks=[pytest.mark.slow] * (name(p) in LONG)) for p in books], ids=name)
 def test_notebook(book): run(book, *cfg.tst_flags.split())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("book", lessons, ids=name)
+def test_lesson(book): run(book)
 
 
 def test_the_long_notebooks_are_there(): assert LONG <= {name(p) for p in books}
