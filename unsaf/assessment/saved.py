@@ -13,7 +13,7 @@ from shlex import quote
 from typing import Any, Sequence
 import pandas as pd
 from .run import COLUMNS, LIST_COLUMNS, Assessment, Plan, assess
-from ..core import ModelError, StoreError, UnsafError, one_of, setting_of
+from ..core import ModelError, StoreError, UnsafError, in_lines, one_of, setting_of
 from ..data.image_set import ImageSet
 from ..data.images import images as open_images
 from ..runs import edited, read_table
@@ -180,6 +180,7 @@ def _edited(run: Run) -> str:
 # %% ../../nbs/60_assessment/07_saved.ipynb #f2fe6d99
 COMPARED = ("youden_j", "unf1", "unf1_class", "d_prime", "audacity", "timidity", "fa_rate", "always_answer")
 
+@in_lines
 @dataclass(frozen=True)
 class Pair:
     "Two assessments of the same images."

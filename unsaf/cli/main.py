@@ -13,6 +13,8 @@ import typer
 from .. import __version__
 from . import paper, probes as cli_probes, uncertainty as cli_uncertainty
 from .ranking import ranks
+from .config import Config
+from .first import START, init
 from .common import Json, K, Limit, MaxFailures, MinRead, Models, Seed, Store, argument, option, with_models
 from .common import exit_code, refusals, repeat, say, say_written, warn
 from .replicas import Spread, with_ray
@@ -43,7 +45,7 @@ class _Lines(typer.core.TyperGroup):
             raise typer.Exit(130) from None
 
 # %% ../../nbs/90_cli/04_main.ipynb #c7ecab63
-app = typer.Typer(cls=_Lines, no_args_is_help=True, add_completion=False, rich_markup_mode=None,
+app = typer.Typer(cls=_Lines, invoke_without_command=True, add_completion=True, rich_markup_mode=None,
                   pretty_exceptions_enable=False, epilog="Start with:  unsaf demo")
 app.add_typer(paper.distill, name="distill")
 paper.add_to(app)
@@ -54,9 +56,12 @@ def _version(asked: bool) -> None:
         raise typer.Exit()
 
 @app.callback()
-def main(version: option(bool, "print the version", "--version", callback=_version,
+def main(ctx: typer.Context, version: option(bool, "print the version", "--version", callback=_version,
                          is_eager=True) = False) -> None:
     """Does a multimodal model know what it does not know? Label-free self-assessment of uncertainty awareness (UnSAF)."""
+    if ctx.invoked_subcommand is None: print(START)
+
+app.command(epilog="Example:  unsaf init --model api:gpt-4o --images photos --n 50 --max-cost 2 --prices 2.5,10")(init)
 
 # %% ../../nbs/90_cli/04_main.ipynb #4bd0ce04
 def _show(result: Any) -> None:
@@ -153,6 +158,7 @@ def assess(
     answer_mode: option(str, "generate, or logit (mc only)") = "generate",
     temperature: option(float, "0 is greedy") = 0.0,
     *, how: Models,
+    config: Config = None,
     budget: Budget,
     dry_run: DryRun = False,
     sample: Sample = 8,
@@ -239,6 +245,7 @@ def bench(
                             "thought)") = "normalised",
     scale: option(str, "verbalised: what 1 to 5 stand for, ends, fifths, middles or half") = "ends",
     *, how: Models,
+    config: Config = None,
     budget: Budget,
     dry_run: DryRun = False,
     sample: Sample = 8,

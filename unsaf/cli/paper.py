@@ -16,6 +16,7 @@ from typing import Any, Iterator, Mapping
 import typer
 from .common import API, K, MaxFailures, Models, Seed, Store, TOKENS, argument, option, with_models
 from .common import exit_code, repeat, say
+from .config import Config
 from .replicas import Spread, with_ray
 from .spending import DryRun, Sample, tell_estimates, with_budget
 from ..core import UnsafError, write_file
@@ -180,6 +181,7 @@ def data(
     seed: Seed = 0,
     max_failures: MaxFailures = .2,
     *, how: Models,
+    config: Config = None,
     budget: Budget,
     dry_run: DryRun = False,
     sample: Sample = 8,
@@ -258,6 +260,7 @@ def train(
     trust_remote_code: option(bool | None, "engines: run the code that comes with the student",
                               "--trust-remote-code") = None,
     python: option(Path | None, "engines: an interpreter that has the tool; else one is made") = None,
+    config: Config = None,
     pack_to: option(Path | None, "write the records for `accelerate launch -m "
                                  "unsaf.distill.train`, and stop") = None,
 ) -> None:

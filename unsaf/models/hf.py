@@ -85,6 +85,10 @@ class HF:
         usual = 0 if self.model.device.type == "cpu" else min(4, os.cpu_count() or 1)
         self.workers = usual if workers is None else workers
 
+    def __repr__(self) -> str:
+        where = getattr(self.model, "device", ""), str(getattr(self.model, "dtype", "")).removeprefix("torch.")
+        return f"{type(self).__name__}({self.name!r}, {where[0]}, {where[1]})"
+
     def render(self, request: Request) -> str:
         "The prompt as text, one placeholder per image; what cannot be rendered gives `<reason>`."
         try: return self.chat.render(request)
