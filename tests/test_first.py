@@ -1,5 +1,5 @@
 "The first minutes of a user: a model of one's own, what a result shows of itself, `unsaf` alone, options in a file."
-import json, os, re, threading, time
+import json, os, re, sys, threading, time
 from pathlib import Path
 import pytest
 from PIL import Image
@@ -147,14 +147,15 @@ def test_init_writes_what_assess_reads(cli, photos):
     said = cli("init", "--images", "path/to/photos", "--n", "3")
     assert said.exit_code == 0 and "unsaf assess --config run.yaml" in said.output
     assert cli("init").exit_code == 2 and cli("init", "--max-cost", 3, "--out", "b.yaml").exit_code == 2 and not Path("b.yaml").exists()
-    result, = json.loads(cli("assess", "--config", "run.yaml", "--json", "--limit", 2, "--model", "tiny-s", "--k", 1).stdout)
+    result, = json.loads(cli("assess", "--config", "run.yaml", "--json", "--no-report", "--limit", 2, "--model", "tiny-s", "--k", 1).stdout)
     assert (result["images"], result["model"], result["plan"]["k"]) == (2, "tiny-s", 1) and Path("runs/tiny-m-photos/table-oe.csv").exists()
 
 
 @pytest.mark.parametrize("command,text,words", [
-    (["assess"], "model: tiny-s\nlimits: 3", "'limits' is no option of unsaf assess: did you mean 'limit'?"), (["bench"], "benchmark: pope", "did you mean 'benchmarks'?"),
-    (["distill", "data"], "teachr: tiny-l", "did you mean 'teacher'?"), (["distill", "train"], "bse: x", "did you mean 'base'?"),
-    (["assess"], "- a\n- b", "a line is a name and a value"), (["assess"], "model: [a", "is not YAML, line 1"), (["assess"], "limit: yes", "takes a value, not true")])
+    (["assess"], "model: tiny-s\nlimits: 3", "'limits' is no option of unsaf assess: did you mean 'limit'?"),
+    (["bench"], "benchmark: pope", "did you mean 'benchmarks'?"), (["distill", "data"], "teachr: tiny-l", "did you mean 'teacher'?"),
+    (["distill", "train"], "bse: x", "did you mean 'base'?"), (["assess"], "- a\n- b", "a line is a name and a value"),
+    (["assess"], "model: [a", "is not YAML, line 1"), (["assess"], "limit: yes", "takes a value, not true")])
 def test_a_config_that_cannot_be_meant_is_refused(cli, tmp_path, command, text, words):
     (file := tmp_path/"run.yaml").write_text(text)
     said = cli(*command, "--config", file)
@@ -166,13 +167,101 @@ def test_every_value_of_a_config_reaches_its_option(tmp_path):
     from unsaf.cli import app
     from unsaf.cli.config import read_config
     bench = get_command(app).commands["bench"]
-    (file := tmp_path/"run.yaml").write_text("model: api:x\nbenchmarks: [pope, mr]\nprices: [2.5, 10]\nextra-body: {a: 1}\nmax_cost: 3\nbatch: yes\nstore: null")
-    assert read_config(file, bench) == dict(model="api:x", benchmarks="pope,mr", prices="2.5,10", extra_body='{"a": 1}', max_cost=3, batch=True)
+    text = "model: api:x\nbenchmarks: [pope, mr]\nprices: [2.5, 10]\nextra-body: {a: 1}\nmax_cost: 3\nbatch: yes\nstore: null"
+    (file := tmp_path/"run.yaml").write_text(text)
+    wanted = dict(model="api:x", benchmarks="pope,mr", prices="2.5,10", extra_body='{"a": 1}', max_cost=3, batch=True)
+    assert read_config(file, bench) == wanted
 
 
 @pytest.mark.slow
 def test_completion_is_offered():
-    import subprocess, sys
+    import subprocess
     env = os.environ | {"_UNSAF_COMPLETE": "complete_bash", "COMP_WORDS": "unsaf ass", "COMP_CWORD": "1"}
     said = subprocess.run([sys.executable, "-c", "from unsaf.cli import app; app(prog_name='unsaf')"], env=env, capture_output=True, text=True, timeout=120)
     assert said.stdout.split() == ["assess"], said
+
+
+# ---- reproduce
+
+def test_papermill_and_reproduce_read_one_text_alike():
+    from unsaf.cli.paper import read_parameters
+    from unsaf.paper.study import open_study
+    text = '["tiny-s", "tiny-m"]'
+    typed, handed = (open_study("layout", models=m).choices["models"] for m in (read_parameters([f"models={text}"])["models"], text))
+    assert typed == handed == ("tiny-s", "tiny-m") and read_parameters(["cross=true", "n=5"]) == dict(cross=True, n=5)
+    assert str(open_study("layout", store="runs/x").out) == "runs/x/figures/testbed"
+
+
+# ---- what snagged
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    "Two models, both settings of one of them in one folder."
+    def letters(request):
+        if "is number" in request.text: return "A" if "colour" in request.text else "unanswerable"
+        return "\n".join(f"{line}\nA. red\nB. blue\nC. green\nD. black" for line in say(None, request.text).split("\n"))
+    out = tmp_path_factory.mktemp("runs")
+    for name, setting, model in (("a", "oe", lambda q: say(None, q.text)), ("a", "mc", letters), ("b", "oe", lambda q: say(None, q.text))):
+        unsaf.assess(Scripted(model, name), "scenes", setting, 3, out/name, n=3).save(out/name)
+    return out
+
+
+def test_a_comparison_has_a_page(cli, runs, tmp_path):
+    said = cli("compare", runs/"a", runs/"b", "--setting", "oe", "--page", tmp_path/"page.html")
+    page = (tmp_path/"page.html").read_text()
+    assert said.exit_code == 0 and f"written: {tmp_path/'page.html'}" in said.stdout and page.count("<svg") == 1 and page.count("<img") == 6
+
+
+def test_an_audit_takes_both_settings_of_a_folder(cli, runs):
+    said = cli("audit", runs/"a", "--by-hand", "--n", 2)
+    heads = [line for line in said.stdout.splitlines() if line in ("open-ended:", "multiple choice:")]
+    assert said.exit_code == 0 and heads == ["open-ended:", "multiple choice:"], said.output
+    assert (runs/"a"/"label-oe.csv").exists() and (runs/"a"/"label-mc.csv").exists()
+    assert "--setting" in cli("audit", runs/"a", "--json").stderr
+
+
+def test_a_run_says_first_what_will_happen(cli, runs, tmp_path):
+    said = cli("assess", "--model", f"replay:{runs/'b'}", "--limit", 3, "--k", 3, "--store", tmp_path/"x", "--no-report")
+    assert said.stdout.splitlines()[0] == f"b, 3 images of scenes:0, oe: up to 24 calls; replies and tables go to {tmp_path/'x'}"
+    assert "written:" in said.stdout
+
+
+def test_a_long_run_says_a_line_where_nobody_watches(monkeypatch, capfd):
+    from unsaf import runs as module
+    monkeypatch.setattr(module, "PULSE", .02)
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    slow = Scripted(lambda q: time.sleep(.03) or say(None, q.text))
+    unsaf.assess(slow, "scenes", n=2, k=3)
+    assert re.search(r"unsaf: \d of 4 lists of questions, \d+ of \d+ answers\n", capfd.readouterr().err)
+    unsaf.assess(slow, "scenes", n=1, k=3, progress=False)
+    assert not capfd.readouterr().err
+
+
+def test_a_bundled_model_takes_one_thread_unless_told_otherwise(monkeypatch):
+    import torch
+    from unsaf.models.hf import HF
+    seen, plain, before = [], HF._attempt, torch.get_num_threads()
+    monkeypatch.setattr(HF, "_attempt", lambda self, *a: seen.append(torch.get_num_threads()) or plain(self, *a))
+    try:
+        for omp, threads in ((None, 1), ("2", 2)):
+            monkeypatch.setenv("OMP_NUM_THREADS", omp) if omp else monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+            torch.set_num_threads(2)
+            model = unsaf.load("tiny-s")
+            next(iter(model.generate([unsaf.Request((unsaf.images("scenes", n=1)[0].picture, "Question: What?"), max_tokens=2)])))
+            assert seen.pop() == threads and torch.get_num_threads() == 2
+    finally: torch.set_num_threads(before)
+
+
+def test_doctor_tries_what_it_calls_ok(monkeypatch):
+    from unsaf.cli import common
+    line, = common.trial()
+    assert re.match(r"ok  a reply        tiny-s: '\w+', after ", line)
+    monkeypatch.setattr("unsaf.models.loading.load", lambda name: 1 / 0)
+    assert next(common.trial()) == "!!  a reply        ZeroDivisionError: division by zero"
+    monkeypatch.setattr(common, "find_spec", lambda name: None if name == "safetensors" else True)
+    assert [x[:2] for x in common.parts()][0] == "!!"
+
+
+def test_a_heif_image_names_the_extra():
+    from unsaf.data.image_set import open_image
+    with pytest.raises(unsaf.core.ImageError, match=re.escape("pip install 'unsaf[heic]'")): open_image(b"\0\0\0\x18ftypheic" + b"\0" * 20)

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['UnsafError', 'ImageError', 'ModelError', 'StoreError', 'Setting', 'Outcome', 'setting_of', 'Picture', 'Sample',
-           'Question', 'Request', 'Reply', 'to_json', 'one_of', 'positive', 'lines_under', 'fingerprint', 'in_lines',
-           'write_file', 'say', 'patient']
+           'Question', 'Request', 'Reply', 'to_json', 'one_of', 'positive', 'lines_under', 'fingerprint', 'value_of',
+           'in_lines', 'write_file', 'say', 'patient']
 
 # %% ../nbs/00_core/00_core.ipynb #b98ac254
-import base64, hashlib, io, json, os, stat, sys
+import ast, base64, hashlib, io, json, os, stat, sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import StrEnum
@@ -207,6 +207,14 @@ def fingerprint(*parts: Any) -> str:
     "SHA-256 over the canonical JSON of `parts`, as 64 hexadecimal digits."
     text = json.dumps([to_json(p) for p in parts], sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+# %% ../nbs/00_core/00_core.ipynb #ed4d024c
+def value_of(text: str) -> Any:
+    "The value that `text` writes, in Python's form or JSON's; `text` itself where it writes none."
+    for read in (ast.literal_eval, json.loads):
+        try: return read(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError): pass
+    return text
 
 # %% ../nbs/00_core/00_core.ipynb #60b75956
 def in_lines(kind: type) -> type:

@@ -207,8 +207,12 @@ class Pair:
             span = "" if pd.isna(r.low) else f"{r.low:+7.3f} .. {r.high:+7.3f}"
             p = "" if pd.isna(r.p) else f"{r.p:.4f}"
             said.append(f"  {r.measure:14} {r.a:14.3f} {r.b:14.3f}   {r.difference:+10.3f}   {span:20} {p}".rstrip())
+        return [*said, *self.beside(crossed)]
+
+    def beside(self, crossed: bool = False) -> list[str]:
+        "What a reader of the table must know."
         cross = "the cross-examination below has" if crossed else "compare the models with --cross to have"
-        return [*said, f"  differences are {names[1]} minus {names[0]}, image by image; "
+        return [f"  differences are {self.b.model} minus {self.a.model}, image by image; "
                        f"{self.table.measure.iloc[0]} decides, "
                        "the other p are not corrected for their number", *(f"  {x}" for x in self.looked()),
                 "  each model answered the questions that it wrote itself: a difference may lie in the questions; "

@@ -121,7 +121,9 @@ def _mixed(name: str, options: dict) -> Model:
 
 def _tiny(name: str, options: dict) -> Model:
     from unsaf.world import tiny
+    from unsaf.models.cpu import threads_of_small
     model = _hf(str(tiny.path(name)), {"name": name, **options})
+    model.threads = threads_of_small()
     model.note = (f"{name} is a model of the testbed: tiny, trained on drawn scenes. "
                   "Its scores say nothing about any real model.")
     return model
