@@ -199,7 +199,8 @@ def runs(tmp_path_factory):
     "Two models, both settings of one of them in one folder."
     def letters(request):
         if "is number" in request.text: return "A" if "colour" in request.text else "unanswerable"
-        return "\n".join(f"{line}\nA. red\nB. blue\nC. green\nD. black" for line in say(None, request.text).split("\n"))
+        word = "What colour" if "that can be answered by" in request.text else "Why"
+        return "\n".join(f"{i}. Question: {word} is number {i}?\nA. red\nB. blue\nC. green\nD. black" for i in (1, 2, 3))
     out = tmp_path_factory.mktemp("runs")
     for name, setting, model in (("a", "oe", lambda q: say(None, q.text)), ("a", "mc", letters), ("b", "oe", lambda q: say(None, q.text))):
         unsaf.assess(Scripted(model, name), "scenes", setting, 3, out/name, n=3).save(out/name)
