@@ -199,6 +199,7 @@ def data(
     given = dict(store=out, seed=seed, max_failures=max_failures, budget=budget, **how.tokens)
     with spread.model(how, teacher) as model:
         if dry_run: raise typer.Exit(_estimated(model, images, n, k, setting, answers, sample, given))
+        say(f"{teacher} on {images}: replies and data go to {out}")
         taught = teach(model, images, n, k, setting, answers, keep=keep,
                        exclude=[open_images(e) for e in exclude or ()], **given)
     paths = taught.save(out, pictures)
