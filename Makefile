@@ -7,7 +7,7 @@ INSTALLED = settings.ini setup.py constraints.txt tools/setup.sh
 NO_BYTECODE := $(PYTHONDONTWRITEBYTECODE)
 unexport PYTHONDONTWRITEBYTECODE       # nothing is compiled when it is installed, so what is imported has to be, once
 .NOTPARALLEL:
-.PHONY: docs setup demo test test-slow testbed rehearsal rehearsal-reduced distill-demo reproduce check export readme lab clean
+.PHONY: docs setup demo test test-slow testbed rehearsal rehearsal-reduced distill-demo reproduce figures check export readme lab clean
 
 setup: $(READY)
 $(READY): $(INSTALLED)
@@ -40,11 +40,14 @@ distill-demo: $(READY)          # teacher, student, four arms, three seeds: a st
 	mkdir -p runs/distillation
 	.venv/bin/papermill -k python3 --cwd . nbs/studies/distillation.ipynb runs/distillation/distillation.ipynb
 
-reproduce: $(READY)             # every table and figure of the paper on the testbed, and the ledger; resumable
+reproduce: $(READY)             # every table and figure of the paper on the testbed, and the ledger, into runs/; resumable
 	.venv/bin/unsaf reproduce all --workers 2
 
 docs: $(READY)                  # the documentation as HTML in _docs/html; a warning is an error
 	$(PY) tools/docs.py
+
+figures: $(READY)               # the same into the committed figures/testbed, for who maintains them
+	.venv/bin/unsaf reproduce all --workers 2 --out figures/testbed
 
 export: $(READY)                # notebooks -> unsaf/, notebooks cleaned, README from the index
 	$(PY) tools/sync.py
@@ -53,8 +56,9 @@ check: $(READY)                 # fails where exported code, notebooks and READM
 	$(PY) tools/sync.py --check
 	.venv/bin/ruff check -q nbs unsaf tests tools benchmarks setup.py
 
-lab: $(READY)
-	.venv/bin/jupyter lab --notebook-dir=.
+lab: $(READY)                   # as root, in a container for one: make lab LAB=--allow-root
+	@[ "$$(id -u)" != 0 ] || [ -n "$(LAB)" ] || { echo "Jupyter does not run as root by itself: make lab LAB=--allow-root"; exit 2; }
+	.venv/bin/jupyter lab --notebook-dir=. $(LAB)
 
 clean:
 	rm -rf .venv build dist *.egg-info

@@ -420,7 +420,7 @@ def test_without_a_network_the_cache_says_the_commit_or_nothing_does(tmp_path, m
         def dataset_info(self, hub): raise ConnectionError("no route to host\nreally")
     monkeypatch.setattr(huggingface_hub, "HfApi", Api)
     with pytest.raises(UnsafError) as e: benchmark("mme")
-    assert "neither cached nor in reach" in one_line(e) and "folder=" in str(e.value)
+    assert "neither cached nor in reach" in one_line(e) and "$UNSAF_DATA" in str(e.value) and "folder=" in str(e.value)
     assert not (tmp_path/"hf"/"unsaf_revisions.json").exists()
     written(tmp_path/"hf"/"hub"/"datasets--lmms-lab--MME"/"refs"/"main", "3" * 40 + "\n")
     assert sources.revision_of(choices.MME) == "3" * 40

@@ -329,7 +329,6 @@ def paper(tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "open_study", open_study)
     monkeypatch.setattr(runner, "notebook_path", lambda stem: tmp_path/f"{stem}.ipynb")
     monkeypatch.chdir(tmp_path)
-    (tmp_path/"figures"/"testbed").mkdir(parents=True)
     return asked
 
 
@@ -339,8 +338,9 @@ def cli(*words): return CliRunner().invoke(cli_reproduce.app, list(words), env={
 def test_parameters_go_to_the_notebooks_that_have_them(paper):
     said = []
     table, audit = runner.jobs(["table01", "audit"], parameters={"factor": 5}, say=said.append)
-    assert table.parameters == dict(out="figures/testbed", store="runs/reproduce", factor=5) and paper == [("table01", "testbed", {"factor": 5})]
-    assert audit.parameters == dict(out="figures/testbed") and not audit.units and said == ["-p factor does not concern audit"]
+    assert table.parameters == dict(out="runs/reproduce/figures/testbed", store="runs/reproduce", factor=5)
+    assert paper == [("table01", "testbed", {"factor": 5})]
+    assert audit.parameters == dict(out="runs/reproduce/figures/testbed") and not audit.units and said == ["-p factor does not concern audit"]
 
 
 @pytest.mark.parametrize("words,expected", [
@@ -371,11 +371,12 @@ def test_dry_run_runs_nothing(paper, tmp_path, monkeypatch):
 
 def test_the_command_end_to_end(paper, tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "reproduce", _with_toys(runner.reproduce))
+    (out := tmp_path/"runs"/"reproduce"/"figures"/"testbed").mkdir(parents=True)      # a toy makes no folder
     found = cli("all", "--workers", "2", "-p", "factor", "5")
     assert found.exit_code == 0, found.output
-    assert (tmp_path/"figures"/"testbed"/"table01_toy.csv").read_text() == "sum\n5\n" and "notebooks: 2 done" in found.output
+    assert (out/"table01_toy.csv").read_text() == "sum\n5\n" and "notebooks: 2 done" in found.output
     assert "notebooks: 2 kept" in cli("all", "-p", "factor=5", "--notebooks").output
-    kept = (tmp_path/"figures"/"testbed"/"notebooks"/"table01_toy.ipynb").read_text()
+    kept = (out/"notebooks"/"table01_toy.ipynb").read_text()
     assert "papermill" not in kept and str(tmp_path) not in kept and '"outputs"' in kept
 
 
@@ -417,8 +418,11 @@ def test_the_ledger_is_printed_and_written_in_its_sections(tmp_path, monkeypatch
     two = ledger.Entry("table04", "claim", "larger is better", "yes", "yes", None, None, "", "built in", "sizes were trained for longer", "testbed")
     ledger.write([one, two], tmp_path/"figures"/"paper"/"ledger"/"table04.json")
     monkeypatch.chdir(tmp_path)
-    found = cli("ledger", "--profile", "paper")
-    assert found.exit_code == 0 and "built in" in found.output and "figures/paper/ledger.md" in found.output
+    found = cli("ledger", "--profile", "paper")     # what is committed is read, and stays as it is
+    assert found.exit_code == 0 and "built in" in found.output and "read: figures/paper, as committed" in found.output
+    assert not (tmp_path/"figures"/"paper"/"ledger.md").exists()
+    found = cli("ledger", "--profile", "paper", "--out", "figures/paper")
+    assert found.exit_code == 0 and "figures/paper/ledger.md" in found.output
     text = (tmp_path/"figures"/"paper"/"ledger.md").read_text()
     assert text.index("## Cells") < text.index("1 reproduced") < text.index("## Claims") < text.index("1 built in") and "LLaVA-7B \\| COCO" in text
     assert len((tmp_path/"figures"/"paper"/"ledger.csv").read_text().splitlines()) == 3

@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['UnsafError', 'ImageError', 'ModelError', 'StoreError', 'Setting', 'Outcome', 'setting_of', 'Picture', 'Sample',
-           'Question', 'Request', 'Reply', 'to_json', 'one_of', 'positive', 'lines_under', 'fingerprint', 'write_file',
-           'say', 'patient']
+           'Question', 'Request', 'Reply', 'to_json', 'one_of', 'positive', 'lines_under', 'fingerprint', 'value_of',
+           'in_lines', 'write_file', 'say', 'patient']
 
 # %% ../nbs/00_core/00_core.ipynb #b98ac254
-import hashlib, io, json, os, stat, sys
+import ast, base64, hashlib, io, json, os, stat, sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import StrEnum
 from functools import cached_property
+from html import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Callable, Collection, Iterator, Mapping, TextIO
@@ -22,6 +23,10 @@ from PIL import Image
 class UnsafError(Exception):
     "Something that the user can mend; the message says what, where and how."
     exit_code = 2
+
+    def _render_traceback_(self) -> list[str]:
+        "What a notebook shows of it: a line, as the command line does."
+        return [f"{type(self).__name__}: {self}"]
 
 class ImageError(UnsafError):
     "An image that cannot be read."
@@ -81,6 +86,14 @@ class Picture:
         "The same image with its pixels kept in memory, for as long as the copy lives; its file is still known."
         return Picture(self.image_id, _InMemory(self.pixels(), getattr(self.read, "original", None)))
 
+    def _repr_png_(self) -> bytes | None:
+        "The image in a notebook, no larger than is looked at; None where it cannot be read."
+        try: im = self.pixels().copy()
+        except ImageError: return None
+        im.thumbnail((480, 480))
+        im.save(out := io.BytesIO(), "png")
+        return out.getvalue()
+
 @dataclass(frozen=True, eq=False)
 class _InMemory:
     "Reads pixels that are there already; `original` gives the file that they came from."
@@ -101,6 +114,13 @@ class Sample:
 
     @property
     def image_id(self) -> str: return self.picture.image_id
+
+    def _repr_html_(self) -> str:
+        png = self.picture._repr_png_()
+        shown = f"<img src='data:image/png;base64,{base64.b64encode(png).decode()}'>" if png else "<i>it cannot be read</i>"
+        asked = [self.question, *self.options, " / ".join(self.answers)]
+        return (f"<figure style='margin:4px'>{shown}<figcaption>{escape(self.image_id)}, {escape(self.source)}</figcaption>"
+                f"</figure>{''.join(f'<div>{escape(line)}</div>' for line in asked if line)}")
 
 @dataclass(frozen=True)
 class Question:
@@ -187,6 +207,21 @@ def fingerprint(*parts: Any) -> str:
     "SHA-256 over the canonical JSON of `parts`, as 64 hexadecimal digits."
     text = json.dumps([to_json(p) for p in parts], sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+# %% ../nbs/00_core/00_core.ipynb #ed4d024c
+def value_of(text: str) -> Any:
+    "The value that `text` writes, in Python's form or JSON's; `text` itself where it writes none."
+    for read in (ast.literal_eval, json.loads):
+        try: return read(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError): pass
+    return text
+
+# %% ../nbs/00_core/00_core.ipynb #60b75956
+def in_lines(kind: type) -> type:
+    "`kind`, which has `lines()`, so that these are what is printed and shown of it."
+    kind.__str__ = kind.__repr__ = lambda self: "\n".join(self.lines())
+    kind._repr_html_ = lambda self: f"<pre>{escape(str(self))}</pre>"
+    return kind
 
 # %% ../nbs/00_core/00_core.ipynb #7f15340c
 def _special(path: Path) -> bool:

@@ -180,7 +180,9 @@ class Store(_File):
     def __exit__(self, *exc) -> None: self.close()
     def __len__(self) -> int:
         with self._guard(): return self.db.execute("select count(*) from replies").fetchone()[0]
-    def __repr__(self) -> str: return f"Store({str(self.file)!r}, {len(self)} replies)"
+    def __repr__(self) -> str:
+        try: return f"Store({str(self.file)!r}, {len(self)} replies)"
+        except StoreError: return f"Store({str(self.file)!r}, closed)"
 
 # %% ../nbs/00_core/01_store.ipynb #073953e2
 _FIELDS = {**dict.fromkeys(("text", "finish", "error"), str), "logprobs": list, "left_out": list, "candidates": dict, "first_tokens": dict,

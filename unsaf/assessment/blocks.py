@@ -7,28 +7,34 @@ __all__ = ['Bars', 'pin', 'pinned', 'in_blocks']
 
 # %% ../../nbs/60_assessment/01_blocks.ipynb #68b89b81
 import math, threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import Any
 from ..core import ImageError, Picture, Reply, Sample
-from ..runs import watched
+from ..runs import Pulse, watched
 
 # %% ../../nbs/60_assessment/01_blocks.ipynb #981359fa
 class Bars:
     "One progress bar a stage; silent where nobody watches."
     def __init__(self, n_images: int, k: int, show: bool | None = None):
         from tqdm.auto import tqdm
+        self.pulse, self.done = Pulse(self.line, show).__enter__(), Counter()
         show = watched(show)
         stages = ("questions", 2 * n_images, "list"), ("answers", 2 * n_images * k, "reply")
         self.bars = {stage: tqdm(total=total, desc=f"{stage:9}", disable=not show, unit=unit, leave=True)
                      for stage, total, unit in stages}
         self.cost, self.cached, self.quiet, self.turn = 0.0, 0, not show, threading.Lock()
 
+    def line(self) -> str:
+        return ", ".join(f"{self.done[stage]:,} of {bar.total:,} {what}" for (stage, bar), what in
+                         zip(self.bars.items(), ("lists of questions", "answers")))
+
     def __call__(self, stage: str, reply: Reply) -> None:
-        if self.quiet: return
         with self.turn:      # two blocks may have replies at once
+            self.done[stage] += 1
+            if self.quiet: return
             self.cost += 0 if reply.cached else reply.cost or 0
             self.cached += reply.cached
             self.bars[stage].update()
@@ -41,6 +47,7 @@ class Bars:
 
     def close(self) -> None:
         for bar in self.bars.values(): bar.close()
+        self.pulse.__exit__()
 
 # %% ../../nbs/60_assessment/01_blocks.ipynb #721098b3
 def pin(samples: Sequence[Sample], failures: list[dict], hold: bool = True) -> Iterator[Picture]:

@@ -148,9 +148,8 @@ def estimate(
 ) -> Estimate:
     "What `assess` with these arguments will ask and take. Raises `UnsafError`."
     if sample < 0: raise UnsafError(f"sample = {sample}: give a number of images, 0 for none")
-    if isinstance(model, str):
-        from unsaf.models.loading import load
-        model = load(model)
+    from unsaf.models.loading import load
+    model = load(model)
     samples = _as_images(images, n, seed)
     plan, source = Plan(setting_of(setting), k).check(), getattr(samples, "source", "") or "a list"
     about = f"{model.name} on {len(samples):,} images of {source}, {plan.setting.words}, k = {k}"

@@ -143,9 +143,8 @@ def judge(
     requests = [judge_request(*row, tokens) for row in zip(t["question"], t["options"].fillna(""), t["reply"].fillna(""))]
     asked = [r for r in requests if r is not None]
     if not asked: raise UnsafError(f"no reply of {result.model} says anything: there is nothing to judge")
-    if isinstance(model, str):
-        from unsaf.models.loading import load
-        model = load(model)
+    from unsaf.models.loading import load
+    model = load(model)
     owned = not isinstance(store, Store)
     kept = Cached(model, Store(store) if owned else store, budget=budget)
     try:

@@ -300,7 +300,7 @@ def _models(others: Any, first: str) -> list[Model]:
     if isinstance(others, str): given = [x for x in others.split(",") if x]
     else: given = list(others.values() if isinstance(others, Mapping) else others)
     from unsaf.models.loading import load
-    found = [load(m.strip()) if isinstance(m, str) else m for m in given]
+    found = [load(m.strip() if isinstance(m, str) else m) for m in given]
     names = [first, *(m.name for m in found)]
     twice = next((x for x, n in Counter(names).items() if n > 1), None)
     if twice is not None:
@@ -321,7 +321,7 @@ def probe(
 ) -> Probes:
     "Put probes to a finished assessment; one that cannot be done has a typed reason. Raises `UnsafError`."
     wanted, others = probes_of(names), _models(others, result.model)
-    if isinstance(model, str): model = _models(model, "")[0]
+    if model is not None: model = _models([model], "")[0]
     if model is not None and model.name != result.model:
         raise UnsafError(f"the assessment is of {result.model}, the model to ask is {model.name}")
     kept = store if isinstance(store, Store) else Store(store)

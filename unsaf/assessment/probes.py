@@ -189,9 +189,8 @@ def reask(
     **changes: Any,                     # of the plan: paraphrase, layout, suffix, temperature, ...
 ) -> Assessment:                        # its lists are those of `result`
     "UnQ-Ans alone, on questions that are already written; raises `UnsafError` for what would need new ones."
-    if isinstance(model, str):
-        from unsaf.models.loading import load
-        model = load(model)
+    from unsaf.models.loading import load
+    model = load(model)
     plan, shown = _plan_for(model, result, changes), _as_set(result.samples if images is None else images)
     samples = {s.image_id: s for s in shown}
     missing = next((name for name in result.images if name not in samples), None)

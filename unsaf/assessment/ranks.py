@@ -14,7 +14,7 @@ import pandas as pd
 from .run import Assessment
 from .saved import COMPARED
 from .scores import counts_of, readable_of
-from ..core import UnsafError, one_of
+from ..core import UnsafError, in_lines, one_of
 from ..metrics.awareness import scorer
 from ..metrics.floors import rank_floor
 from ..metrics.stability import images_needed, rank_bootstrap
@@ -42,6 +42,7 @@ def _counts(source: str, models: dict[str, Assessment]) -> tuple[list[str], np.n
     return images, np.stack([counts_of(r.table[r.table["image_id"].isin(shared)], images) for r in models.values()]).astype(float)
 
 # %% ../../nbs/60_assessment/09_ranks.ipynb #768ba25a
+@in_lines
 @dataclass(frozen=True)
 class Ranks:
     "Rankings of the same models, and what they can be trusted for."

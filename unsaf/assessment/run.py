@@ -10,7 +10,6 @@ __all__ = ['COLUMNS', 'LIST_COLUMNS', 'BOUNDED', 'Plan', 'question_request', 'an
 import json, math
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
-from html import escape
 from pathlib import Path
 from typing import Any, Sequence
 import pandas as pd
@@ -25,6 +24,7 @@ from ..metrics.anytime import Anytime, anytime_j
 from ..metrics.readable import MIN_READ, gate
 from .scores import Scores, counts_of, readable_of, score
 from .blocks import Bars, in_blocks, pinned
+from .shown import Shows
 from .looks import Goal, Looks, earlier_looks, lines_of, random_order
 from ..store import Store
 
@@ -156,9 +156,9 @@ def run_block(model: Model, pictures: Sequence[Picture], plan: Plan,
     return [answer_row(q, r, plan) for (_, q), r in zip(asked, replies)], lists
 
 # %% ../../nbs/60_assessment/02_run.ipynb #bc4bd0d3
-@dataclass
-class Assessment:
-    "What a self-assessment found."
+@dataclass(repr=False)
+class Assessment(Shows):
+    "What a self-assessment found; printed, or as a notebook shows it, a summary."
     model: str                     # name of the model
     plan: Plan
     table: pd.DataFrame            # one row per question
@@ -202,14 +202,6 @@ class Assessment:
         "8 hexadecimal digits of which model answered what."
         images = self.planned or self.images      # a run that ended early has the name of the whole one
         return fingerprint(self.model, self.identity, vars(self.plan), self.source, images)[:8]
-
-# %% ../../nbs/60_assessment/02_run.ipynb #b20db76a
-def _repr_html(self: Assessment) -> str:
-    try: found = self.scores._repr_html_()
-    except UnsafError as e: return f"<p>{escape(str(e))}</p>"
-    return found + "".join(f"<p>{escape(line)}</p>" for line in self.looked())
-
-Assessment._repr_html_ = _repr_html
 
 # %% ../../nbs/60_assessment/02_run.ipynb #36f9dfa5
 def _as_dict(self: Assessment) -> dict:
@@ -327,9 +319,8 @@ def assess(
     known = sorted(Plan.__dataclass_fields__)
     if unknown := sorted(set(options) - set(known)):
         raise UnsafError(f"unknown option {unknown[0]!r}: assess takes {', '.join(known)}")
-    if isinstance(model, str):
-        from unsaf.models.loading import load
-        model = load(model)
+    from unsaf.models.loading import load
+    model = load(model)
     template = template_of(model) if template == "auto" else template
     plan = Plan(setting_of(setting), k, template=template, seed=seed, **options).check()
     if block is None: block = getattr(model, "images_together", 32)

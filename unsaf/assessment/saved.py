@@ -13,7 +13,7 @@ from shlex import quote
 from typing import Any, Sequence
 import pandas as pd
 from .run import COLUMNS, LIST_COLUMNS, Assessment, Plan, assess
-from ..core import ModelError, StoreError, UnsafError, one_of, setting_of
+from ..core import ModelError, StoreError, UnsafError, in_lines, one_of, setting_of
 from ..data.image_set import ImageSet
 from ..data.images import images as open_images
 from ..runs import edited, read_table
@@ -180,6 +180,7 @@ def _edited(run: Run) -> str:
 # %% ../../nbs/60_assessment/07_saved.ipynb #f2fe6d99
 COMPARED = ("youden_j", "unf1", "unf1_class", "d_prime", "audacity", "timidity", "fa_rate", "always_answer")
 
+@in_lines
 @dataclass(frozen=True)
 class Pair:
     "Two assessments of the same images."
@@ -206,8 +207,12 @@ class Pair:
             span = "" if pd.isna(r.low) else f"{r.low:+7.3f} .. {r.high:+7.3f}"
             p = "" if pd.isna(r.p) else f"{r.p:.4f}"
             said.append(f"  {r.measure:14} {r.a:14.3f} {r.b:14.3f}   {r.difference:+10.3f}   {span:20} {p}".rstrip())
+        return [*said, *self.beside(crossed)]
+
+    def beside(self, crossed: bool = False) -> list[str]:
+        "What a reader of the table must know."
         cross = "the cross-examination below has" if crossed else "compare the models with --cross to have"
-        return [*said, f"  differences are {names[1]} minus {names[0]}, image by image; "
+        return [f"  differences are {self.b.model} minus {self.a.model}, image by image; "
                        f"{self.table.measure.iloc[0]} decides, "
                        "the other p are not corrected for their number", *(f"  {x}" for x in self.looked()),
                 "  each model answered the questions that it wrote itself: a difference may lie in the questions; "

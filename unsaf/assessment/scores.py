@@ -274,7 +274,13 @@ def _html(self: Scores) -> str:
     below = "".join(f"<p>{escape(line)}</p>" for line in lines)
     return f"<p>{self.sentence}</p>{frame.to_html(border=0)}{below}"
 
-Scores.as_dict, Scores.caution, Scores.__str__, Scores._repr_html_ = _as_dict, _caution, _text, _html
+def _short(self: Scores) -> str:
+    a, named = self.awareness, (("UnF1", "unf1"), ("J", "youden_j"))
+    spans = ", ".join(f"{label} {self.intervals[name].span}" for label, name in named)
+    return f"Scores(TA {a.ta}, FA {a.fa}, TU {a.tu}, FU {a.fu} over {self.images} images: {spans}; print it for all)"
+
+Scores.as_dict, Scores.caution, Scores.__str__, Scores.__repr__ = _as_dict, _caution, _text, _short
+Scores._repr_html_ = _html
 
 # %% ../../nbs/60_assessment/00_scores.ipynb #51145cb8
 def intervals_of(names: Sequence[str], counts: np.ndarray, n: int, seed: int = 0,

@@ -14,7 +14,7 @@ from typing import Any, Iterable, Mapping
 import pandas as pd
 from .blocks import pin
 from .run import Assessment, ask
-from ..core import Outcome, Picture, Reply, Request, UnsafError, fingerprint, positive, write_file
+from ..core import Outcome, Picture, Reply, Request, UnsafError, fingerprint, in_lines, positive, write_file
 from ..metrics.meanings import clusters, inconsistency, semantic_entropy
 from ..metrics.pressure import Judge, normalised_match
 from ..metrics.resampling import Interval, cluster_bootstrap_any
@@ -112,6 +112,7 @@ def found_by(table: pd.DataFrame, n: int = 1000) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["finds", "score", "auroc", "low", "high", "questions"])
 
 # %% ../../nbs/60_assessment/08_uncertainty.ipynb #a9e9e42e
+@in_lines
 @dataclass
 class Uncertainty:
     "What the other scores say of an assessment's questions."
@@ -210,9 +211,8 @@ def uncertainty(
     from unsaf.assessment.probes import _as_set
     positive("samples", samples)
     if not temperature > 0: raise UnsafError(f"temperature {temperature}: samples differ only above 0")
-    if isinstance(model, str):
-        from unsaf.models.loading import load
-        model = load(model)
+    from unsaf.models.loading import load
+    model = load(model)
     if model.name != result.model:
         raise UnsafError(f"the assessment is of {result.model}, the model to ask is {model.name}")
     shown = _as_set(result.samples if images is None else images)

@@ -110,9 +110,8 @@ def estimate(
     source = _samples(source)
     opened = {name: parts for name, parts in open_all(source, plan, rephraser).items() if any(parts.values())}
     if not opened: raise UnsafError("dry run: the source has nothing that these benchmarks ask about")
-    if isinstance(model, str):
-        from unsaf.models.loading import load
-        model = load(model)
+    from unsaf.models.loading import load
+    model = load(model)
     about = f"{model.name}, {', '.join(opened)}, on {_described(source, plan)}"
     if not sample: return _counted(model, opened, plan, about)
     owned, start = not isinstance(store, Store), time.monotonic()

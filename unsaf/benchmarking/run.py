@@ -176,7 +176,7 @@ def _html(self: Bench) -> str:
             f"{marked.assign(**numbers).to_html(border=0, index=False)}"
             "<ul>" + "".join(f"<li>{escape(f'{name}: {text}')}</li>" for name, text in notes) + "</ul>")
 
-Bench.save, Bench.__str__, Bench._repr_html_ = _save, _text, _html
+Bench.save, Bench.__str__, Bench.__repr__, Bench._repr_html_ = _save, _text, _text, _html
 
 # %% ../../nbs/65_benchmarking/04_run.ipynb #18b087e8
 @dataclass(frozen=True)
@@ -332,9 +332,8 @@ def bench(
     plan = _plan(benchmarks, dict(options, setting=setting, domain=domain, n=n, seed=seed, k=k, rules=rules))
     source, min_read = _samples(source), gate(min_read)
     opened = open_all(source, plan, rephraser)
-    if isinstance(model, str):
-        from unsaf.models.loading import load
-        model = load(model)
+    from unsaf.models.loading import load
+    model = load(model)
     owned = not isinstance(store, Store)
     budget = budget or Budget()
     kept = [Cached(model, Store(store) if owned else store, max_failures, budget)]

@@ -30,19 +30,21 @@ from ..metrics.text.short_answers import word_of
 from ..models.base import Model
 from ..models.cache import Cached
 from ..assessment.run import ask
-from ..runs import watched
+from ..runs import Pulse, watched
 
 # %% ../../nbs/65_benchmarking/02_runs.ipynb #94845a58
 class Run:
     "A cached model under a plan; `ask` shows how far it has come."
     def __init__(self, model: Cached, plan: BenchPlan, progress: bool | None = None):
-        self.model, self.plan, self.quiet = model, plan, not watched(progress)
+        self.model, self.plan, self.quiet, self.progress = model, plan, not watched(progress), progress
 
     def ask(self, what: str, requests: Sequence[Request], model: Model | None = None) -> list[Reply]:
         "The replies in order; `model` where another is to answer."
         from tqdm.auto import tqdm
-        with tqdm(total=len(requests), desc=what, unit="reply", disable=self.quiet) as bar:
-            return ask(model or self.model, requests, lambda reply: bar.update())
+        seen = []
+        with (tqdm(total=len(requests), desc=what, unit="reply", disable=self.quiet) as bar,
+              Pulse(lambda: f"{what}: {len(seen):,} of {len(requests):,} replies", self.progress)):
+            return ask(model or self.model, requests, lambda reply: (seen.append(1), bar.update()))
 
     def read(self, replies: Sequence[Reply]) -> list[Chain]:
         "The replies with the answer of a chain of thought in its place, and what it states of its confidence."

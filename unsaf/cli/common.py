@@ -6,19 +6,20 @@
 __all__ = ['STOPPED', 'MaxFailures', 'Json', 'Store', 'MinRead', 'Limit', 'K', 'Seed', 'LOCAL', 'ENGINE', 'API', 'TOKENS',
            'SHARED', 'PARTS', 'KEYS', 'plain', 'say', 'warn', 'errors_of', 'refusals', 'losses', 'repeat', 'exit_code',
            'say_written', 'option', 'argument', 'Models', 'models_of', 'with_options', 'with_models', 'installed',
-           'parts', 'devices', 'bundled', 'lines']
+           'parts', 'devices', 'trial', 'bundled', 'lines']
 
 # %% ../../nbs/90_cli/00_common.ipynb #caae7588
-import inspect, json, os, platform, re, shutil, sys
+import inspect, json, os, platform, re, shutil, sys, time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Iterable, Iterator
 import typer
 from .. import __version__
-from ..core import UnsafError
+from ..core import Request, UnsafError
 from ..runs import most_frequent
 
 # %% ../../nbs/90_cli/00_common.ipynb #0d92fd85
@@ -258,6 +259,7 @@ PARTS = {
     "data sets": ("data", ("datasets", "easy-vqa")),
     "training": ("train", ("peft", "trl")),
     "word probes": ("probes", ("scikit-learn",)),
+    "HEIC images": ("heic", ("pillow-heif",)),
     "clusters": ("cluster", ("ray", "psutil")),
     "notebooks": ("notebook", ("jupyterlab", "papermill", "ipykernel")),
 }
@@ -269,11 +271,20 @@ def installed(package: str) -> str | None:
     try: return version(package)
     except PackageNotFoundError: return None
 
+_MODULES = {"scikit-learn": "sklearn", "easy-vqa": "easy_vqa", "pillow-heif": "pillow_heif"}     # where a package is imported by another name
+
+def _torn(package: str) -> bool:
+    "Is it installed, and cannot be found? As after an installation that was interrupted."
+    return installed(package) is not None and find_spec(_MODULES.get(package, package)) is None
+
 def parts() -> Iterator[str]:
     "One line for each optional part: its packages, or what to install."
     for what, (extra, packages) in PARTS.items():
         have = {p: installed(p) for p in packages}
         missing = [p for p, v in have.items() if v is None]
+        if torn := [p for p in packages if _torn(p)]:
+            yield f"!!  {what:14} {', '.join(torn)}: installed, and cannot be found; pip install --force-reinstall {' '.join(torn)}"
+            continue
         there = ", ".join(f"{p} {v}" for p, v in have.items() if v)
         todo = f"   missing {', '.join(missing)}: pip install 'unsaf[{extra}]'" if missing else ""
         yield f"{'--' if missing else 'ok'}  {what:14} {there}{todo}"
@@ -282,7 +293,10 @@ def parts() -> Iterator[str]:
 def devices() -> Iterator[str]:
     "Where a local model would run, and in which precision."
     if installed("torch") is None: return
-    import torch
+    try: import torch
+    except (ImportError, OSError) as e:      # a library that it needs is missing, or of another machine
+        yield f"!!  torch          cannot be loaded: {str(e).splitlines()[0][:160]}"
+        return
     if torch.cuda.is_available():
         for i in range(torch.cuda.device_count()):
             p = torch.cuda.get_device_properties(i)
@@ -291,6 +305,21 @@ def devices() -> Iterator[str]:
     elif torch.backends.mps.is_available(): yield "ok  mps            Apple GPU"
     else:
         yield "--  no GPU         local models run on the CPU in float32: fine for the bundled ones, slow for 7B"
+
+def trial(name: str = "tiny-s") -> Iterator[str]:
+    "One reply of a bundled model: what is installed is not only there, it works."
+    if any(installed(p) is None for p in PARTS["local models"][1]): return
+    began = time.monotonic()
+    try:
+        from unsaf.data.images import images
+        from unsaf.models.loading import load
+        picture = images("scenes", n=1)[0].picture
+        reply = next(iter(load(name).generate([Request((picture, "Question: What color is the circle?"), max_tokens=8)])))
+    except Exception as e:      # whatever it is, it is what the user wants to know
+        yield f"!!  a reply        {type(e).__name__}: {' '.join(str(e).split())[:160]}"
+    else:
+        mark = "!!" if reply.failure else "ok"
+        yield f"{mark}  a reply        {name}: {reply.error or repr(reply.text)}, after {time.monotonic() - began:.1f} s"
 
 def bundled() -> Iterator[str]:
     "Whether the bundled checkpoints are whole."
@@ -308,8 +337,9 @@ def lines(folder: str | Path = ".") -> Iterator[str]:
     yield from parts()
     yield from devices()
     yield from bundled()
+    yield from trial()
     for key in KEYS:
-        mark, state = ("ok", "set") if os.environ.get(key) else ("--", "not set: api:NAME needs it")
+        mark, state = ("ok", "set; whether it is right only the provider knows") if os.environ.get(key) else ("--", "not set: api:NAME needs it")
         yield f"{mark}  {key:14} {state}"
     free = shutil.disk_usage(folder).free / 2**30
     yield f"{'ok' if free > 1 else '!!'}  disk           {free:.1f} GiB free in this folder"

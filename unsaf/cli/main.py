@@ -13,6 +13,8 @@ import typer
 from .. import __version__
 from . import paper, probes as cli_probes, uncertainty as cli_uncertainty
 from .ranking import ranks
+from .config import Config
+from .first import START, init, planned
 from .common import Json, K, Limit, MaxFailures, MinRead, Models, Seed, Store, argument, option, with_models
 from .common import exit_code, refusals, repeat, say, say_written, warn
 from .replicas import Spread, with_ray
@@ -43,7 +45,7 @@ class _Lines(typer.core.TyperGroup):
             raise typer.Exit(130) from None
 
 # %% ../../nbs/90_cli/04_main.ipynb #c7ecab63
-app = typer.Typer(cls=_Lines, no_args_is_help=True, add_completion=False, rich_markup_mode=None,
+app = typer.Typer(cls=_Lines, invoke_without_command=True, add_completion=True, rich_markup_mode=None,
                   pretty_exceptions_enable=False, epilog="Start with:  unsaf demo")
 app.add_typer(paper.distill, name="distill")
 paper.add_to(app)
@@ -54,9 +56,12 @@ def _version(asked: bool) -> None:
         raise typer.Exit()
 
 @app.callback()
-def main(version: option(bool, "print the version", "--version", callback=_version,
+def main(ctx: typer.Context, version: option(bool, "print the version", "--version", callback=_version,
                          is_eager=True) = False) -> None:
     """Does a multimodal model know what it does not know? Label-free self-assessment of uncertainty awareness (UnSAF)."""
+    if ctx.invoked_subcommand is None: print(START)
+
+app.command(epilog="Example:  unsaf init --model api:gpt-4o --images photos --n 50 --max-cost 2 --prices 2.5,10")(init)
 
 # %% ../../nbs/90_cli/04_main.ipynb #4bd0ce04
 def _show(result: Any) -> None:
@@ -123,6 +128,7 @@ def demo(
     from unsaf.data.images import images
     from unsaf.models.loading import load
     loaded, scenes = load(model), images("scenes", n=limit, seed=seed)
+    say(planned(loaded, scenes, ("oe", "mc"), 5, store))
     results = [run(loaded, scenes, setting, store=store) for setting in ("oe", "mc")]
     written = _finish(results, store, report=True)
     for result in results: _show(result)
@@ -139,7 +145,8 @@ def demo(
 def assess(
     model: option(str, "tiny-m, a checkpoint folder, hf:OWNER/NAME, vllm:OWNER/NAME, api:NAME, api:NAME@URL, "
                        "replay:FOLDER"),
-    images: option(str, "a folder, a file, scenes, easy-vqa") = "scenes",
+    images: option(str, "a folder, an image, a pattern as 'photos/**/*.jpg', scenes or scenes:DOMAIN, easy-vqa, a data set of "
+                        "`unsaf data`, or hf:PATH:COLUMN") = "scenes",
     setting: option(str, "oe (open-ended), mc (multiple choice) or both") = "oe",
     k: K = 5,
     limit: Limit = None,
@@ -153,6 +160,7 @@ def assess(
     answer_mode: option(str, "generate, or logit (mc only)") = "generate",
     temperature: option(float, "0 is greedy") = 0.0,
     *, how: Models,
+    config: Config = None,
     budget: Budget,
     dry_run: DryRun = False,
     sample: Sample = 8,
@@ -177,6 +185,7 @@ def assess(
     settings = ("oe", "mc") if setting == "both" else (setting,)
     modes = {"oe": "generate"} if setting == "both" and answer_mode == "logit" else {}
     if dry_run: from unsaf.assessment.estimate import estimate as run
+    elif not as_json: say(planned(loaded, samples, settings, k, store))
     ends = dict(sample=sample) if dry_run else dict(until_halfwidth=until_halfwidth, min_read=min_read)
     with spread.joined():
         results = [run(loaded, samples, s, k, store, seed=seed, layout=layout, suffix=suffix, paraphrase=paraphrase,
@@ -239,6 +248,7 @@ def bench(
                             "thought)") = "normalised",
     scale: option(str, "verbalised: what 1 to 5 stand for, ends, fifths, middles or half") = "ends",
     *, how: Models,
+    config: Config = None,
     budget: Budget,
     dry_run: DryRun = False,
     sample: Sample = 8,
@@ -253,6 +263,8 @@ def bench(
     if dry_run: from unsaf.benchmarking.estimate import estimate as run
     ends = {"sample": sample} if dry_run else {"min_read": min_read}
     with spread.model(how, model, intervention, **more) as loaded:
+        where = f"replies and tables go to {store}" if store else "nothing is kept (--store FOLDER keeps it)"
+        if not (dry_run or as_json): say(f"{loaded.name}, {benchmarks} on {images}: {where}")
         result = run(loaded, benchmarks, images, domain, n, seed, store, setting, k,
                      rephraser=rephraser, rules=rules, max_failures=max_failures, budget=budget, template=template,
                      confidence=confidence, scale=scale, **caps, **ends)

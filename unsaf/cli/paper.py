@@ -7,7 +7,7 @@ __all__ = ['app', 'distill', 'Baseline', 'Pairs', 'read_parameters', 'read_price
            'evaluate', 'export']
 
 # %% ../../nbs/90_cli/02_paper.ipynb #dd44799a
-import ast, signal
+import signal
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,9 +16,10 @@ from typing import Any, Iterator, Mapping
 import typer
 from .common import API, K, MaxFailures, Models, Seed, Store, TOKENS, argument, option, with_models
 from .common import exit_code, repeat, say
+from .config import Config
 from .replicas import Spread, with_ray
 from .spending import DryRun, Sample, tell_estimates, with_budget
-from ..core import UnsafError, write_file
+from ..core import UnsafError, value_of, write_file
 from ..models.budget import Budget
 from ..runs import lasting
 
@@ -42,8 +43,7 @@ def read_parameters(pairs: list[str] | None) -> dict[str, Any]:
         name, equals, value = pair.partition("=")
         if not equals or not name.isidentifier():
             raise UnsafError(f"-p {pair}: give a name and a value, as in -p n 4")
-        try: values[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError): values[name] = value
+        values[name] = value_of(value)
     return values
 
 def read_prices(pairs: list[str] | None) -> dict[str, tuple[float, float]]:
@@ -106,7 +106,7 @@ def reproduce(
     notebooks: argument(list[str], "table04 fig05 ..., all, or ledger", metavar="NOTEBOOKS..."),
     profile: option(str, "testbed: bundled models, minutes; paper: its checkpoints and data sets, "
                          "GPUs") = "testbed",
-    out: option(Path | None, "tables, figures and ledger; figures/PROFILE where not given") = None,
+    out: option(Path | None, "tables, figures and ledger; STORE/figures/PROFILE where not given") = None,
     store: option(Path, "run folder: replies, adapters, units, "
                         "executed notebooks") = Path("runs/reproduce"),
     workers: option(int, "processes of this machine", min=1) = 1,
@@ -127,10 +127,11 @@ def reproduce(
                   metavar="MODEL=PROMPT,OUTPUT") = None,
 ) -> None:
     "Run the paper's tables and figures, each thing they need once; or show the ledger of what came of it."
-    target = out or Path("figures")/profile
+    from unsaf.paper.study import default_out
+    target = out or default_out(store, profile)
     if "ledger" in notebooks:
         if len(notebooks) > 1: raise UnsafError("ledger stands alone: unsaf reproduce ledger")
-        return _ledger(target)
+        return _ledger(target, None if out else Path("figures")/profile)
     from unsaf.paper.runner import books, notebook_names
     names, parameters = notebook_names(notebooks, books()), read_parameters(parameter)
     if dry_run: return _dry(names, profile, store, parameters, utilisation, price)
@@ -146,10 +147,14 @@ def _run(names: list[str], profile: str, out: Path, store: Path, workers: int, r
     say(*result.lines(), *ledger_lines(out, brief=True))
     raise typer.Exit(result.exit_code)
 
-def _ledger(out: Path) -> None:
+def _ledger(out: Path, committed: Path | None) -> None:
+    "The ledger of `out`; where nothing was run there the one that came with the checkout, which is only read."
     from shutil import get_terminal_size
     from unsaf.paper.runner import ledger_lines
-    say(*ledger_lines(out, get_terminal_size((120, 40)).columns))
+    there = lambda folder: (folder/"ledger").is_dir() or (folder/"ledger.csv").is_file()
+    read = committed if committed and there(committed) and not there(out) else None
+    say(*ledger_lines(read or out, get_terminal_size((120, 40)).columns, keep=read is None))
+    if read: say(f"read: {read}, as committed; nothing was run into {out} yet")
 
 def add_to(parent: typer.Typer) -> None:
     "Give `parent` the command."
@@ -180,6 +185,7 @@ def data(
     seed: Seed = 0,
     max_failures: MaxFailures = .2,
     *, how: Models,
+    config: Config = None,
     budget: Budget,
     dry_run: DryRun = False,
     sample: Sample = 8,
@@ -193,6 +199,7 @@ def data(
     given = dict(store=out, seed=seed, max_failures=max_failures, budget=budget, **how.tokens)
     with spread.model(how, teacher) as model:
         if dry_run: raise typer.Exit(_estimated(model, images, n, k, setting, answers, sample, given))
+        say(f"{teacher} on {images}: replies and data go to {out}")
         taught = teach(model, images, n, k, setting, answers, keep=keep,
                        exclude=[open_images(e) for e in exclude or ()], **given)
     paths = taught.save(out, pictures)
@@ -258,6 +265,7 @@ def train(
     trust_remote_code: option(bool | None, "engines: run the code that comes with the student",
                               "--trust-remote-code") = None,
     python: option(Path | None, "engines: an interpreter that has the tool; else one is made") = None,
+    config: Config = None,
     pack_to: option(Path | None, "write the records for `accelerate launch -m "
                                  "unsaf.distill.train`, and stop") = None,
 ) -> None:

@@ -86,6 +86,7 @@ def compare(
     min_read: MinRead = .95,
     *, how: Models,
     store: Store = None,
+    page: option(Path | None, "write the comparison as a page, too", "--page", metavar="FILE") = None,
     max_failures: MaxFailures = .2,
     as_json: Json = False,
 ) -> None:
@@ -109,6 +110,10 @@ def compare(
     new, old = ([r for r, m in zip(sides, asked) if bool(m) == given] for given in (True, False))
     if as_json: print(body)
     else: say(*pair.lines(bool(probes)), *(line for p in probes for line in ["", *p.lines()]))
+    if page:
+        from unsaf.assessment.compared import compared_page
+        written = compared_page(pair, page, [line for p in probes for line in p.lines()])
+        if not as_json: say(f"\nwritten: {written}")
     if store:
         paths = [*(path for r in new for path in r.save(store)), write_table(pair.table, store / "compare.csv"),
                  write_file(store / "compare.json", body)]
@@ -187,7 +192,7 @@ def audit(
     what: argument(str, "a run folder (FOLDER@MODEL where it holds several), or a model, which is assessed first"),
     images: option(str | None, "of a model: a folder, a file, scenes, easy-vqa; of a run: where its images are") = None,
     limit: option(int | None, "of a model: how many images") = None,
-    setting: option(str | None, "oe or mc; oe for a model, the only one of a run where not given") = None,
+    setting: option(str | None, "oe or mc; where not given oe for a model, and of a run folder what it holds") = None,
     k: option(int, "of a model: questions per class and image") = 5,
     seed: option(int, "chooses images and sample") = 0,
     max_failures: MaxFailures = .2,
@@ -205,15 +210,25 @@ def audit(
         raise UnsafError(f"--labels {labels}: no such file; give the sheet that was filled in")
     is_run = bool(_folder_of(what)[0])
     folder = out or (Path(_folder_of(what)[0]) if is_run else None)
-    result = (_opened(what, setting, images) if is_run
-              else _sides_of_one(what, setting, k, seed, images, limit, folder, how, max_failures))
-    drawn = result.samples is not None and all("scene" in s.info for s in result.samples)
+    if is_run: results = [_opened(what, s, images) for s in _settings_of(what, setting, labels is not None or as_json)]
+    else: results = [_sides_of_one(what, setting, k, seed, images, limit, folder, how, max_failures)]
     run = what if is_run else str(folder)
-    if labels_for_width is not None: _plan(result, run, labels, labels_for_width, folder, seed, as_json)
-    elif labels is None and (by_hand or not drawn): say(*_sheet(result, run, folder, n, seed))
-    else: _print_audit(*_audited(result, labels), folder, result.stem(folder) if folder else "", as_json)
+    for result in results:
+        if len(results) > 1: say("", f"{result.plan.setting.words}:")
+        drawn = result.samples is not None and all("scene" in s.info for s in result.samples)
+        if labels_for_width is not None: _plan(result, run, labels, labels_for_width, folder, seed, as_json)
+        elif labels is None and (by_hand or not drawn): say(*_sheet(result, run, folder, n, seed))
+        else: _print_audit(*_audited(result, labels), folder, result.stem(folder) if folder else "", as_json)
 
 # %% ../../nbs/90_cli/03_probes.ipynb #2accc7a7
+def _settings_of(name: str, setting: str | None, one: bool) -> list[str | None]:
+    "The settings to audit: the one that was named, or both of a folder that holds one run of each, unless `one` is due."
+    if setting or one: return [setting]
+    from unsaf.assessment.saved import saved_runs
+    folder, model = _folder_of(name)
+    there = [r.card["plan"]["setting"] for r in saved_runs(folder) if model in ("", r.card["model"])]
+    return there if len(there) == len(set(there)) > 1 else [None]
+
 def _audited(result: Any, labels: Path | None) -> tuple[Any, Any]:
     "(audit, its table), by hand where labels are given, else by the oracle."
     from unsaf.assessment.label_audit import audit_labels, filled

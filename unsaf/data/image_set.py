@@ -11,6 +11,7 @@ import base64, errno, hashlib, heapq, html, io, operator, os, re, stat, struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 import numpy as np
@@ -76,10 +77,13 @@ def _shown(name: Any) -> str:
 
 def _formats() -> list[str]:
     Image.init()
+    if "HEIF" not in Image.OPEN and find_spec("pillow_heif"):
+        from pillow_heif import register_heif_opener
+        register_heif_opener()
     return [f for f in FORMATS if f in Image.OPEN]
 
 # %% ../../nbs/40_data/00_image_set.ipynb #55e4fbc7
-_HEIF = "a HEIF image; pillow_heif.register_heif_opener() adds the format"
+_HEIF = "a HEIF image; the package pillow-heif reads it: pip install 'unsaf[heic]'"
 
 def _unknown(source: "str | os.PathLike | bytes") -> str:
     "Why a file was not recognised, from its first bytes."

@@ -140,7 +140,7 @@ def revision_of(card: Card, cache: "str | Path | None" = None) -> "str | None":
     except _unreachable() as e:
         if commit := cached_commit(card.hub): return commit
         raise UnsafError(f"{card.hub} is neither cached nor in reach: {_why(e)[:160]}; "
-                         "give a local copy with folder=") from None
+                         "give a local copy as $UNSAF_DATA/NAME, in Python with folder=") from None
     note(card.hub, commit, cache)
     return commit
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
 from ..core import ImageError, ModelError, Reply, Request, to_json
-from .base import Model, batches, identity_of, indexed, placed, render, template_of, whole_reply, whole_request
+from .base import Model, answers_of, as_model, batches, identity_of, indexed, placed, render, shown, template_of, whole_reply, whole_request
 from .budget import Budget, Costs
 from .claims import Call, Claims
 from ..runs import Watch
@@ -92,6 +92,7 @@ class Cached:
     `max_failures`: the share of failed calls beyond which a run is stopped by `TooManyFailures`, 1 or None: never.
     `budget`: what may be spent, see `unsaf.models.budget`."""
     def __init__(self, model: Model, store: Store, max_failures: float | None = .2, budget: Budget | None = None):
+        model = as_model(model)
         self.model, self.store, self.name = model, store, model.name
         self.template = template_of(model)
         self.ways = Ways(store, self.name, identity_of(model), self.template)
@@ -103,6 +104,8 @@ class Cached:
         self.watch, self.claims = Watch(None if replay else max_failures), Claims(store)
         self._turn, self._told = threading.Lock(), False  # for the counts: two threads may ask at once
         self._over, self._opener = threading.Event(), threading.current_thread()  # set where a session failed
+
+    def __repr__(self) -> str: return f"Cached({self.model!r}, {self.store!r})"
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -219,7 +222,7 @@ def _run(self: Cached, asked: _Asked, todo: Sequence[str], batch: bool) -> Itera
     "Ask what is ours, and store it: a batch as a whole, else reply by reply."
     places = [asked.places[key][0] for key in todo]
     requests = [asked.requests[i] for i in places]
-    answers, caps = self.model.generate(requests), [r.max_tokens for r in requests]
+    answers, caps = answers_of(self.model, requests), [r.max_tokens for r in requests]
     whole = batch or isinstance(answers, Sequence)      # a list has been asked, and paid for, to its end
     replies = placed(self.model, requests, answers)
     if not hasattr(self.model, "budget"): replies = self.budget.counted(replies, caps, whole)
@@ -335,6 +338,8 @@ class Replay:
             raise ModelError(f"replay: {len(known)} models match {name!r} in this store; it holds: {names}")
         self.name, self.template = known[0]["name"], known[0]["template"]
         self.identity, self._print = known[0]["identity"], known[0]["model"]
+
+    __repr__ = shown
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Reply]:
         for i, request in enumerate(requests):

@@ -97,6 +97,8 @@ class Cove:
         self.identity = {**identity_of(model), "cove": settings}
         self.counts: Counter[str] = Counter()  # chains by ending, and revisions that changed the words
 
+    def __repr__(self) -> str: return f"Cove({self.model!r})"
+
     def learn(self, refused: Sequence[str]) -> None:
         "Tell the model what it is known to refuse."
         if hasattr(self.model, "learn"): self.model.learn(refused)

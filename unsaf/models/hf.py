@@ -17,7 +17,7 @@ from PIL import Image
 from ..core import Reply, Request, UnsafError
 from .chat import Chat, Unfit
 from .checkpoint import CALL_GROUPS, load_checkpoint, one_line
-from .cpu import quicker
+from .cpu import quicker, threads
 from .prefix import cut_back, deltas_of, fresh_cache, keeps_all, picked, step
 from .sharing import Sharing, default_budget, note_prefill, cache_limits
 
@@ -55,6 +55,8 @@ class HF:
     and `choose_device`; `device_map`: "auto" spreads weights over several GPUs; `token_budget`: tokens of one batch;
     `template`: none, llava, qwen or gpt; `processor_kwargs`,
     `adapter` (a folder): see `load_checkpoint`; `reuse`: auto, prefix, encoder or none. Raises `ModelError`."""
+    threads: int | None = None    # of torch while it generates, at most; None: as many as it has
+
     def __init__(self, path: str | Path, *, revision: str | None = None, name: str | None = None,
                  dtype: str = "auto", device: str = "auto", attn: str = "sdpa",
                  token_budget: int | None = None, template: str | None = None,
@@ -84,6 +86,10 @@ class HF:
         self.flips: tuple[int, int] | None = None  # (replies that reuse changed, compared), where it was measured
         usual = 0 if self.model.device.type == "cpu" else min(4, os.cpu_count() or 1)
         self.workers = usual if workers is None else workers
+
+    def __repr__(self) -> str:
+        where = getattr(self.model, "device", ""), str(getattr(self.model, "dtype", "")).removeprefix("torch.")
+        return f"{type(self).__name__}({self.name!r}, {where[0]}, {where[1]})"
 
     def render(self, request: Request) -> str:
         "The prompt as text, one placeholder per image; what cannot be rendered gives `<reason>`."
@@ -331,8 +337,10 @@ def _generate(self: HF, requests: Sequence[Request]) -> Iterator[Reply]:
                 if pool: self._look_ahead(pool, [requests[i] for near in plan[n:n + 2] for i in near])
                 yield from (_failed(i, error) for i, error in broken.items())
                 if whole := [row for row in rows if row[0] not in broken]:
-                    if self.flips is None: self._measure_flips(whole, pixels)
-                    yield from self._attempt(whole, pixels)
+                    with threads(self.threads):
+                        if self.flips is None: self._measure_flips(whole, pixels)
+                        replies = self._attempt(whole, pixels)
+                    yield from replies
         finally: self.sharing.encoder_cache.coming.clear()
 
 def _look_ahead(self: HF, pool: Executor, requests: Sequence[Request]) -> None:

@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any
 from ..core import ModelError
 from .served.address import hidden
-from .base import Model
+from .base import Model, as_model
 from .cache import Replay
 
 # %% ../../nbs/50_models/16_loading.ipynb #79c6e569
 def load(
-    name: str,       # a bundled or known model, a folder, or hf:, mix:, vllm:, sglang:, api:, bridge:, replay: and so on
+    name: Any,       # a bundled or known model, a folder, or hf:, mix:, vllm:, sglang:, api:, bridge:, replay: and so on; a model is itself
     **options: Any,  # for the backend, e.g. dtype="float32", device="cpu", concurrency=16, key_env="MY_KEY"
 ) -> Model:
     "The model that `name` stands for; raises `ModelError` with one line where there is none."
-    kind, colon, rest = name.partition(":")
+    if not isinstance(name, (str, Path)): return as_model(name)
+    kind, colon, rest = (name := str(name)).partition(":")
     if kind == "api" and colon: return _api(name, options)
     if kind == "bridge" and colon: return _bridged(rest, options)
     if kind in ("vllm", "sglang") and colon: return _started(kind, rest, options)
@@ -120,7 +121,9 @@ def _mixed(name: str, options: dict) -> Model:
 
 def _tiny(name: str, options: dict) -> Model:
     from unsaf.world import tiny
+    from unsaf.models.cpu import threads_of_small
     model = _hf(str(tiny.path(name)), {"name": name, **options})
+    model.threads = threads_of_small()
     model.note = (f"{name} is a model of the testbed: tiny, trained on drawn scenes. "
                   "Its scores say nothing about any real model.")
     return model

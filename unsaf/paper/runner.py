@@ -28,7 +28,7 @@ from .findings import findings_line, judged_anew
 from .notebooks import execute, parameters_of, unknown
 from .rules import rules_line
 from .runspec import done, run_spec
-from .study import PROFILES, open_study, studies
+from .study import PROFILES, default_out, open_study, studies
 from .workers import Ended, Task, alone, locked
 
 # %% ../../nbs/80_paper/90_runner.ipynb #979258e4
@@ -111,7 +111,7 @@ def _takes(name: str, book: Path, profile: str) -> list[str]:
 def jobs(
     names: Sequence[str],                     # as `notebook_names` gives them
     profile: str = "testbed",
-    out: "str | Path | None" = None,          # figures/PROFILE where None
+    out: "str | Path | None" = None,          # STORE/figures/PROFILE where None
     store: "str | Path" = "runs/reproduce",
     parameters: "Mapping[str, Any] | None" = None,     # for every study that has them
     say: Callable[[str], Any] = say,
@@ -119,7 +119,7 @@ def jobs(
     """The notebooks with their units; raises `UnsafError` for a parameter that none of them has. Nothing is run or
     fetched."""
     if profile not in PROFILES: raise UnsafError(f"profile {profile!r} is unknown: use {' or '.join(PROFILES)}")
-    given, out, known = dict(parameters or {}), str(out or f"figures/{profile}"), books()
+    given, out, known = dict(parameters or {}), str(out or default_out(store, profile)), books()
     if own := {*_OWN, "name"} & set(given):
         raise UnsafError(f"{own.pop()} is an option of its own: --profile, --out, --store")
     paths = {name: notebook_path(known[name]) for name in names}
@@ -361,10 +361,10 @@ def write_ledger(out: "str | Path") -> tuple[list, list[Path]]:
                      write_file(Path(out)/"ledger.md", _markdown(table)),
                      *save(ledger_figure(counts, note), out, "ledger")]
 
-def ledger_lines(out: "str | Path", width: int = 120, brief: bool = False) -> list[str]:
-    """The ledger of `out` as text, with `brief` its sums alone; writes it. Raises `UnsafError` where no notebook has
-    left a line, unless brief."""
-    entries, paths = write_ledger(out)
+def ledger_lines(out: "str | Path", width: int = 120, brief: bool = False, keep: bool = True) -> list[str]:
+    """The ledger of `out` as text, with `brief` its sums alone; writes it, unless `keep` is false. Raises `UnsafError`
+    where no notebook has left a line, unless brief."""
+    entries, paths = write_ledger(out) if keep else (judged_anew(_ledger_of(Path(out)), out), [])
     if not entries and brief: return []
     if not entries:
         raise UnsafError(f"{Path(out)/'ledger'}: no notebook has left a line there yet; run some first: "

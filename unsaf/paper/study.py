@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['BOTH', 'TINY', 'TESTBED', 'OPEN', 'PRINTED', 'PAPER', 'PROFILES', 'TRAINED', 'ASKED', 'GRADED', 'UND', 'BASELINES',
            'ARMS', 'Profile', 'Study', 'Runs', 'pairs', 'assess_spec', 'again_spec', 'bench_spec', 'grid', 'measured',
-           'Experiment', 'studies', 'open_study']
+           'Experiment', 'studies', 'default_out', 'open_study']
 
 # %% ../../nbs/80_paper/50_study.ipynb #3efb5ef2
 """What a table or figure runs, under which profile, and its runs as one DataFrame."""
@@ -20,7 +20,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 import pandas as pd
-from ..core import UnsafError, say, write_file
+from ..core import UnsafError, say, value_of, write_file
 from ..prompts.templates import LAYOUTS, PARAPHRASES, SUFFIX, SYSTEM
 from ..metrics.accuracy import OPEN_RULES
 from ..models import families
@@ -129,6 +129,10 @@ _AMONG: dict[str, tuple] = {
     "template": ("auto", *SYSTEM), "answers": ("short", "cot"), "lessons": ("oe", "mc"),
     "interventions": ("dola", "cove"), "bench_settings": ("oe", "mc"), "confidence": ("normalised", "raw", "verbalised"),
     "rule": ("auto", *OPEN_RULES), "cross": (True, False), "equal": (True, False), "arms": ARMS}
+
+def _read(value: Any) -> Any:
+    "A list or a dict that came as text, as papermill's -p hands it on; anything else as it is."
+    return value_of(value) if isinstance(value, str) and value.lstrip()[:1] in ("[", "(", "{") else value
 
 def _listed(name: str, value: Any) -> Any:
     "A single name or number as a list where several can be given, and settings in capitals."
@@ -335,16 +339,21 @@ def studies(name: str = "") -> dict[str, tuple[Study, str]]:
     kinds = ("table", "fig")                 # tables, figures, the others
     return dict(sorted(out.items(), key=lambda item: (*(not item[0].startswith(kind) for kind in kinds), item[0])))
 
+def default_out(store: "str | Path", profile: str) -> Path:
+    "Where tables, figures and ledger go by themselves: beside the replies, never among the committed ones."
+    return Path(store)/"figures"/profile
+
 def open_study(
     name: "str | Study",                           # as its files are called, or a study
     profile: str = "testbed",                      # or paper
-    out: "str | Path | None" = None,               # figures/PROFILE where None
+    out: "str | Path | None" = None,               # STORE/figures/PROFILE where None
     store: "str | Path" = "runs/reproduce",
     addresses: "Mapping[str, str] | None" = None,  # name -> what `unsaf.load` or `unsaf.images` takes
     **changes: Any,                                # of the choices: models, data, settings, n, n_bench, k, seeds, ...
 ) -> Experiment:
     "A study under a profile, not yet run. Raises `UnsafError` for an unknown profile, study or choice."
     if profile not in PROFILES: raise UnsafError(f"profile {profile!r} is unknown: use {' or '.join(PROFILES)}")
+    addresses, changes = _read(addresses), {name: _read(value) for name, value in changes.items()}
     if not isinstance(addresses or {}, Mapping):
         raise UnsafError(f"addresses = {addresses!r}: give a dict, as in {{'Qwen-VL-Chat-7B': 'api:...'}}")
     known = {} if isinstance(name, Study) else studies(name)
@@ -352,4 +361,4 @@ def open_study(
         raise UnsafError(f"notebook {name!r} is unknown: there are {', '.join(known)}")
     study, p = name if isinstance(name, Study) else known[name][0], PROFILES[profile]
     p = replace(p, models={**p.models, **(addresses or {})}, data={**p.data, **(addresses or {})})
-    return Experiment(study, p, study.choices(p, **changes), Path(out or f"figures/{profile}"), Path(store))
+    return Experiment(study, p, study.choices(p, **changes), Path(out or default_out(store, profile)), Path(store))
