@@ -99,6 +99,7 @@ def _finish(results: list, store: Path | None, report: bool, probes: Any = (), j
     if not report: return paths
     from unsaf.assessment.report import scores_figure, page
     ending = "" if stems == [str(r.plan.setting) for r in results] else "-" + results[0].run_id
+    judged = judged or cli_probes.judged_before(results, store)
     paths.append(page(results, store / f"report{ending}.html", probes=list(probes), judged=judged))
     try: figure = scores_figure(results)
     except UnsafError: return paths  # nothing to draw: the page says why
@@ -162,6 +163,7 @@ def assess(
     probes: option(str | None, "beside the score: all, or some of cross,blank,swap,leakage,audit,corrected") = None,
     cross: option(str | None, "probe cross: other models, with commas; each answers the others' questions") = None,
     judge: cli_probes.Judge = None,
+    judge_prices: option(str | None, "of a judge that is another model: dollars per million tokens, IN,OUT") = None,
     spread: Spread,
     report: option(bool, "write report.html into the store") = True,
     as_json: Json = False,
@@ -171,9 +173,10 @@ def assess(
     from unsaf.data.images import images as open_images
     samples = open_images(images, n=limit, seed=seed)
     names, others = cli_probes.wanted(probes, cross, how)
-    judging = how.other(judge) if judge else None
+    judging = cli_probes.judging(judge, model, how, judge_prices, budget)
     if spread: run, loaded = spread.assess(how, names, dry_run, budget, until_halfwidth), model
     else: loaded = how.load(model)
+    if judge and judging is None: judging = how.fitting(judge) if isinstance(loaded, str) else loaded
     settings = ("oe", "mc") if setting == "both" else (setting,)
     modes = {"oe": "generate"} if setting == "both" and answer_mode == "logit" else {}
     if dry_run: from unsaf.assessment.estimate import estimate as run
@@ -183,7 +186,9 @@ def assess(
                        template=template, answer_mode=modes.get(s, answer_mode), temperature=temperature,
                        max_failures=max_failures, budget=budget, **ends, **how.tokens)
                    for s in settings]
-    if dry_run: raise typer.Exit(tell_estimates(results, as_json, store))
+    if dry_run:
+        told = cli_probes.with_judge(results, judging, k, store, budget)
+        raise typer.Exit(tell_estimates(told, as_json, store, bool(judging)))
     probed = cli_probes.put(results, loaded, names, others, store, budget)
     judged = cli_probes.judged(results, judging, store, budget)
     _tell(results, probed, _finish(results, store, report, probed, judged), as_json, judged)
