@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 import typer
 from .. import __version__
-from . import paper, probes as cli_probes, uncertainty as cli_uncertainty
+from . import audit as cli_audit, paper, probes as cli_probes, uncertainty as cli_uncertainty
 from .ranking import ranks
 from .common import Json, K, Limit, MaxFailures, MinRead, Models, Seed, Store, argument, option, with_models
 from .common import exit_code, refusals, repeat, say, say_written, warn
@@ -214,7 +214,7 @@ app.command(epilog="Examples:  unsaf compare tiny-s tiny-m --limit 50 --cross --
 app.command(epilog="Example:  unsaf ranks runs/s runs/m runs/l --measure unf1")(ranks)
 app.command(epilog="Example:  unsaf report runs/m --probes leakage,audit")(cli_probes.report)
 app.command(epilog="Examples:  unsaf audit runs/m   |   unsaf audit runs/photos --n 100, then  "
-                   "unsaf audit runs/photos --labels runs/photos/label-oe.csv")(cli_probes.audit)
+                   "unsaf audit runs/photos --labels runs/photos/label-oe.csv")(cli_audit.audit)
 app.command(epilog="Example:  unsaf uncertainty runs/m --model tiny-m --samples 5")(cli_uncertainty.uncertainty)
 
 # %% ../../nbs/90_cli/04_main.ipynb #15a92dfc
