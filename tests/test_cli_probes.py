@@ -258,3 +258,9 @@ def test_how_many_labels_and_which(cheated, inside, tmp_path):
     (plan,) = json.loads(inside("audit", folder, "--setting", "oe", "--labels", sheet, "--labels-for-width", ".001", "--json").stdout)
     assert plan["n"] is None and plan["least"] == plan["width"] > .001
     one_line(inside("audit", folder, "--setting", "oe", "--labels-for-width", "3"), "a width of 3")
+
+
+def test_report_says_which_probes_it_cannot_make(cheated, inside):
+    folder, _ = cheated
+    run = inside("report", folder, "--probes", "blank,leakage", "--limit", "1")
+    assert run.returncode == 0 and run.stderr.count("report asks nobody, so it has no probe blank") == 1 and "--probes blank --store" in run.stderr

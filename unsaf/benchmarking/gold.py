@@ -14,8 +14,8 @@ from ..assessment import run as own
 from ..assessment.scores import intervals_of
 from .parts import BenchPlan, Parts, gold_answerable
 from .runs import Run, answer_request, _credited, item_row, read_answer
-from .scores import Part, _lost, _none, _part, spans, spans_any
-from ..metrics.calibration import augrc, aurc
+from .scores import Part, _lost, _none, _part, at_risk, spans, spans_any
+from ..metrics.calibration import augrc, aurc, coverage_at_risk
 from ..metrics.pressure import by_image, share
 from ..metrics.resampling import Interval
 from ..metrics.stability import CELLS
@@ -81,8 +81,8 @@ def _ratios(c: np.ndarray) -> dict[str, np.ndarray]:
                 effective_reliability=of(gain, known))
 
 # %% ../../nbs/65_benchmarking/04_gold.ipynb #07e58efd
-def _by_confidence(rows: pd.DataFrame, n: int) -> dict[str, Interval]:
-    "AUROC over all questions, AURC and AUGRC over the answers; empty without probabilities."
+def _by_confidence(rows: pd.DataFrame, n: int, risk: float | None = None) -> dict[str, Interval]:
+    "AUROC over all questions; AURC, AUGRC and coverage at a risk over the answers; empty without probabilities."
     sure = rows[rows["p_abstain"].notna()]
     if not len(sure): return {}
     p, hard = sure["p_abstain"].to_numpy(float), ~sure["answerable"].to_numpy(bool)
@@ -90,7 +90,8 @@ def _by_confidence(rows: pd.DataFrame, n: int) -> dict[str, Interval]:
     said = sure[(sure["outcome"] == "answered") & sure["credit"].notna()]
     if not len(said): return found
     q, y = 1 - said["p_abstain"].to_numpy(float), said["credit"].to_numpy(float)
-    areas = spans_any(lambda i: dict(aurc=aurc(q[i], y[i]), augrc=augrc(q[i], y[i])),
+    at = (lambda p, y: {}) if risk is None else lambda p, y: dict(coverage_at_risk=coverage_at_risk(p, y, risk))
+    areas = spans_any(lambda i: dict(aurc=aurc(q[i], y[i]), augrc=augrc(q[i], y[i])) | at(q[i], y[i]),
                       said["image_id"].tolist(), min(n, 1000))
     return found | areas
 
@@ -110,17 +111,17 @@ def _dual(rows: pd.DataFrame, n: int) -> dict[str, Interval]:
 NEEDS_ANSWERS = ("effective_reliability", "aurc", "augrc")     # of all answers, right ones and wrong ones alike
 AWARENESS = ("youden_j", "unf1", "audacity", "timidity")
 
-def score_gold(items: pd.DataFrame, n: int) -> Iterator[Part]:
-    "A `Part` for each part: awareness and abstention by the labels of people."
+def score_gold(items: pd.DataFrame, n: int, risk: float | None = None) -> Iterator[Part]:
+    "A `Part` for each part: awareness and abstention by the labels of people; `risk`: with coverage at that risk."
     for part, rows in items.groupby("part", sort=False):
         kept = rows[rows["outcome"] != "failed"]
         counted = kept[kept["cell"].isin(CELLS)]
         if not len(counted): yield _none(part, rows, _lost(rows)); continue
         one_hot = (counted["cell"].to_numpy()[:, None] == np.array(CELLS)).astype(int)
         scores = intervals_of(AWARENESS, by_image(one_hot, counted["image_id"])[1], n)
-        scores = scores | spans(_ratios, _cells(kept), kept["image_id"], n) | _by_confidence(kept, n) | _dual(kept, n)
-        if _unknown(kept): scores = {name: i for name, i in scores.items() if name not in NEEDS_ANSWERS}
-        yield _part(part, rows, kept, scores, _how(kept, one_hot.sum(0)))
+        scores |= spans(_ratios, _cells(kept), kept["image_id"], n) | _by_confidence(kept, n, risk) | _dual(kept, n)
+        if _unknown(kept): scores = {k: i for k, i in scores.items() if k not in (*NEEDS_ANSWERS, "coverage_at_risk")}
+        yield _part(part, rows, kept, scores, _how(kept, one_hot.sum(0)) + at_risk(scores, risk))
 
 def _unknown(rows: pd.DataFrame) -> int:
     "Answers of which nobody knows whether they are right."

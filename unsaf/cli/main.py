@@ -243,6 +243,8 @@ def bench(
     confidence: option(str, "calibration: normalised, raw, or verbalised (the 1 to 5 of a chain of "
                             "thought)") = "normalised",
     scale: option(str, "verbalised: what 1 to 5 stand for, ends, fifths, middles or half") = "ends",
+    risk: option(float | None, "abstention and calibration: the largest share of the answers, surest first, "
+                               "of which at most this share is wrong") = None,
     *, how: Models,
     budget: Budget,
     dry_run: DryRun = False,
@@ -256,7 +258,7 @@ def bench(
     more = {"logprobs": True} if logprobs else {}
     caps = {"text_tokens" if name == "question_tokens" else name: n for name, n in how.tokens.items()}
     if dry_run: from unsaf.benchmarking.estimate import estimate as run
-    ends = {"sample": sample} if dry_run else {"min_read": min_read}
+    ends = {"sample": sample} if dry_run else {"min_read": min_read, "risk": risk}
     with spread.model(how, model, intervention, **more) as loaded:
         result = run(loaded, benchmarks, images, domain, n, seed, store, setting, k,
                      rephraser=rephraser, rules=rules, max_failures=max_failures, budget=budget, template=template,

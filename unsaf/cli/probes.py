@@ -206,6 +206,9 @@ def report(
     if not store.is_dir(): raise UnsafError(f"{store}: no such folder; give one that --store was given")
     names, by_model = wanted(probes, None)[0], {}
     judge_model = models_of({}).other(judge) if judge else None
+    if asking := [name for name in names if name in ("cross", "blank", "swap")]:
+        warn(f"report asks nobody, so it has no probe {' or '.join(asking)}: make it with unsaf assess --probes "
+             f"{','.join(asking)} --store {quote(str(store))} and the run's other options")
     for run in saved_runs(store):
         result, how = opened(run, images)
         result = replace(result, min_read=min_read)
