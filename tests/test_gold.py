@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 from PIL import Image
+from unsaf.benchmarking.estimate import estimate
 from unsaf.benchmarking.parts import BenchPlan, given_parts, gold_answerable
 from unsaf.benchmarking.run import bench
 from unsaf.core import Picture, Reply, Sample, UnsafError
@@ -161,3 +162,50 @@ def test_what_is_no_table(folder):
     (folder/"m.csv").write_bytes(b"image,question\n\xff\xfe,Who?")
     with pytest.raises(UnsafError, match="not UTF-8"): own(folder/"m.csv")
     with pytest.raises(UnsafError, match="cannot be read"): own(folder/"none.csv")
+
+
+# ---- questions without an image, in the format of AbstentionBench
+
+def prompt(question, abstain, answers=None): return dict(question=question, reference_answers=answers, should_abstain=abstain, metadata={"source": "x"})
+
+
+PROMPTS = [prompt("Who wins in 2090?", True), prompt("What is 2 + 2?", False, ["4", "four"]), prompt("Unknown?", None)]
+
+
+class TextOnly(Scripted):
+    def generate(self, requests):
+        assert not any(r.pictures for r in requests)
+        return super().generate(requests)
+
+
+def test_questions_without_an_image_are_asked_without_one(tmp_path):
+    (tmp_path/"a.jsonl").write_text("\n".join(map(json.dumps, PROMPTS)))
+    (tmp_path/"RawResponses.json").write_text(json.dumps({"responses": [{"prompt": p, "response": "?"} for p in PROMPTS]}))
+    model = TextOnly(lambda r: "unanswerable" if "2090" in r.text else "4", name="text")
+    for name in ("a.jsonl", "RawResponses.json"):
+        found = bench(model, "abstention,accuracy", str(tmp_path/name), resamples=20)
+        assert found.value("abstention", "oe", "youden_j") == 1 == found.value("abstention", "oe", "accuracy_answered")
+        assert "2 in the words of accuracy, offered, without an image" in found.how["abstention, oe"] and "accuracy" in found.missing
+    told = estimate(model, "abstention", str(tmp_path/"a.jsonl"), sample=1)
+    assert told.measures["calls"][0] == 2
+
+
+def test_a_model_that_needs_an_image_is_not_asked_without_one(tmp_path):
+    Image.new("RGB", (8, 8), "red").save(tmp_path/"r.png")
+    rows = [*PROMPTS[:2], dict(image="r.png", question="Who?", answerable=0)]
+    (tmp_path/"a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    blind = Scripted(lambda r: "unanswerable", name="seer")
+    blind.takes_text = False
+    found = bench(blind, "abstention", str(tmp_path/"a.jsonl"), resamples=20)
+    assert found.calls["asked"] == 1 and "not askable: 2 questions without an image, of which seer takes none" in found.how["abstention, oe"]
+    (tmp_path/"a.jsonl").write_text(json.dumps(PROMPTS[0]))
+    assert "not askable: 1 questions" in bench(blind, "abstention", str(tmp_path/"a.jsonl")).missing["abstention"]
+
+
+@pytest.mark.parametrize("row,why", [(prompt("", True), "no question"), (prompt("Who?", "yes"), "should_abstain is 'yes'"),
+                                     (prompt("Who?", True, "nobody"), "reference_answers is 'nobody'")])
+def test_a_prompt_that_cannot_be_understood_is_named(tmp_path, row, why):
+    (tmp_path/"a.jsonl").write_text(json.dumps(PROMPTS[0]) + "\n" + json.dumps(row))
+    with pytest.raises(UnsafError, match=f"line 2: {why}"): own(tmp_path/"a.jsonl")
+    (tmp_path/"a.json").write_text('{"rows": []}')
+    with pytest.raises(UnsafError, match="no RawResponses.json"): own(tmp_path/"a.json")

@@ -18,6 +18,7 @@ import numpy as np
 from ..core import ModelError, Outcome, Request, Sample, UnsafError, one_of, positive
 from ..data.closed import as_choice, left_open
 from ..data.own import able_of, is_own, own
+from ..data.texts import is_text
 from ..metrics.accuracy import OPEN_RULES
 from ..metrics.pope import POLLINGS, RULES
 from ..metrics.pressure import Judge, normalised_match
@@ -139,6 +140,7 @@ def _judged_part(sample: Sample) -> str | None:
 def part_of(sample: Sample, benchmark: str) -> str | None:
     "The part of a benchmark in which a sample can be used; None for none."
     asked = bool(sample.question and sample.answers)
+    if is_text(sample) and benchmark != "abstention": return None
     if benchmark == "chair": return "captions" if sample.info.get("objects") else None
     if benchmark == "abstention": return _judged_part(sample)
     if benchmark == "mme": return "oe" if asked and sample.info.get("category") and gold_word(sample) else None

@@ -17,7 +17,7 @@ import pandas as pd
 from .scores import (
     CALIBRATION, Part, mme_items, score_accuracy, score_calibration, score_chair, score_cu, score_mme,
     score_mr, pope_reads, score_pope)
-from .gold import gold_items, score_gold
+from .gold import gold_items, not_askable, score_gold
 from .parts import BENCHMARKS, BenchPlan, Parts, open_all, model_judge
 from .runs import Run, accuracy_items, chair_items, cu_items, mr_items, pope_items
 from ..core import Outcome, UnsafError, fingerprint, to_json, write_file
@@ -254,10 +254,12 @@ def _run(run: Run, opened: Mapping[str, Parts],
             scored[name] = [Part("", {}, 0, 0, {}, missing=f"the source has no {needed}{left}{_left_open(parts)}")]
             continue
         if name not in items: items |= _ask(name, run, parts, helpers)
+        unasked = not_askable(run.model, parts) if name == "abstention" else ""
         if not _finished(items, name):
-            scored[name] = [Part("", {}, 0, 0, {}, missing=f"not asked: {run.model.budget.reason}")]
+            why = run.model.budget.reason or unasked.removeprefix("; ")
+            scored[name] = [Part("", {}, 0, 0, {}, missing=f"not asked: {why}")]
             continue
-        more = f"{_form(name, run.plan)}{_left_open(parts)}"
+        more = f"{_form(name, run.plan)}{_left_open(parts)}{unasked}"
         scored[name] = [replace(p, how=p.how + more) for p in _scored(name, items, run.plan, helpers)]
     return scored, {name: rows for name, rows in items.items() if name in scored or name == "rephrasings"}
 

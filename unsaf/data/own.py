@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, Iterator
 from ..core import Picture, Sample, UnsafError
 from .image_set import FromFile
+from .texts import is_prompt, prompts_of, text_sample
 
 # %% ../../nbs/40_data/06_own.ipynb #35b9a9a7
-SUFFIXES = (".csv", ".tsv", ".jsonl")
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
 
 def is_own(name: Any) -> bool:
     "Whether `name` is a table of questions, by its ending."
@@ -24,6 +25,7 @@ def _lines(path: Path) -> Iterator[tuple[int, dict]]:
     try: text = path.read_text(encoding="utf-8-sig")
     except OSError as e: raise UnsafError(f"{path}: cannot be read ({e.strerror or e})") from None
     except UnicodeDecodeError: raise UnsafError(f"{path} is not UTF-8: save it as UTF-8") from None
+    if path.suffix.lower() == ".json": yield from prompts_of(text, path); return
     if path.suffix.lower() != ".jsonl":
         reader = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
         for row in reader: yield reader.line_num, row
@@ -55,6 +57,7 @@ def able_of(value: Any, where: str) -> bool | None:
 def _sample(path: Path, line: int, row: dict, source: str) -> Sample:
     "One row as a sample; raises `UnsafError` with its line."
     where = f"{path}, line {line}"
+    if is_prompt(row) and "image" not in row: return text_sample(row, where, line, source)
     short = {str(k).strip().lower(): v for k, v in row.items() if k is not None}
     name, question = (str(short.get(k) or "").strip() for k in ("image", "question"))
     if not name or not question: raise UnsafError(f"{where}: no {'image' if not name else 'question'}")
@@ -71,8 +74,9 @@ def own(path: str | Path) -> list[Sample]:
     path = Path(path)
     rows = list(_lines(path))
     if not rows: raise UnsafError(f"{path} has no rows: a table needs the columns image and question")
-    lacking = [c for c in ("image", "question") if c not in {str(k).strip().lower() for k in rows[0][1]}]
-    if lacking:
+    there = {str(k).strip().lower() for k in rows[0][1]}
+    lacking = [c for c in ("image", "question") if c not in there]
+    if lacking and not is_prompt(rows[0][1]):
         raise UnsafError(f"{path} has no column {lacking[0]}: its columns are {', '.join(map(str, rows[0][1]))}")
     return [_sample(path, line, row, f"own:{path.name}") for line, row in rows]
 
