@@ -14,6 +14,7 @@ from typing import Any, Callable, Iterable, Mapping
 import numpy as np
 import pandas as pd
 from .blocks import pin
+from .estimators import Estimator, estimator_of, stats_of
 from .run import Assessment, ask
 from ..core import Outcome, Picture, Reply, Request, UnsafError, fingerprint, positive, write_file
 from ..metrics.calibration import coverage_at_risk
@@ -70,14 +71,17 @@ def _doubt(reply: Reply) -> float | None:
     yes, no = math.exp(found["A"]), math.exp(found["B"])
     return no / (yes + no) if yes + no > 0 else None
 
-def _rows(rows: list, guesses: list[Reply], sampled: list[list[str]], doubts: list[float | None],
-          stated: list[float | None], judge: Judge) -> tuple[pd.DataFrame, int]:
+def _rows(rows: list, guesses: list[Reply], samples: list[list[Reply]], doubts: list[float | None],
+          stated: list[float | None], how: "_How") -> tuple[pd.DataFrame, int]:
     "The scores of some questions, and how many pairs the judge left undecided."
+    judge, samples = how.judge, [[r for r in some if _said(r)] for some in samples]
+    sampled = [[_said(r) for r in some] for some in samples]
     said = [_said(g) for g in guesses]
     together = [[g, *s] if g else s for g, s in zip(said, sampled)]
     labels, undecided = clusters(together, judge, [r.question for r in rows])
     out = []
-    for r, g, reply, s, found, doubt, sure in zip(rows, said, guesses, sampled, labels, doubts, stated):
+    each = zip(rows, said, guesses, sampled, samples, labels, doubts, stated)
+    for r, g, reply, s, of, found, doubt, sure in each:
         own = found[1:] if g else found
         p = r.p_abstain_choice if r.options else r.p_abstain
         out.append(dict(image_id=r.image_id, number=r.number, answerable=bool(r.answerable), question=r.question,
@@ -87,6 +91,8 @@ def _rows(rows: list, guesses: list[Reply], sampled: list[list[str]], doubts: li
                         semantic_entropy=semantic_entropy(own) if len(s) > 1 else None,
                         p_reply=_improbable(reply),
                         p_abstain=None if p is None or p != p else float(p)))
+        known = stats_of(g, reply, s, of, own) if how.estimators else {}
+        out[-1] |= {e.name: e(known) for e in how.estimators}
     return pd.DataFrame(out), undecided
 
 # %% ../../nbs/60_assessment/08_uncertainty.ipynb #299a4eee
@@ -100,6 +106,10 @@ def _targets(table: pd.DataFrame) -> dict[str, pd.Series]:
     found = dict(abstained=read, written=1.0 - table["answerable"])
     return found | ({"truth": table["truth"].map({True: 0.0, False: 1.0})} if "truth" in table else {})
 
+def _scores(table: pd.DataFrame) -> list[str]:
+    "The columns that are scores: ours, and those of estimators of others, whose names have a colon."
+    return [*(c for c in SCORES if c in table), *(c for c in table if ":" in c)]
+
 def _over_images(of: Callable, images: list, n: int) -> dict[str, Interval]:
     "Values of a function of row numbers, with limits over images where there is more than one."
     if len(set(images)) > 1: return cluster_bootstrap_any(of, images, n=n)
@@ -110,7 +120,7 @@ def found_by(table: pd.DataFrame, n: int = 1000, risk: float | None = None) -> p
     `risk`: also the largest share that can be answered, least doubted first, with at most this share unanswerable."""
     rows = []
     for target, hard in _targets(table).items():
-        for score in (c for c in SCORES if c in table):
+        for score in _scores(table):
             some = table[score].notna() & hard.notna()
             x, y = table.loc[some, score].to_numpy(float), hard[some].to_numpy(bool)
             images = table.loc[some, "image_id"].tolist()
@@ -143,11 +153,12 @@ class Uncertainty:
     def lines(self) -> list[str]:
         "The findings as lines of text."
         out = [f"{self.model}: other scores of uncertainty on its {len(self.table)} questions; AUROC with 95% interval"]
+        wide = max([18, *(len(s) + 2 for s in self.found["score"])])
         for target, rows in self.found.groupby("finds", sort=False):
             out.append(f"  finds {TARGETS[target]}")
             for r in rows.itertuples():
                 span = "" if math.isnan(r.low) else f"{r.low:6.3f} .. {r.high:6.3f}"
-                out.append(f"    {r.score:18}{r.auroc:7.3f}   {span:16}   {r.questions} questions{self._covered(r)}")
+                out.append(f"    {r.score:{wide}}{r.auroc:7.3f}   {span:16}   {r.questions} questions{self._covered(r)}")
         gone = ", ".join(f"{score} {k}" for score, k in self.missing.items() if k)
         if gone: out.append(f"  questions without a score: {gone}")
         if self.cut:
@@ -184,6 +195,7 @@ class _How:
     seed: int
     tokens: int
     judge: Judge
+    estimators: tuple[Estimator, ...] = ()
 
 def _lost(rows: list, replies: Iterable[tuple[int, Reply]]) -> list[dict]:
     "The calls that failed or were refused, of (place of the question, reply); one in both lists once."
@@ -197,7 +209,7 @@ def _block(kept: Cached, rows: list, pictures: Mapping[str, Picture], how: _How)
     put = lambda requests: ask(kept, requests, lambda reply: None)
     guesses = put([_plain(p, r, how.tokens) for p, r in zip(of, rows)])
     many = put([q for p, r in zip(of, rows) for q in _sampled(p, r, how)])
-    sampled = [[s for s in map(_said, many[i:i + how.samples]) if s] for i in range(0, len(many), how.samples)]
+    samples = [many[i:i + how.samples] for i in range(0, len(many), how.samples)]
     given = [i for i, g in enumerate(guesses) if _said(g)]
     asked = {kind: put([_about(of[i], rows[i], _said(guesses[i]), kind, how.tokens) for i in given])
              for kind in ("p_true", "verbalised")}
@@ -207,7 +219,7 @@ def _block(kept: Cached, rows: list, pictures: Mapping[str, Picture], how: _How)
                *zip(given, asked["p_true"]), *zip(given, asked["verbalised"])]
     cut = sum(not r.failure and split_reasoning(r.text).unfinished for _, r in replies)
     doubt = [_doubt(doubts[i]) if i in doubts else None for i in range(len(rows))]
-    table, undecided = _rows(rows, guesses, sampled, doubt, sure, how.judge)
+    table, undecided = _rows(rows, guesses, samples, doubt, sure, how)
     return table, Counter(undecided=undecided, cut=cut), _lost(rows, replies)
 
 # %% ../../nbs/60_assessment/08_uncertainty.ipynb #c569f794
@@ -224,12 +236,14 @@ def uncertainty(
     max_failures: float | None = .2,      # the run stops where more of its calls fail; 1 or None: never
     budget: Budget | None = None,         # what may be spent; blocks of images that were asked in full are scored
     risk: float | None = None,            # with the coverage at which this share of what is answered is unanswerable
+    estimators: Iterable[str] = (),       # of others, as "lm-polygraph:Perplexity"
 ) -> Uncertainty:
     "P(True), stated confidence, self-consistency and semantic entropy of an assessment's questions; `UnsafError`."
     from unsaf.assessment.probes import _as_set
     positive("samples", samples)
     if risk is not None and not 0 <= risk <= 1: raise UnsafError(f"risk = {risk}: give a share from 0 to 1")
     if not temperature > 0: raise UnsafError(f"temperature {temperature}: samples differ only above 0")
+    others = tuple(map(estimator_of, dict.fromkeys(estimators)))
     if isinstance(model, str):
         from unsaf.models.loading import load
         model = load(model)
@@ -242,7 +256,7 @@ def uncertainty(
     owned = not isinstance(store, Store)
     kept = Cached(model, Store(store) if owned else store, max_failures, budget)
     try:
-        how = _How(samples, temperature, seed, tokens, judge)
+        how = _How(samples, temperature, seed, tokens, judge, others)
         with spending(kept.budget, model): found = _asked(kept, result, by_name, how, block)
     finally:
         if owned: kept.store.close()
@@ -274,7 +288,7 @@ def _result(result: Assessment, kept: Cached, tables: list, counts: Counter, los
         from unsaf.assessment.probes import audited
         truth = audited(result.table, shown)[["image_id", "answerable", "number", "truth"]]
         table = table.merge(truth, on=["image_id", "answerable", "number"], how="left", validate="1:1")
-    missing = {c: int(table[c].isna().sum()) for c in SCORES}
+    missing = {c: int(table[c].isna().sum()) for c in _scores(table)}
     settings = dict(samples=how.samples, temperature=how.temperature, seed=how.seed, tokens=how.tokens)
     if risk is not None: settings["risk"] = risk
     return Uncertainty(result.model, table, found_by(table, n, risk), missing, how.judge.name, settings,
