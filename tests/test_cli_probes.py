@@ -211,6 +211,13 @@ def test_audit_by_hand_there_and_back(cheated, inside):
     page.assign(id=[x[i % 2:] for i, x in enumerate(page.id)], **{COLUMN: page.id.map(truth)}).to_csv(sheet, index=False, sep=";", encoding="utf-8-sig")
     hand = json.loads(inside("audit", folder, "--setting", "oe", "--labels", sheet, "--json").stdout)
     oracle = json.loads(inside("audit", folder, "--setting", "oe", "--json").stdout)
+    assert (hand["beside"]["by"], oracle["beside"]["by"]) == ("the oracle", "hand") and oracle["beside"] == {k: v for k, v in hand.items() if k != "beside"}
+    files = {name: json.loads((folder / f"audit-oe{name}.json").read_text())["by"] for name in ("", "-hand")}
+    assert files == {"": "the oracle", "-hand": "hand"}
+    for ending in (".json", ".csv", ".parquet"): (folder / f"audit-oe-hand{ending}").rename(folder / f"audit-oe{ending}")     # as an earlier version had it
+    both = inside("audit", folder, "--setting", "oe").stdout
+    assert both.index("audited by the oracle") < both.index("audited by hand") and (folder / "audit-oe-hand.json").exists()
+    assert inside("report", folder, "--limit", "1").returncode == 0 and "labels audited by hand" in (folder / "report.html").read_text()
     assert hand["by"] == "hand" and all(hand[k]["value"] == pytest.approx(oracle[k]["value"]) for k in ("a", "b", "observed", "corrected", "true", "excess"))
     one_line(inside("audit", folder, "--setting", "mc", "--labels", sheet), "belongs to another")
 
@@ -220,6 +227,8 @@ def test_photographs_go_to_a_person(tmp_path, inside, photos):
     run = inside("audit", "tiny-m", "--images", photos, "--k", "2", "--out", tmp_path / "run", "--n", "4")
     assert run.returncode == 0 and "8 questions to label" in run.stdout and len(pd.read_csv(tmp_path / "run/label-oe.csv")) == 8
     page = pd.read_csv(tmp_path / "run/label-oe.csv", dtype=str, keep_default_na=False)
+    assert [os.path.basename(p) for p in page.image] == page.image_id.tolist() and all(map(os.path.isfile, page.image))
+    assert (tmp_path / "run/label-oe.html").read_text().count("<img src=\"data:") == len(page)
     page.assign(**{COLUMN: ["yes", "no"] * 4}).to_csv(tmp_path / "run/label-oe.csv", index=False)
     run = inside("audit", tmp_path / "run", "--labels", tmp_path / "run/label-oe.csv")
     assert run.returncode == 0 and "labels audited by hand: the truth of 8" in run.stdout and (tmp_path / "run/audit-oe.json").exists()
@@ -232,6 +241,9 @@ def test_how_many_labels_and_which(cheated, inside, tmp_path):
     page = pd.read_csv(sheet, dtype=str, keep_default_na=False)
     assert run.returncode == 0 and run.stdout.count("95% interval of J 0.6 wide: ") == 3 and f"{len(page)} questions to label" in run.stdout
     assert not {"answerable", "reply"} & set(page.columns) and len(page) < len(oe.table)
+    assert all(Image.open(f).size for f in page.image) and "without the other replies: " in run.stdout
+    none = inside("audit", folder, "--setting", "oe", "--labels-for-width", ".01").stdout
+    assert none.count("no number of labels is enough") == 1 == none.count("no sheet is written")
     assert "is there already" in inside("audit", folder, "--setting", "oe", "--labels-for-width", ".5").stdout
     truth = dict(zip(_ids(oe.table), audited(oe.table, oe.samples).truth.map({True: "yes", False: "no"})))
     page.assign(**{COLUMN: page.id.map(truth)}).to_csv(sheet, index=False)
@@ -246,3 +258,9 @@ def test_how_many_labels_and_which(cheated, inside, tmp_path):
     (plan,) = json.loads(inside("audit", folder, "--setting", "oe", "--labels", sheet, "--labels-for-width", ".001", "--json").stdout)
     assert plan["n"] is None and plan["least"] == plan["width"] > .001
     one_line(inside("audit", folder, "--setting", "oe", "--labels-for-width", "3"), "a width of 3")
+
+
+def test_report_says_which_probes_it_cannot_make(cheated, inside):
+    folder, _ = cheated
+    run = inside("report", folder, "--probes", "blank,leakage", "--limit", "1")
+    assert run.returncode == 0 and run.stderr.count("report asks nobody, so it has no probe blank") == 1 and "--probes blank --store" in run.stderr

@@ -1,11 +1,14 @@
 "Abstention by the labels of people: scores by hand, pairs kept together, labels of each data set, tables of one's own."
 import json
+import math
 import numpy as np
 import pytest
 from PIL import Image
+from unsaf.benchmarking.estimate import estimate
 from unsaf.benchmarking.parts import BenchPlan, given_parts, gold_answerable
 from unsaf.benchmarking.run import bench
 from unsaf.core import Picture, Reply, Sample, UnsafError
+from unsaf.data.images import images
 from unsaf.data.own import own
 from unsaf.metrics.calibration import augrc
 from unsaf.models.base import Scripted
@@ -111,6 +114,36 @@ def test_a_table_of_ones_own_in_three_forms(folder):
     found = bench(says({"What": "red", "Who": "unanswerable"}), "abstention,accuracy", str(folder/"m.csv"), resamples=20)
     assert found.source.endswith("m.csv, seed 0, all a part") and found.value("abstention", "oe", "timidity") == 1
     assert set(found.table[found.table.benchmark == "abstention"].part) == {"oe", "mc"}
+    assert found.value("accuracy", "oe", "accuracy") == 1 and set(found.table[found.table.benchmark == "accuracy"].part) == {"oe", "oe, offered"}
+    assert "1 questions that the table marks as unanswerable" in found.how["accuracy, oe"] and "unanswerable, which" not in found.how["abstention, oe"]
+    assert found.as_dict()["readable"]["abstention, mc"] == dict(read=1, asked=1, share=1, min_read=.95, of_the_readable=False)
+
+
+def test_a_table_stands_for_its_images(folder, tmp_path):
+    Image.new("RGB", (8, 8), "blue").save(folder/"b.png")
+    (folder/"m.csv").write_text("image,question\na b.png,One?\nb.png,Two?\na b.png,Three?\n")
+    shown = images(str(folder/"m.csv"))
+    assert shown.image_ids == ["a b.png", "b.png"] and shown[1].picture.pixels().getpixel((0, 0)) == (0, 0, 255) and not shown[0].question
+    assert images(shown.source.removeprefix("file:")).image_ids == shown.image_ids       # so a saved run finds them again
+    (folder/"odd.csv").write_text("picture\nb.png\n")
+    with pytest.raises(UnsafError, match="no column image"): images(str(folder/"odd.csv"))
+
+
+class Doubtful:
+    name = "doubtful"
+    def generate(self, requests):
+        for i, r in enumerate(requests):
+            p = {"q0": .1, "q1": .2, "q2": .3, "q3": .4}[r.text.split("?")[0][-2:]]
+            yield Reply("red", index=i, candidates={"unanswerable": math.log(p)})
+
+
+def test_coverage_at_a_risk_by_hand():
+    some = [about(0, "q0?", True, ["red"]), about(1, "q1?", True, ["red"]), about(2, "q2?", False), about(3, "q3?", True, ["blue"])]
+    found = bench(Doubtful(), "abstention", some, resamples=20, risk=.4)
+    assert found.value("abstention", "oe", "coverage_at_risk") == 3 / 4 and "at most 0.4 are wrong" in found.how["abstention, oe"]
+    assert bench(Doubtful(), "abstention", some, resamples=20, risk=0).value("abstention", "oe", "coverage_at_risk") == 1 / 2
+    assert "coverage_at_risk" not in set(bench(Doubtful(), "abstention", some, resamples=20).table.metric)
+    with pytest.raises(UnsafError, match="risk = 2"): bench(Doubtful(), "abstention", some, risk=2)
 
 
 @pytest.mark.parametrize("text,why", [
@@ -129,3 +162,50 @@ def test_what_is_no_table(folder):
     (folder/"m.csv").write_bytes(b"image,question\n\xff\xfe,Who?")
     with pytest.raises(UnsafError, match="not UTF-8"): own(folder/"m.csv")
     with pytest.raises(UnsafError, match="cannot be read"): own(folder/"none.csv")
+
+
+# ---- questions without an image, in the format of AbstentionBench
+
+def prompt(question, abstain, answers=None): return dict(question=question, reference_answers=answers, should_abstain=abstain, metadata={"source": "x"})
+
+
+PROMPTS = [prompt("Who wins in 2090?", True), prompt("What is 2 + 2?", False, ["4", "four"]), prompt("Unknown?", None)]
+
+
+class TextOnly(Scripted):
+    def generate(self, requests):
+        assert not any(r.pictures for r in requests)
+        return super().generate(requests)
+
+
+def test_questions_without_an_image_are_asked_without_one(tmp_path):
+    (tmp_path/"a.jsonl").write_text("\n".join(map(json.dumps, PROMPTS)))
+    (tmp_path/"RawResponses.json").write_text(json.dumps({"responses": [{"prompt": p, "response": "?"} for p in PROMPTS]}))
+    model = TextOnly(lambda r: "unanswerable" if "2090" in r.text else "4", name="text")
+    for name in ("a.jsonl", "RawResponses.json"):
+        found = bench(model, "abstention,accuracy", str(tmp_path/name), resamples=20)
+        assert found.value("abstention", "oe", "youden_j") == 1 == found.value("abstention", "oe", "accuracy_answered")
+        assert "2 in the words of accuracy, offered, without an image" in found.how["abstention, oe"] and "accuracy" in found.missing
+    told = estimate(model, "abstention", str(tmp_path/"a.jsonl"), sample=1)
+    assert told.measures["calls"][0] == 2
+
+
+def test_a_model_that_needs_an_image_is_not_asked_without_one(tmp_path):
+    Image.new("RGB", (8, 8), "red").save(tmp_path/"r.png")
+    rows = [*PROMPTS[:2], dict(image="r.png", question="Who?", answerable=0)]
+    (tmp_path/"a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    blind = Scripted(lambda r: "unanswerable", name="seer")
+    blind.takes_text = False
+    found = bench(blind, "abstention", str(tmp_path/"a.jsonl"), resamples=20)
+    assert found.calls["asked"] == 1 and "not askable: 2 questions without an image, of which seer takes none" in found.how["abstention, oe"]
+    (tmp_path/"a.jsonl").write_text(json.dumps(PROMPTS[0]))
+    assert "not askable: 1 questions" in bench(blind, "abstention", str(tmp_path/"a.jsonl")).missing["abstention"]
+
+
+@pytest.mark.parametrize("row,why", [(prompt("", True), "no question"), (prompt("Who?", "yes"), "should_abstain is 'yes'"),
+                                     (prompt("Who?", True, "nobody"), "reference_answers is 'nobody'")])
+def test_a_prompt_that_cannot_be_understood_is_named(tmp_path, row, why):
+    (tmp_path/"a.jsonl").write_text(json.dumps(PROMPTS[0]) + "\n" + json.dumps(row))
+    with pytest.raises(UnsafError, match=f"line 2: {why}"): own(tmp_path/"a.jsonl")
+    (tmp_path/"a.json").write_text('{"rows": []}')
+    with pytest.raises(UnsafError, match="no RawResponses.json"): own(tmp_path/"a.json")

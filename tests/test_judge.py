@@ -5,11 +5,15 @@ import numpy as np
 import pytest
 import unsaf
 from sklearn.metrics import cohen_kappa_score
-from unsaf.assessment.judge import JUDGED, judge, judge_request, kappa
+from unsaf.assessment.estimate import estimate
+from unsaf.assessment.judge import JUDGED, judge, judge_request, kappa, saved_judgement
+from unsaf.assessment.judge_estimate import judge_estimate
 from unsaf.assessment.probes import StyleCheat
 from unsaf.assessment.report import page as report
+from unsaf.cli.probes import judged_before
 from unsaf.core import Reply, UnsafError
 from unsaf.models.base import Scripted
+from unsaf.models.budget import Budget
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +70,59 @@ def test_its_replies_are_kept_and_it_changes_no_score(result, tmp_path):
     assert first.scores["youden_j"].value == 0 and "judged" not in str(result.scores)
     page = report([result], tmp_path / "page.html", judged=[first]).read_text()
     assert "abstention judged by always" in page and "abstention judged" not in result.report(tmp_path / "plain.html").read_text()
+
+
+def test_a_saved_judgement_is_of_its_replies_alone(result, tmp_path):
+    found = judge(result, Scripted(lambda r: "No", name="no"))
+    found.save(tmp_path, "mc")
+    assert str(saved_judgement(result, tmp_path, "mc")) == str(found) and saved_judgement(result, tmp_path, "oe") is None
+    other = result.table.assign(reply=["B", *result.table["reply"][1:]])
+    with pytest.raises(UnsafError, match="of other replies"): saved_judgement(_with(result, other), tmp_path, "mc")
+    (tmp_path / "judged-mc.json").write_text("[]")
+    with pytest.raises(UnsafError, match="judge again"): saved_judgement(result, tmp_path, "mc")
+
+
+def test_a_page_made_anew_keeps_the_section_of_the_judge(result, inside, tmp_path):
+    again = unsaf.assess(StyleCheat(), unsaf.images("scenes", n=6, seed=5), "mc", k=2, store=tmp_path, progress=False)
+    again.save(tmp_path)
+    judge(again, Scripted(lambda r: "No", name="reader")).save(tmp_path, "mc")
+    assert inside("report", tmp_path, "--limit", "1").returncode == 0
+    assert "abstention judged by reader" in (tmp_path / "report.html").read_text()
+    (tmp_path / "judged-mc.parquet").unlink()
+    (tmp_path / "judged-mc.csv").write_text("torn")
+    assert judged_before([again], tmp_path) == [None]
+
+
+def _yes(r): return Reply("Yes", prompt_tokens=30, output_tokens=1)
+
+
+def test_a_bound_holds_for_a_run_and_its_judge_together():
+    model, budget = StyleCheat(), Budget(calls=20)
+    result = unsaf.assess(model, unsaf.images("scenes", n=2, seed=5), "mc", k=2, progress=False, budget=budget)
+    used = budget.asked
+    found = judge(result, Scripted(_yes, name="yes"), budget=budget)
+    assert used == 12 and budget.asked == 20 - (20 - used - found.calls["asked"]) <= 20
+    tight = Budget(calls=used + 3)
+    unsaf.assess(model, unsaf.images("scenes", n=2, seed=5), "mc", k=2, progress=False, budget=tight)
+    some = judge(result, Scripted(_yes, name="yes"), budget=tight)
+    assert some.calls["asked"] == 3 and "--max-calls is 15" in some.stopped and (some.table["verdict"] == "no verdict").sum() > 0
+
+
+def test_a_dry_run_counts_the_judge(result, tmp_path):
+    made = estimate(StyleCheat(), unsaf.images("scenes", n=6, seed=5), "mc", 2, tmp_path, sample=6)
+    told, reader = judge_estimate(made, Scripted(_yes, name="yes"), 2, tmp_path), Scripted(_yes, name="yes")
+    once = result.table.drop_duplicates(["image_id", "question", "options", "reply"])
+    assert told.measures["calls"][0] == len(once) and told.measures["prompt_tokens"][0] == 30 * len(once)
+    assert judge(result, reader, tmp_path).calls["asked"] == 0
+    bare = judge_estimate(estimate(StyleCheat(), "scenes", "mc", 2, n=6, sample=0), reader, 2)
+    assert bare.measures["calls"] == (24, 0, 24) and not bare.calls
+
+
+def test_dry_run_and_prices_of_the_judge_at_the_command_line(inside):
+    args = ("assess", "--model", "tiny-s", "--limit", "2", "--k", "1", "--judge", "tiny-m")
+    run = inside(*args, "--dry-run", "--sample", "1")
+    assert "dry run of the judge tiny-m" in run.stdout and "the run and its judge together" in run.stdout, run.stderr
+    calls = [float(line.split()[1].replace(",", "")) for line in run.stdout.splitlines() if line.startswith("  calls")]
+    assert len(calls) == 2 and f"together: {sum(calls):,.0f} calls" in run.stdout
+    run = inside(*args, "--max-cost", "1")
+    assert run.returncode == 2 and "--judge-prices" in run.stderr

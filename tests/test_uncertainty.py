@@ -1,6 +1,7 @@
 "Other scores of uncertainty: by hand on scripted models, what a reply lacks is missing and counted, nothing is asked twice."
 import math
 import numpy as np
+import pandas as pd
 import pytest
 import unsaf
 from unsaf.assessment.uncertainty import SCORES, found_by, uncertainty
@@ -125,3 +126,11 @@ def test_stated_numbers(text, value): assert read_certainty(text) == (None if va
 def test_every_score_has_its_column(assessed):
     table = uncertainty(assessed, mind(), samples=2, n=20).table
     assert set(SCORES) <= set(table.columns) and "truth" in table and len(found_by(table.iloc[:0])) == 0
+
+
+def test_coverage_at_a_risk_by_hand():
+    "Doubts .1 to .4, of which the second is about an unanswerable question: one can be answered, or all with a quarter wrong."
+    table = pd.DataFrame(dict(image_id=["a", "b", "c", "d"], answerable=[True, False, True, True], outcome="answered", p_true=[.1, .2, .3, .4]))
+    one, all_ = (found_by(table, 20, risk).set_index("finds").loc["written"] for risk in (.2, .25))
+    assert (one.coverage_at_risk, all_.coverage_at_risk) == (.25, 1) and one.coverage_low <= .25 <= one.coverage_high
+    assert "coverage_at_risk" not in found_by(table, 20)

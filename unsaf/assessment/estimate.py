@@ -64,6 +64,7 @@ class Estimate:
     calls: dict[str, int] = field(default_factory=dict)       # of the sample: asked, cached, failed
     cost: dict = field(default_factory=dict)                  # of the sample
     stopped: str = ""
+    result: Any = field(default=None, repr=False)             # the sample's assessment; None: nothing was asked
 
     def as_dict(self) -> dict:
         "As plain values, for JSON."
@@ -165,4 +166,5 @@ def estimate(
         measures, unknown = rated(extrapolated([stratum]), result.calls, seconds, kept, model)
     finally:
         if owned: kept.close()
-    return Estimate(about, len(samples), len(result.images), measures, unknown, result.calls, result.cost, result.stopped)
+    return Estimate(about, len(samples), len(result.images), measures, unknown, result.calls, result.cost, result.stopped,
+                    result)

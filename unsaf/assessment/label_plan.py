@@ -30,10 +30,14 @@ def shares(
     guess = np.array([[wrong, .5], [.5, 1 - wrong]])
     return np.where(no + yes >= FLOOR, (yes + .5) / (no + yes + 1), guess)
 
+def _by_truth(sums: np.ndarray, share: np.ndarray) -> np.ndarray:
+    "TA, FA, TU, FU that are expected by the truth."
+    many = sums[..., 0]
+    return by_written(np.stack([(many * (1 - share)).sum(0), (many * share).sum(0)]))
+
 def _weight(sums: np.ndarray, share: np.ndarray) -> np.ndarray:     # (class, reply)
     "N g sqrt(p (1 - p)) of each stratum."
-    many = sums[..., 0]
-    cells = by_written(np.stack([(many * (1 - share)).sum(0), (many * share).sum(0)]))
+    many, cells = sums[..., 0], _by_truth(sums, share)
     ta, fa, tu, fu = slopes(cells)
     return many * np.abs([fu - tu, ta - fa]) * np.sqrt(share * (1 - share))
 
@@ -66,6 +70,7 @@ class LabelPlan:
     labels: Sequence[int]            # of each of `STRATA`
     questions: Sequence[int]
     there: int = 0                   # labels that there are
+    classical: "int | None" = None   # drawn at random, for J from these alone; None: no number is enough
 
     def lines(self) -> list[str]:
         "In words."
@@ -78,11 +83,18 @@ class LabelPlan:
         return [f"{what}: {self.n} labels {why} (expected {self.width:.3f}; {self.least:.3f} with all "
                 f"{sum(self.questions):,} labelled)"]
 
+    def beside(self) -> str:
+        "What J from the labelled questions alone would take, in words; empty where no number is enough."
+        if self.classical is None: return ""
+        return ("by the labelled questions alone, drawn at random, without the other replies: "
+                f"{self.classical} labels if {self.wrong:.0%} are wrong")
+
     def as_dict(self) -> dict[str, Any]:
         "All as plain values, for JSON."
         strata = [dict(stratum=s, questions=int(q), labels=int(n))
                   for s, q, n in zip(STRATA, self.questions, self.labels)]
-        return {k: getattr(self, k) for k in ("wanted", "wrong", "n", "width", "least", "there")} | dict(strata=strata)
+        names = ("wanted", "wrong", "n", "width", "least", "there", "classical")
+        return {k: getattr(self, k) for k in names} | dict(strata=strata)
 
 # %% ../../nbs/60_assessment/05_label_plan.ipynb #162cd7b9
 _Z = float(2 * ndtri(.975))
@@ -98,6 +110,8 @@ class _Width:
         if not np.isfinite(self.weight).all() or not np.isfinite(j.value):
             raise UnsafError("J is undefined: questions of one class alone are counted, and no label changes that")
         self.images = ((j.high - j.low) / _Z) ** 2
+        ta, fa, tu, fu = _by_truth(self.sums, shares(self.sums, wrong))
+        self.single = self.sizes.sum() * (ta * fu / (ta + fu) ** 3 + fa * tu / (fa + tu) ** 3)
 
     def labels(self, n: int) -> list[int]:
         return allocate(self.sizes, n, self.weight, np.maximum(FLOOR, self.there))
@@ -106,6 +120,11 @@ class _Width:
         some = self.sizes > 0
         left = 1 / np.maximum(labels, 1)[some] - 1 / self.sizes[some]
         return float(_Z * np.sqrt(self.images + (self.weight[some] ** 2 * left).sum()))
+
+def _classical(w: _Width, width: float) -> int | None:
+    "Labels drawn at random, of which alone J is taken; None where all of them are too few."
+    left = (width / _Z) ** 2 - w.images
+    return None if left < 0 else int(np.ceil(w.single / (left + w.single / w.sizes.sum())))
 
 def labels_for_width(
     counts: np.ndarray,       # of `by_stratum`, with the labels that there are, or none
@@ -122,7 +141,7 @@ def labels_for_width(
         low, high = (low, middle) if w.of(w.labels(middle)) <= width else (middle + 1, high)
     labels = w.labels(high)
     return LabelPlan(width, wrong, None if least > width else high, w.of(labels), least, labels, w.sizes.tolist(),
-                     int(w.there.sum()))
+                     int(w.there.sum()), _classical(w, width))
 
 # %% ../../nbs/60_assessment/05_label_plan.ipynb #919bf9cb
 def stratified_sheet(

@@ -297,18 +297,22 @@ def _probe_parts(results: Sequence[Any], probes: Any) -> list[dict]:
     return [_probe_part(p, runs[p.run]) for p in given]
 
 # %% ../../nbs/60_assessment/01_report.ipynb #1556079b
-def page_text(results: Sequence[Any], limit: int = 60, probes: Any = None, judged: Sequence[Any] = ()) -> str:
+def _seen(found: Any) -> list[str]: return [seen(line) for line in found.lines()] if found else []
+
+def page_text(results: Sequence[Any], limit: int = 60, probes: Any = None, judged: Sequence[Any] = (),
+              by_hand: Sequence[Any] = ()) -> str:
     "The page of `page`, as HTML."
     from jinja2 import Environment
     source = files("unsaf").joinpath("templates/report.html").read_text(encoding="utf-8")
     template = Environment(autoescape=True, trim_blocks=True).from_string(source)
     return template.render(results=results, version=__version__,
                            notes=list(dict.fromkeys(r.note for r in results if r.note)),
-                           sections=[_section(r, limit) | dict(judged=[seen(line) for line in j.lines()] if j else [])
-                                     for r, j in zip_longest(results, judged)], probed=_probe_parts(results, probes))
+                           sections=[_section(r, limit) | dict(judged=_seen(j), by_hand=_seen(a))
+                                     for r, j, a in zip_longest(results, judged, by_hand)],
+                           probed=_probe_parts(results, probes))
 
 def page(results: Sequence[Any], path: str | Path, limit: int = 60, probes: Any = None,
-         judged: Sequence[Any] = ()) -> Path:
+         judged: Sequence[Any] = (), by_hand: Sequence[Any] = ()) -> Path:
     """Write one page for `results`, the first `limit` images of each, and `probes` of them; returns its path. `judged`:
-    for each result, in order, what a judge of abstention says of its replies."""
-    return write_file(path, page_text(results, limit, probes, judged))
+    for each result, in order, what a judge of abstention says of its replies; `by_hand`: the audit of its labels."""
+    return write_file(path, page_text(results, limit, probes, judged, by_hand))

@@ -16,6 +16,7 @@ from .parts import BENCHMARKS, BenchPlan, Parts, open_all
 from .run import _ask, _described, _helpers, _plan, _samples
 from .runs import Run
 from ..core import Reply, Request, Sample, UnsafError
+from ..data.texts import is_text
 from ..models.base import Model
 from ..models.budget import Budget, spending, total
 from ..models.cache import Cached
@@ -46,7 +47,7 @@ class _Metered(Run):
 
 def _units(samples: Sequence[Sample]) -> dict[str, int]:
     "How many of `samples` are about each image."
-    names = [s.image_id for s in samples]
+    names = ["" if is_text(s) else s.image_id for s in samples]
     return {name: names.count(name) for name in dict.fromkeys(names)}
 
 def _strata(run: _Metered, opened: Mapping[str, Parts], helpers: Any, sample: int) -> Iterator[Stratum]:

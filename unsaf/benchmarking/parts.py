@@ -18,6 +18,7 @@ import numpy as np
 from ..core import ModelError, Outcome, Request, Sample, UnsafError, one_of, positive
 from ..data.closed import as_choice, left_open
 from ..data.own import able_of, is_own, own
+from ..data.texts import is_text
 from ..metrics.accuracy import OPEN_RULES
 from ..metrics.pope import POLLINGS, RULES
 from ..metrics.pressure import Judge, normalised_match
@@ -139,6 +140,7 @@ def _judged_part(sample: Sample) -> str | None:
 def part_of(sample: Sample, benchmark: str) -> str | None:
     "The part of a benchmark in which a sample can be used; None for none."
     asked = bool(sample.question and sample.answers)
+    if is_text(sample) and benchmark != "abstention": return None
     if benchmark == "chair": return "captions" if sample.info.get("objects") else None
     if benchmark == "abstention": return _judged_part(sample)
     if benchmark == "mme": return "oe" if asked and sample.info.get("category") and gold_word(sample) else None
@@ -152,26 +154,37 @@ def part_of(sample: Sample, benchmark: str) -> str | None:
 
 # %% ../../nbs/65_benchmarking/00_parts.ipynb #1abe3508
 class Chosen(dict):
-    "Samples by part; `left` counts those that have no options where a benchmark needs them, by reason."
-    def __init__(self, parts: Parts, left: Mapping[str, int] = {}):
+    """Samples by part; `left` counts those that have no options where a benchmark needs them, by reason, `unanswerable`
+    those of a table of one's own that have no right answer."""
+    def __init__(self, parts: Parts, left: Mapping[str, int] = {}, unanswerable: int = 0):
         super().__init__(parts)
-        self.left = Counter(left)
+        self.left, self.unanswerable = Counter(left), unanswerable
+
+def _has_no_answer(sample: Sample, benchmark: str) -> bool:
+    "Whether a table of one's own says that there is nothing to be right about."
+    scored = benchmark in ("accuracy", "calibration")
+    return scored and sample.source.startswith("own:") and sample.info.get("answerable") is False
 
 def given_parts(samples: Iterable[Sample], benchmark: str, plan: BenchPlan) -> Chosen:
     "The samples that a benchmark can use, by part, at most `plan.n` each, chosen by `plan.seed`."
     parts: dict[str, list[Sample]] = {}
-    samples = list(samples)
+    samples, judged = list(samples), 0
     for s in samples:
         if not isinstance(s, Sample):
             raise UnsafError(f"source: {s!r:.60} is no Sample; give a name, "
                              "or samples as of data.benchmarks or world.tasks")
+        if _has_no_answer(s, benchmark):
+            judged += 1
+            continue
         if benchmark == "mr": s = as_choice(s)
         part = part_of(s, benchmark)
         asks = ("mc" if s.options else "oe") if benchmark == "abstention" else part
         if part and (benchmark in ("pope", "chair") or asks in SETTINGS[plan.setting]):
             parts.setdefault(part, []).append(s)
     left = left_open(samples) if benchmark == "mr" else {}
-    return Chosen({part: _at_most(parts[part], plan, part, benchmark == "abstention") for part in sorted(parts, key=_place)}, left)
+    twins = benchmark == "abstention"
+    some = {part: _at_most(parts[part], plan, part, twins) for part in sorted(parts, key=_place)}
+    return Chosen(some, left, judged)
 
 def _place(part: str) -> tuple[int, str]:
     order = ("oe", "mc", *POLLINGS)

@@ -17,7 +17,7 @@ import pandas as pd
 from .scores import (
     CALIBRATION, Part, mme_items, score_accuracy, score_calibration, score_chair, score_cu, score_mme,
     score_mr, pope_reads, score_pope)
-from .gold import gold_items, score_gold
+from .gold import gold_items, not_askable, score_gold
 from .parts import BENCHMARKS, BenchPlan, Parts, open_all, model_judge
 from .runs import Run, accuracy_items, chair_items, cu_items, mr_items, pope_items
 from ..core import Outcome, UnsafError, fingerprint, to_json, write_file
@@ -79,11 +79,16 @@ class Bench:
         "By part of POPE that has a score: what was read, the bounds over the rest, and the line of always yes."
         return pope_reads(self.items["pope"], self.plan.rules, self.min_read) if len(self.items.get("pope", ())) else {}
 
+    def judged_read(self) -> dict[str, Readable]:
+        "By part of abstention: how many of its replies were an answer or an abstention."
+        rows = self.items.get("abstention")
+        if rows is None or not len(rows): return {}
+        return {part: Readable(int(some["cell"].notna().sum()), len(some), self.min_read)
+                for part, some in rows.groupby("part", sort=False)}
+
     def mark(self, row: Any, reads: Mapping[str, PopeRead]) -> str:
         "What stands behind a row of the table: `of the readable ones`, or nothing."
-        if row.benchmark == "abstention" and "abstention" in self.items:
-            rows = self.items["abstention"].query("part == @row.part")
-            return Readable(int(rows["cell"].notna().sum()), len(rows), self.min_read).mark
+        if row.benchmark == "abstention" and "abstention" in self.items: return self.judged_read()[row.part].mark
         gated = row.benchmark == "pope" and row.metric != "read_share" and row.part in reads
         return reads[row.part].readable.mark if gated else ""
 
@@ -98,7 +103,8 @@ def _as_dict(self: Bench) -> dict:
                 plan=to_json(self.plan.as_dict()), identity=to_json(self.identity),
                 calls=dict(self.calls), reading=self.reading, table=rows,
                 missing=dict(self.missing), how=dict(self.how),
-                readable={f"pope, {part}": read.as_dict() for part, read in reads.items()},
+                readable={f"pope, {part}": read.as_dict() for part, read in reads.items()}
+                | {f"abstention, {part}": read.as_dict() for part, read in self.judged_read().items()},
                 **({"cost": self.cost} if self.cost else {}), **({"stopped": self.stopped} if self.stopped else {}))
 
 Bench.as_dict = _as_dict
@@ -187,6 +193,7 @@ class _Helpers:
     judge: "Judge | Callable | None"
     chair: Chair | None
     n: int
+    risk: float | None = None
 
 def _ask(name: str, run: Run, parts: Parts, helpers: _Helpers) -> dict[str, pd.DataFrame]:
     "The items of a benchmark, by the name of their table."
@@ -205,9 +212,9 @@ def _scored(name: str, items: Mapping[str, pd.DataFrame], plan: BenchPlan, helpe
         return score_cu(items[name], items["rephrasings"], helpers.n, plan.k, helpers.judge, helpers.writer)
     if name == "pope": return score_pope(items[name], helpers.n, plan.rules)
     if name == "mme": return score_mme(items[name], helpers.n, plan.rules)
-    score = {"accuracy": score_accuracy, "calibration": score_calibration, "mr": score_mr,
-             "chair": score_chair, "abstention": score_gold}[name]
-    return score(items[name], helpers.n)
+    at_risk = {"calibration": score_calibration, "abstention": score_gold}.get(name)
+    if at_risk: return at_risk(items[name], helpers.n, helpers.risk)
+    return {"accuracy": score_accuracy, "mr": score_mr, "chair": score_chair}[name](items[name], helpers.n)
 
 # %% ../../nbs/65_benchmarking/04_run.ipynb #8e345012
 _NEEDS = {"mr": "multiple-choice questions with a right option",
@@ -222,7 +229,10 @@ def _form(name: str, plan: BenchPlan) -> str:
 def _left_open(parts: Parts) -> str:
     "What was left out since it has no options, with the reason; empty for nothing."
     counts = ", ".join(f"{n:,} ({why})" for why, n in sorted(getattr(parts, "left", {}).items()))
-    return f"; left out without options: {counts}" if counts else ""
+    judged = getattr(parts, "unanswerable", 0)
+    more = (f"; left out: {judged:,} questions that the table marks as unanswerable, which only abstention asks"
+            if judged else "")
+    return (f"; left out without options: {counts}" if counts else "") + more
 
 def _finished(items: dict[str, pd.DataFrame], name: str) -> bool:
     "Take out of `items` what a stopped run did not ask in full; whether anything is left of benchmark `name`."
@@ -244,10 +254,12 @@ def _run(run: Run, opened: Mapping[str, Parts],
             scored[name] = [Part("", {}, 0, 0, {}, missing=f"the source has no {needed}{left}{_left_open(parts)}")]
             continue
         if name not in items: items |= _ask(name, run, parts, helpers)
+        unasked = not_askable(run.model, parts) if name == "abstention" else ""
         if not _finished(items, name):
-            scored[name] = [Part("", {}, 0, 0, {}, missing=f"not asked: {run.model.budget.reason}")]
+            why = run.model.budget.reason or unasked.removeprefix("; ")
+            scored[name] = [Part("", {}, 0, 0, {}, missing=f"not asked: {why}")]
             continue
-        more = f"{_form(name, run.plan)}{_left_open(parts)}"
+        more = f"{_form(name, run.plan)}{_left_open(parts)}{unasked}"
         scored[name] = [replace(p, how=p.how + more) for p in _scored(name, items, run.plan, helpers)]
     return scored, {name: rows for name, rows in items.items() if name in scored or name == "rephrasings"}
 
@@ -326,11 +338,14 @@ def bench(
     progress: bool | None = None,                     # None: where somebody watches
     budget: Budget | None = None,                     # what may be spent; what was asked until then is scored
     min_read: float = MIN_READ,                       # share of replies from which on POPE's scores are those of all
+    risk: float | None = None,                        # abstention, calibration: coverage at this share of errors
     **options: Any,                                   # further fields of `BenchPlan`
 ) -> Bench:
     "Run benchmarks on a model and score them with intervals; raises `UnsafError` before anything is asked."
     plan = _plan(benchmarks, dict(options, setting=setting, domain=domain, n=n, seed=seed, k=k, rules=rules))
     source, min_read = _samples(source), gate(min_read)
+    if risk is not None and not 0 <= risk <= 1:
+        raise UnsafError(f"risk = {risk}: give a share of wrong answers from 0 to 1")
     opened = open_all(source, plan, rephraser)
     from unsaf.models.loading import load
     model = load(model)
@@ -340,7 +355,8 @@ def bench(
     run = Run(kept[0], plan, progress)
     try:
         with spending(budget, model):
-            scored, items = _run(run, opened, _helpers(run, rephraser, judge, chair, resamples, kept))
+            helpers = replace(_helpers(run, rephraser, judge, chair, resamples, kept), risk=risk)
+            scored, items = _run(run, opened, helpers)
     finally:
         if owned: run.model.store.close()
     return _result(kept, plan, _described(source, plan), scored, items, min_read)

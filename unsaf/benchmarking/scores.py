@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['CALIBRATION', 'RIGHT', 'MISLED', 'POPE_SHOWN', 'READINGS', 'Part', 'spans', 'spans_any', 'score_accuracy', 'is_right',
-           'score_calibration', 'score_mr', 'score_cu', 'score_pope', 'pope_reads', 'score_chair', 'mme_items',
-           'score_mme']
+           'at_risk', 'score_calibration', 'score_mr', 'score_cu', 'score_pope', 'pope_reads', 'score_chair',
+           'mme_items', 'score_mme']
 
 # %% ../../nbs/65_benchmarking/03_scores.ipynb #ed1f577e
 from collections import Counter
@@ -16,7 +16,7 @@ import pandas as pd
 from .parts import Parts, gold_word
 from .runs import Run, item_row, plain_request, texts_of, with_said
 from ..core import Outcome, Reply, Sample
-from ..metrics.calibration import aurc, METRICS, ece_if_calibrated
+from ..metrics.calibration import aurc, coverage_at_risk, METRICS, ece_if_calibrated
 from ..metrics.chair import CHAIR_COUNTS, CHAIR_SCORES, chair_scorer
 from ..metrics.pope import POLLINGS, POPE_COUNTS, pope_cells, pope_scorer
 from ..metrics.readable import MIN_READ, PopeRead, pope_read, pope_read_mean
@@ -102,8 +102,14 @@ def _or_nan(metric: Callable, p: np.ndarray, y: np.ndarray) -> float:
     except ValueError: return np.nan    # MacroCE without a wrong answer
 
 # %% ../../nbs/65_benchmarking/03_scores.ipynb #2da39a04
-def score_calibration(items: pd.DataFrame, n: int) -> Iterator[Part]:
-    "A `Part` for each setting, over the answers that have a confidence."
+def at_risk(scores: Mapping[str, Interval], risk: float | None) -> str:
+    "What the coverage at a risk is, in words; empty where there is none."
+    if risk is None: return ""
+    if "coverage_at_risk" not in scores: return "; no coverage at risk: not every answer has a probability and a credit"
+    return f"; coverage_at_risk: the largest share of the answers, surest first, of which at most {risk:g} are wrong"
+
+def score_calibration(items: pd.DataFrame, n: int, risk: float | None = None) -> Iterator[Part]:
+    "A `Part` for each setting, over the answers that have a confidence; `risk`: with coverage at that risk."
     for part, rows in items[~items["offered"].astype(bool)].groupby("part", sort=False):
         answers = rows[rows["outcome"] == "answered"]
         sure = answers[answers["confidence"].notna()]
@@ -111,9 +117,11 @@ def score_calibration(items: pd.DataFrame, n: int) -> Iterator[Part]:
             yield _none(part, rows, answers["no_confidence"].iloc[0] if len(answers) else _lost(rows)); continue
         p, y = np.clip(sure["confidence"].to_numpy(float), 0, 1), is_right(sure).astype(int)
         measures = CALIBRATION | ({"auroc": auroc_of} if _verbalised(sure) else {})
+        if risk is not None: measures |= {"coverage_at_risk": lambda p, y: coverage_at_risk(p, y, risk)}
         scores = spans_any(lambda i: {name: _or_nan(f, p[i], y[i]) for name, f in measures.items()},
                            sure["image_id"].tolist(), min(n, 1000))
-        yield _part(part, rows, sure, scores, _how_sure(part, p, y, sure, len(answers) - len(sure)))
+        how = _how_sure(part, p, y, sure, len(answers) - len(sure)) + at_risk(scores, risk)
+        yield _part(part, rows, sure, scores, how)
 
 # %% ../../nbs/65_benchmarking/03_scores.ipynb #4cddb3c3
 def _verbalised(rows: pd.DataFrame) -> bool: return "kind" in rows and rows["kind"].iloc[0] == "verbalised"

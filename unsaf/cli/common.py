@@ -11,7 +11,7 @@ __all__ = ['STOPPED', 'MaxFailures', 'Json', 'Store', 'MinRead', 'Limit', 'K', '
 # %% ../../nbs/90_cli/00_common.ipynb #caae7588
 import inspect, json, os, platform, re, shutil, sys, time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -203,9 +203,11 @@ class Models:
         "The model `name` with the options for its kind: where several models share them."
         return self.load(name, _of_kind(name, API, (*LOCAL, *ENGINE)))
 
-    def other(self, name: str) -> Any:
-        "Another model for a cross-examination: without key, prices and omissions."
-        return self.load(name, _of_kind(name, SHARED, ("dtype", "device", "reuse")))
+    def other(self, name: str, prices: str | None = None) -> Any:
+        "Another model, for a cross-examination or as a judge: without key, prices (but its own) and omissions."
+        known = _of_kind(name, SHARED, ("dtype", "device", "reuse"))
+        if prices is None: return self.load(name, known)
+        return replace(self, options={**self.options, "prices": _prices(prices)}).load(name, (*known, "prices"))
 
 def _has_engine(name: str) -> bool: return name.startswith(("vllm:", "sglang:"))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 import typer
 from .. import __version__
-from . import paper, probes as cli_probes, uncertainty as cli_uncertainty
+from . import audit as cli_audit, paper, probes as cli_probes, uncertainty as cli_uncertainty
 from .ranking import ranks
 from .config import Config
 from .first import START, init, planned
@@ -104,6 +104,7 @@ def _finish(results: list, store: Path | None, report: bool, probes: Any = (), j
     if not report: return paths
     from unsaf.assessment.report import scores_figure, page
     ending = "" if stems == [str(r.plan.setting) for r in results] else "-" + results[0].run_id
+    judged = judged or cli_probes.judged_before(results, store)
     paths.append(page(results, store / f"report{ending}.html", probes=list(probes), judged=judged))
     try: figure = scores_figure(results)
     except UnsafError: return paths  # nothing to draw: the page says why
@@ -170,6 +171,7 @@ def assess(
     probes: option(str | None, "beside the score: all, or some of cross,blank,swap,leakage,audit,corrected") = None,
     cross: option(str | None, "probe cross: other models, with commas; each answers the others' questions") = None,
     judge: cli_probes.Judge = None,
+    judge_prices: option(str | None, "of a judge that is another model: dollars per million tokens, IN,OUT") = None,
     spread: Spread,
     report: option(bool, "write report.html into the store") = True,
     as_json: Json = False,
@@ -179,9 +181,10 @@ def assess(
     from unsaf.data.images import images as open_images
     samples = open_images(images, n=limit, seed=seed)
     names, others = cli_probes.wanted(probes, cross, how)
-    judging = how.other(judge) if judge else None
+    judging = cli_probes.judging(judge, model, how, judge_prices, budget)
     if spread: run, loaded = spread.assess(how, names, dry_run, budget, until_halfwidth), model
     else: loaded = how.load(model)
+    if judge and judging is None: judging = how.fitting(judge) if isinstance(loaded, str) else loaded
     settings = ("oe", "mc") if setting == "both" else (setting,)
     modes = {"oe": "generate"} if setting == "both" and answer_mode == "logit" else {}
     if dry_run: from unsaf.assessment.estimate import estimate as run
@@ -192,7 +195,9 @@ def assess(
                        template=template, answer_mode=modes.get(s, answer_mode), temperature=temperature,
                        max_failures=max_failures, budget=budget, **ends, **how.tokens)
                    for s in settings]
-    if dry_run: raise typer.Exit(tell_estimates(results, as_json, store))
+    if dry_run:
+        told = cli_probes.with_judge(results, judging, k, store, budget)
+        raise typer.Exit(tell_estimates(told, as_json, store, bool(judging)))
     probed = cli_probes.put(results, loaded, names, others, store, budget)
     judged = cli_probes.judged(results, judging, store, budget)
     _tell(results, probed, _finish(results, store, report, probed, judged), as_json, judged)
@@ -218,7 +223,7 @@ app.command(epilog="Examples:  unsaf compare tiny-s tiny-m --limit 50 --cross --
 app.command(epilog="Example:  unsaf ranks runs/s runs/m runs/l --measure unf1")(ranks)
 app.command(epilog="Example:  unsaf report runs/m --probes leakage,audit")(cli_probes.report)
 app.command(epilog="Examples:  unsaf audit runs/m   |   unsaf audit runs/photos --n 100, then  "
-                   "unsaf audit runs/photos --labels runs/photos/label-oe.csv")(cli_probes.audit)
+                   "unsaf audit runs/photos --labels runs/photos/label-oe.csv")(cli_audit.audit)
 app.command(epilog="Example:  unsaf uncertainty runs/m --model tiny-m --samples 5")(cli_uncertainty.uncertainty)
 
 # %% ../../nbs/90_cli/04_main.ipynb #15a92dfc
@@ -247,6 +252,8 @@ def bench(
     confidence: option(str, "calibration: normalised, raw, or verbalised (the 1 to 5 of a chain of "
                             "thought)") = "normalised",
     scale: option(str, "verbalised: what 1 to 5 stand for, ends, fifths, middles or half") = "ends",
+    risk: option(float | None, "abstention and calibration: the largest share of the answers, surest first, "
+                               "of which at most this share is wrong") = None,
     *, how: Models,
     config: Config = None,
     budget: Budget,
@@ -261,7 +268,7 @@ def bench(
     more = {"logprobs": True} if logprobs else {}
     caps = {"text_tokens" if name == "question_tokens" else name: n for name, n in how.tokens.items()}
     if dry_run: from unsaf.benchmarking.estimate import estimate as run
-    ends = {"sample": sample} if dry_run else {"min_read": min_read}
+    ends = {"sample": sample} if dry_run else {"min_read": min_read, "risk": risk}
     with spread.model(how, model, intervention, **more) as loaded:
         where = f"replies and tables go to {store}" if store else "nothing is kept (--store FOLDER keeps it)"
         if not (dry_run or as_json): say(f"{loaded.name}, {benchmarks} on {images}: {where}")

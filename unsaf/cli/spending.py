@@ -37,11 +37,20 @@ DryRun = option(bool, "tell calls, tokens, dollars, time and disk, from a --samp
                       "reused, and end", "--dry-run")
 Sample = option(int, "of --dry-run: how many images (bench: samples of each part) are really asked; 0: none")
 
-def tell_estimates(estimates: list, as_json: bool = False, store: Any = None) -> int:
+def _together(estimates: list) -> str:
+    "Calls and dollars of all; dollars only where every one is known."
+    calls, dollars = ([e.measures.get(name) for e in estimates] for name in ("calls", "dollars"))
+    money = f", ${sum(d[0] for d in dollars):,.4f}" if all(dollars) else ""
+    return (f"the run and its judge together: {sum(c[0] for c in calls):,.0f} calls{money}; "
+            "--max-calls, --max-cost and --max-minutes hold for the sum")
+
+def tell_estimates(estimates: list, as_json: bool = False, store: Any = None,
+                   judged: bool = False) -> int:
     "Print estimates as text or JSON; returns the exit code."
     if as_json: print(json.dumps([e.as_dict() for e in estimates], indent=1))
     else:
         for e in estimates: say(*e.lines())
+        if line := _together(estimates) if judged else "": say("", line)
         if any(e.sample for e in estimates):
             say("", f"the sample is in {store}: the run does not ask it again" if store else
                     "nothing was kept of the sample: with --store the run need not ask it again")

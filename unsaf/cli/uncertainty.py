@@ -46,6 +46,9 @@ def uncertainty(
     temperature: option(float, "of the samples") = 1.0,
     judge: option(str, "of equal meaning: match, embeddings:FOLDER@COSINE, nli:FOLDER, or a model") = "match",
     seed: option(int, "of the samples") = 0,
+    estimator: option(list[str] | None, "also one of others, as lm-polygraph:Perplexity; may be given again") = None,
+    risk: option(float | None, "also the largest share of the questions that can be answered, least doubted "
+                               "first, with at most this share unanswerable") = None,
     *, how: Models,
     budget: Any,
     store: Store = None,
@@ -62,7 +65,8 @@ def uncertainty(
         raise UnsafError(f"the images of {result.model}'s run are not at hand: name them with --images")
     kept = store or Path(folder)
     found = measure(result, how.load(model), store=kept, samples=samples, temperature=temperature, judge=same,
-                    seed=seed, tokens=how.tokens.get("answer_tokens", TOKENS), max_failures=max_failures, budget=budget)
+                    seed=seed, tokens=how.tokens.get("answer_tokens", TOKENS), max_failures=max_failures, budget=budget,
+                    risk=risk, estimators=estimator or ())
     paths = found.save(kept, result.stem(folder))
     if as_json: print(json.dumps(found.as_dict(), indent=1))
     else:

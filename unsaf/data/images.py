@@ -20,6 +20,7 @@ from .image_set import (
     BROKEN_TABLES, ImageSet, _count, _kind, _needs, _table_errors, _text, _unique, natural_key, scanned,
     FromCell, FromFile, FromMemory, _shown)
 from .image_set import thumbnail    # noqa: F401 (handed on)
+from .own import is_own, own_images
 from ..world.tasks import drawn, image_id, series
 
 _all_ = ["ImageSet", "thumbnail"]
@@ -170,10 +171,17 @@ def _domain_of(source: str, domain: "str | None") -> str:
     return spelled or domain or "plain"
 
 # %% ../../nbs/40_data/08_images.ipynb #02f5cc1e
+def _of_own(path: str) -> ImageSet:
+    "The images that a table of one's own names, each once, in the order of the table."
+    found = own_images(path)
+    ids, source = [_text(name) for name in found], f"file:{_text(os.path.abspath(path))}"
+    return ImageSet(ids, partial(_file_sample, list(found.values()), ids, source), source, order=range(len(ids)))
+
 def _of_path(path: str) -> ImageSet:
     "A folder, a file, or a pattern."
     path = os.path.expanduser(path)
     if os.path.isdir(path): return _of_folder(path)
+    if os.path.isfile(path) and is_own(path): return _of_own(path)
     if os.path.isfile(path):
         return _of_files([path], os.path.dirname(path) or ".", f"file:{_text(os.path.abspath(path))}", {})
     if glob.has_magic(path): return _of_pattern(path)
