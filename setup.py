@@ -19,7 +19,8 @@ extras['all'] = sorted({r for name in ('hf', 'api', 'data', 'train', 'notebook',
 
 # The notebooks of the paper's studies are shipped from where they stand, without copies. An editable installation reads
 # them there, and is a plain path: the import hook that setuptools would write otherwise loses to a folder named unsaf.
-notebooks = {} if 'editable_wheel' in sys.argv else {'unsaf.paper_notebooks': 'nbs/80_paper/studies'}
+notebooks = {} if 'editable_wheel' in sys.argv else {'unsaf.paper_notebooks': 'nbs/80_paper/studies',
+                                                     'unsaf.beyond_notebooks': 'nbs/80_paper/beyond'}
 
 setuptools.setup(
     name=cfg['lib_name'], version=cfg['version'], description=cfg['description'],

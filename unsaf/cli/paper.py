@@ -103,10 +103,12 @@ def _machine(workers: int, ray: str | None, store: Path, out: Path) -> Any:
 
 # %% ../../nbs/90_cli/02_paper.ipynb #d3009560
 def reproduce(
-    notebooks: argument(list[str], "table04 fig05 ..., all, or ledger", metavar="NOTEBOOKS..."),
+    notebooks: argument(list[str], "table04 fig05 ..., all, or ledger; beyond: studies of the measure itself",
+                        metavar="NOTEBOOKS..."),
     profile: option(str, "testbed: bundled models, minutes; paper: its checkpoints and data sets, "
                          "GPUs") = "testbed",
-    out: option(Path | None, "tables, figures and ledger; STORE/figures/PROFILE where not given") = None,
+    out: option(Path | None, "tables, figures and ledger; STORE/figures/PROFILE where not given, runs/beyond for "
+                             "beyond") = None,
     store: option(Path, "run folder: replies, adapters, units, "
                         "executed notebooks") = Path("runs/reproduce"),
     workers: option(int, "processes of this machine", min=1) = 1,
@@ -133,19 +135,38 @@ def reproduce(
         if len(notebooks) > 1: raise UnsafError("ledger stands alone: unsaf reproduce ledger")
         return _ledger(target, None if out else Path("figures")/profile)
     from unsaf.paper.runner import books, notebook_names
-    names, parameters = notebook_names(notebooks, books()), read_parameters(parameter)
+    parameters = read_parameters(parameter)
+    if wanted := _beyond(notebooks, profile, out, store, parameters):
+        return _tell_beyond(wanted) if dry_run else _go(wanted, store, workers, ray, force, notebooks_too)
+    names = notebook_names(notebooks, books())
     if dry_run: return _dry(names, profile, store, parameters, utilisation, price)
     _run(names, profile, target, store, workers, ray, parameters, force, notebooks_too, gpus)
 
 # %% ../../nbs/90_cli/02_paper.ipynb #6479036d
 def _run(names: list[str], profile: str, out: Path, store: Path, workers: int, ray: str | None,
          parameters: dict, force: bool, notebooks_too: bool = False, gpus: int | None = None) -> None:
-    from unsaf.paper.runner import jobs, keep_notebooks, ledger_lines, reproduce as run
-    wanted = jobs(names, profile, out, store, parameters)
+    from unsaf.paper.runner import jobs
+    _go(jobs(names, profile, out, store, parameters), store, workers, ray, force, notebooks_too, gpus)
+
+def _go(wanted: list, store: Path, workers: int, ray: str | None, force: bool, notebooks_too: bool,
+        gpus: int | None = None) -> None:
+    from unsaf.paper.runner import keep_notebooks, ledger_lines, reproduce as run
+    out = wanted[0].out
     with _termed(), _machine(workers, ray, store, out) as machine: result = run(wanted, machine, force, gpus)
     if notebooks_too: keep_notebooks(wanted)
     say(*result.lines(), *ledger_lines(out, brief=True))
     raise typer.Exit(result.exit_code)
+
+def _beyond(words: list[str], profile: str, out: Path | None, store: Path, parameters: dict) -> list:
+    "The jobs of the studies beyond the paper; empty where the words name none."
+    from unsaf.paper.beyond import beyond_jobs, beyond_names
+    if not (names := beyond_names(words)): return []
+    if profile != "testbed": raise UnsafError(f"--profile {profile}: {names[0]} is of no profile; leave it out")
+    return beyond_jobs(names, out, store, parameters)
+
+def _tell_beyond(wanted: list) -> None:
+    from unsaf.paper.beyond import beyond_lines
+    say(*beyond_lines(wanted))
 
 def _ledger(out: Path, committed: Path | None) -> None:
     "The ledger of `out`; where nothing was run there the one that came with the checkout, which is only read."
