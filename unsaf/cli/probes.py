@@ -14,8 +14,9 @@ from typing import Any, Mapping
 import typer
 from .common import Json, K, Limit, MaxFailures, MinRead, Models, Seed, Store, argument, option, with_models
 from .common import exit_code, models_of, repeat, say, say_written
+from .labels import audited_rows, plan_sheet, write_sheet
 from ..core import UnsafError, write_file
-from ..runs import csv_of, write_table
+from ..runs import write_table
 
 # %% ../../nbs/90_cli/03_probes.ipynb #a67a7b21
 def wanted(probes: str | None, cross: str | None, how: Models | None = None) -> tuple[list[str], list]:
@@ -194,34 +195,28 @@ def audit(
     *, how: Models,
     by_hand: option(bool, "a sheet to label by hand for drawn scenes, too", "--by-hand") = False,
     n: option(int, "by hand: questions of each class", "--n") = 100,
-    labels: option(Path | None, "by hand: the sheet, filled in") = None,
+    page: option(bool, "by hand: a page to label in a browser, too, by keyboard", "--page") = False,
+    labels: option(list[Path] | None, "by hand: the sheet, filled in, or what its page exported; twice for two judges") = None,
     labels_for_width: option(float | None, "how many labels by hand an interval of J so wide takes, and their "
                              "sheet; with --labels: how many more") = None,
     out: option(Path | None, "folder for sheet and result; the run folder where not given") = None,
     as_json: Json = False,
 ) -> None:
     "How wrong are the labels, and what would J be without the wrong ones? By the oracle, or by hand from a sample."
-    if labels is not None and not labels.is_file():
-        raise UnsafError(f"--labels {labels}: no such file; give the sheet that was filled in")
+    for file in labels or ():
+        if not file.is_file(): raise UnsafError(f"--labels {file}: no such file; give the sheet that was filled in")
     is_run = bool(_folder_of(what)[0])
     folder = out or (Path(_folder_of(what)[0]) if is_run else None)
     result = (_opened(what, setting, images) if is_run
               else _sides_of_one(what, setting, k, seed, images, limit, folder, how, max_failures))
     drawn = result.samples is not None and all("scene" in s.info for s in result.samples)
     run = what if is_run else str(folder)
-    if labels_for_width is not None: _plan(result, run, labels, labels_for_width, folder, seed, as_json)
-    elif labels is None and (by_hand or not drawn): say(*_sheet(result, run, folder, n, seed))
-    else: _print_audit(*_audited(result, labels), folder, result.stem(folder) if folder else "", as_json)
+    if labels_for_width is not None:
+        plan_sheet(result, run, labels or (), labels_for_width, folder, seed, as_json, page)
+    elif not labels and (by_hand or page or not drawn): say(*write_sheet(result, run, folder, n, seed, page))
+    else: _print_audit(*audited_rows(result, labels or ()), folder, result.stem(folder) if folder else "", as_json)
 
 # %% ../../nbs/90_cli/03_probes.ipynb #2accc7a7
-def _audited(result: Any, labels: Path | None) -> tuple[Any, Any]:
-    "(audit, its table), by hand where labels are given, else by the oracle."
-    from unsaf.assessment.label_audit import audit_labels, filled
-    from unsaf.assessment.probes import audited
-    rows = audited(result.table, result.samples) if labels is None else filled(result.table, labels)
-    try: return audit_labels(rows, result.images), rows
-    except ValueError as e: raise UnsafError(f"the labels cannot be audited: {e}") from None
-
 def _sides_of_one(name: str, setting: str | None, k: int, seed: int, images: str | None,
                   limit: int | None, folder: Path | None, given: Models,
                   max_failures: float) -> Any:
@@ -234,54 +229,10 @@ def _sides_of_one(name: str, setting: str | None, k: int, seed: int, images: str
     if folder: result.save(folder)
     return result
 
-def _print_audit(result: Any, rows: Any, folder: Path | None, stem: str, as_json: bool) -> None:
-    body = json.dumps(result.as_dict(), indent=1)
+def _print_audit(result: Any, rows: Any, agreement: Any, folder: Path | None, stem: str, as_json: bool) -> None:
+    body = json.dumps(result.as_dict() | (dict(judges=agreement.as_dict()) if agreement else {}), indent=1)
     if as_json: print(body)
-    else: say(*result.lines())
+    else: say(*(agreement.lines() if agreement else ()), *result.lines())
     if folder:
         paths = [write_table(rows, folder / f"audit-{stem}.csv"), write_file(folder / f"audit-{stem}.json", body)]
         if not as_json: say_written(paths)
-
-# %% ../../nbs/90_cli/03_probes.ipynb #e6ccb9ad
-def _what_to_do(result: Any, run: str, path: Path, n: int) -> list[str]:
-    "How a sheet is filled in and given back."
-    return [f"{n} questions to label, without the model's labels and replies: {path}",
-            "look at the image of each line and write yes, no or unclear into column can_be_answered: "
-            "can a careful person answer it from this image alone?"
-            + (" (multiple choice: is exactly one option right?)" if result.plan.setting == "mc"
-               else ""), f"then:  unsaf audit {quote(run)} --setting {result.plan.setting} "
-                         f"--labels {quote(str(path))}"]
-
-def _sheet(result: Any, run: str, folder: Path | None, n: int, seed: int) -> list[str]:
-    "Write the sheet, never over one that may be filled in; returns what to do with it."
-    from unsaf.assessment.label_audit import sheet
-    if folder is None:
-        raise UnsafError("the sheet needs a folder: name one with --out; replies are kept there, "
-                         "too, and not asked again")
-    path = folder / f"label-{result.stem(folder)}.csv"
-    if path.exists():
-        raise UnsafError(f"{path} is there already: fill it in and give it back with --labels, or remove it")
-    page = sheet(result.table, n, seed)
-    write_file(path, csv_of(page))
-    return _what_to_do(result, run, path, len(page))
-
-# %% ../../nbs/90_cli/03_probes.ipynb #a17c0e52
-def _plan(result: Any, run: str, labels: Path | None, width: float, folder: Path | None, seed: int,
-          as_json: bool) -> None:
-    "Say how many labels a width takes, and write the sheet of them, never over one that may be filled in."
-    from unsaf.assessment.label_audit import by_stratum, filled
-    from unsaf.assessment.label_plan import GUESSES, labels_for_width, stratified_sheet
-    table = result.table if labels is None else filled(result.table, labels)
-    counts = by_stratum(table, result.images)
-    if len(counts) < 2: raise UnsafError("an interval over images needs two or more, got 1")
-    plans = [labels_for_width(counts, width, wrong) for wrong in (GUESSES if labels is None else GUESSES[1:2])]
-    if as_json: return print(json.dumps([plan.as_dict() for plan in plans], indent=1))
-    say(*(line for plan in plans for line in plan.lines()))
-    plan = plans[len(plans) // 2]
-    if plan.n is None or plan.n <= plan.there: return
-    if folder is None: return say("the sheet needs a folder: name one with --out")
-    path = folder / f"label-{result.stem(folder)}{'' if labels is None else '-more'}.csv"
-    if path.exists(): return say(f"{path} is there already and stays as it is: remove it, and this writes another")
-    page = stratified_sheet(table, plan.labels, seed)
-    write_file(path, csv_of(page))
-    say(*_what_to_do(result, run, path, len(page) - plan.there))
