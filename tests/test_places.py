@@ -1,6 +1,7 @@
 "Finished runs for other tools: rows, tables and cards hold what the run holds, nothing is sent unasked, and what is unknown stays unknown."
-import io, json
+import io, json, re, shlex
 from dataclasses import replace
+from pathlib import Path
 import pandas as pd
 import pytest
 import unsaf
@@ -56,6 +57,8 @@ def test_the_model_card_is_what_the_hub_reads(results):
     other = replace(other, source=results[0].source)
     three = ModelCard(model_index([*results, other])).data.eval_results
     assert {e.dataset_config for e in three} == {f"oe-{results[0].run_id}", f"oe-{other.run_id}", "mc"} and len(three) == 15
+    half = model_index([replace(other, stopped="stopped", planned=[*other.images, "x"])])
+    assert "J (of a run that ended early)" in half
     other.model = "another"
     with pytest.raises(UnsafError, match="cheat, another"): model_index([results[0], other])
 
@@ -101,3 +104,15 @@ def test_the_command(tmp_path, inside):
                         (("--to", "jsonl", "--yes"), "--push"), (("--to", "inspect", "--out", tmp_path / "x.eval"), "holds one run")):
         wrong = inside("export", tmp_path / "run", *args)
         assert wrong.returncode == 2 and words in wrong.stderr.splitlines()[-1], wrong.stderr
+
+
+@pytest.mark.slow
+def test_what_the_page_says_runs(tmp_path, inside, monkeypatch):
+    "Every line of docs/export.md, in order; those of inspect are in tests/test_inspect.py."
+    page = Path(__file__).resolve().parents[1] / "docs/export.md"
+    lines = [line for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.S) for line in block.strip().splitlines()]
+    monkeypatch.chdir(tmp_path)
+    for line in lines:
+        run = inside(*shlex.split(line)[1:])
+        assert run.returncode == 0, f"{line}: {run.stderr}"
+    assert len(lines) == 7 and {"questions.jsonl", "card"} <= {p.name for p in tmp_path.iterdir()}

@@ -25,7 +25,8 @@ def _hub() -> Any:
 def _entries(result: Any, dataset: "str | None", config: str) -> list:
     "The `EvalResult`s of one run; those with one data set and `config` are one block of the card."
     scores, name, plan = result.scores, dataset or dataset_of(result.source), result.plan
-    mark = f" ({scores.readable.mark})" if scores.readable.of_the_readable else ""
+    marks = [scores.readable.mark] * scores.readable.of_the_readable + ["of a run that ended early"] * bool(result.stopped)
+    mark = f" ({', '.join(marks)})" if marks else ""
     about = dict(images=scores.images, k=plan.k, run=result.run_id, temperature=plan.temperature, unsaf=__version__)
     out = []
     for key, label in SCORES.items():

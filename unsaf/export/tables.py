@@ -56,7 +56,7 @@ def as_markdown(results: Sequence[Any]) -> str:
 def as_latex(results: Sequence[Any]) -> str:
     "The table in LaTeX (booktabs), with its notes as comments and in the caption."
     table, notes = table_of(results), " ".join(notes_of(results))
-    style = table.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1).set_uuid("unsaf")
+    style = table.style.set_uuid("unsaf").hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
     caption = notes.replace("%", r"\%").replace("_", r"\_").replace("&", r"\&").replace("#", r"\#")
     text = style.to_latex(hrules=True, column_format="lll" + "r" * (table.shape[1] - 3), caption=caption,
                           label="tab:unsaf", position="t", position_float="centering")
