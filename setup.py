@@ -14,7 +14,8 @@ def words(key):
     return shlex.split(cfg.get(key, ''))
 
 
-extras = {name: words(f'{name}_requirements') for name in ('hf', 'api', 'data', 'heic', 'train', 'notebook', 'probes', 'cluster', 'lm-polygraph', 'dev')}
+extras = {name: words(f'{name}_requirements') for name in ('hf', 'api', 'data', 'heic', 'train', 'notebook', 'probes', 'cluster',
+                                                              'lm-polygraph', 'inspect', 'dev')}
 extras['all'] = sorted({r for name in ('hf', 'api', 'data', 'train', 'notebook', 'probes') for r in extras[name]})
 
 # The notebooks of the paper's studies are shipped from where they stand, without copies. An editable installation reads
@@ -35,5 +36,5 @@ setuptools.setup(
                  *(f'Programming Language :: Python :: 3.{minor}' for minor in (11, 12, 13))],
     long_description=(here/'README.md').read_text(encoding='utf-8') if (here/'README.md').exists() else '',
     long_description_content_type='text/markdown', zip_safe=False,
-    entry_points={'console_scripts': words('console_scripts')},
+    entry_points={'console_scripts': words('console_scripts'), 'inspect_ai': words('inspect_ai_tasks')},
 )

@@ -8,12 +8,11 @@ __all__ = ['audit']
 # %% ../../nbs/90_cli/04_audit.ipynb #35c178e7
 import json
 from pathlib import Path
-from shlex import quote
-from typing import Any
+from typing import Any, Sequence
 from .common import Json, MaxFailures, Models, argument, option, say, say_written, with_models
+from .labels import audited_rows, plan_sheet, write_sheet
 from .probes import _folder_of, _opened, hand_audit
-from ..core import UnsafError, write_file
-from ..runs import csv_of
+from ..core import UnsafError
 
 # %% ../../nbs/90_cli/04_audit.ipynb #f527fe56
 @with_models()
@@ -28,36 +27,29 @@ def audit(
     *, how: Models,
     by_hand: option(bool, "a sheet to label by hand for drawn scenes, too", "--by-hand") = False,
     n: option(int, "by hand: questions of each class", "--n") = 100,
-    labels: option(Path | None, "by hand: the sheet, filled in") = None,
+    page: option(bool, "by hand: the page of the sheet that is there, anew", "--page") = False,
+    labels: option(list[Path] | None, "by hand: the sheet, filled in, or what its page exported; twice for two judges") = None,
     labels_for_width: option(float | None, "how many labels by hand an interval of J so wide takes, and their "
                              "sheet; with --labels: how many more") = None,
     out: option(Path | None, "folder for sheet and result; the run folder where not given") = None,
     as_json: Json = False,
 ) -> None:
     "How wrong are the labels, and what would J be without the wrong ones? By the oracle, or by hand from a sample."
-    if labels is not None and not labels.is_file():
-        raise UnsafError(f"--labels {labels}: no such file; give the sheet that was filled in")
+    for file in labels or ():
+        if not file.is_file(): raise UnsafError(f"--labels {file}: no such file; give the sheet that was filled in")
     is_run = bool(_folder_of(what)[0])
     folder = out or (Path(_folder_of(what)[0]) if is_run else None)
-    if is_run: results = [_opened(what, s, images) for s in _settings_of(what, setting, labels is not None or as_json)]
+    if is_run: results = [_opened(what, s, images) for s in _settings_of(what, setting, bool(labels) or as_json)]
     else: results = [_sides_of_one(what, setting, k, seed, images, limit, folder, how, max_failures)]
     from unsaf.assessment.label_files import is_drawn
     run = what if is_run else str(folder)
     for result in results:
         if len(results) > 1: say("", f"{result.plan.setting.words}:")
-        if labels_for_width is not None: _plan(result, run, labels, labels_for_width, folder, seed, as_json)
-        elif labels is None and (by_hand or not is_drawn(result)): say(*_sheet(result, run, folder, n, seed))
-        else: _print_audit(result, labels, folder, as_json)
+        if labels_for_width is not None: plan_sheet(result, run, labels or (), labels_for_width, folder, seed, as_json)
+        elif not labels and (by_hand or page or not is_drawn(result)): say(*write_sheet(result, run, folder, n, seed, page))
+        else: _print_audit(result, labels or (), folder, as_json)
 
 # %% ../../nbs/90_cli/04_audit.ipynb #2accc7a7
-def _audited(result: Any, labels: Path | None) -> tuple[Any, Any]:
-    "(audit, its table), by hand where labels are given, else by the oracle."
-    from unsaf.assessment.label_audit import audit_labels, filled
-    from unsaf.assessment.probes import audited
-    rows = audited(result.table, result.samples) if labels is None else filled(result.table, labels)
-    try: return audit_labels(rows, result.images), rows
-    except ValueError as e: raise UnsafError(f"the labels cannot be audited: {e}") from None
-
 def _settings_of(name: str, setting: str | None, one: bool) -> list[str | None]:
     "The settings to audit: the one that was named, or both of a folder that holds one run of each, unless `one` is due."
     if setting or one: return [setting]
@@ -79,62 +71,14 @@ def _sides_of_one(name: str, setting: str | None, k: int, seed: int, images: str
     return result
 
 # %% ../../nbs/90_cli/04_audit.ipynb #0da37622
-def _print_audit(result: Any, labels: Path | None, folder: Path | None, as_json: bool) -> None:
+def _print_audit(result: Any, labels: Sequence[Path], folder: Path | None, as_json: bool) -> None:
     from unsaf.assessment.label_files import is_drawn, save_audit
-    found, rows = _audited(result, labels)
-    if labels is None: other = hand_audit(result, folder)
-    else: other = _audited(result, None)[0] if is_drawn(result) else None
-    paths = save_audit(found, rows, result, folder, result.stem(folder)) if folder else []
-    if as_json: return print(json.dumps(found.as_dict() | ({"beside": other.as_dict()} if other else {}), indent=1))
-    say(*found.lines(), *(("", *other.lines()) if other else ()))
+    found, rows, agreement = audited_rows(result, labels)
+    if not labels: other = hand_audit(result, folder)
+    else: other = audited_rows(result, ())[0] if is_drawn(result) else None
+    paths = save_audit(found, rows, result, folder, result.stem(folder), agreement) if folder else []
+    beside = {"judges": agreement.as_dict()} if agreement else {}
+    if other: beside["beside"] = other.as_dict()
+    if as_json: return print(json.dumps(found.as_dict() | beside, indent=1))
+    say(*(agreement.lines() if agreement else ()), *found.lines(), *(("", *other.lines()) if other else ()))
     if paths: say_written(paths)
-
-# %% ../../nbs/90_cli/04_audit.ipynb #e6ccb9ad
-def _what_to_do(result: Any, run: str, path: Path, n: int) -> list[str]:
-    "How a sheet is filled in and given back."
-    return [f"{n} questions to label, without the model's labels and replies: {path}",
-            "look at the image of each line and write yes, no or unclear into column can_be_answered: "
-            "can a careful person answer it from this image alone?"
-            + (" (multiple choice: is exactly one option right?)" if result.plan.setting == "mc"
-               else ""), f"then:  unsaf audit {quote(run)} --setting {result.plan.setting} "
-                         f"--labels {quote(str(path))}"]
-
-def _written(page: Any, there: int, result: Any, run: str, path: Path) -> list[str]:
-    "Write a sheet with the paths of its images, and a page that shows them; returns what to do with it."
-    from unsaf.assessment.label_files import label_page, with_images
-    write_file(path, csv_of(with_images(page, result, path.parent, path.stem.removeprefix("label-"))))
-    if result.samples is None: shown = "the images are not at hand: with --images the sheet says where they are"
-    else: shown = f"each question beside its image: {label_page(page, result, path.with_suffix('.html'))}"
-    first, *rest = _what_to_do(result, run, path, len(page) - there)
-    return [first, shown, *rest]
-
-def _sheet(result: Any, run: str, folder: Path | None, n: int, seed: int) -> list[str]:
-    "Write the sheet, never over one that may be filled in; returns what to do with it."
-    from unsaf.assessment.label_audit import sheet
-    if folder is None:
-        raise UnsafError("the sheet needs a folder: name one with --out; replies are kept there, "
-                         "too, and not asked again")
-    path = folder / f"label-{result.stem(folder)}.csv"
-    if path.exists():
-        raise UnsafError(f"{path} is there already: fill it in and give it back with --labels, or remove it")
-    return _written(sheet(result.table, n, seed), 0, result, run, path)
-
-# %% ../../nbs/90_cli/04_audit.ipynb #a17c0e52
-def _plan(result: Any, run: str, labels: Path | None, width: float, folder: Path | None, seed: int,
-          as_json: bool) -> None:
-    "Say how many labels a width takes, and write the sheet of them, never over one that may be filled in."
-    from unsaf.assessment.label_audit import by_stratum, filled
-    from unsaf.assessment.label_plan import GUESSES, labels_for_width, stratified_sheet
-    table = result.table if labels is None else filled(result.table, labels)
-    counts = by_stratum(table, result.images)
-    if len(counts) < 2: raise UnsafError("an interval over images needs two or more, got 1")
-    plans = [labels_for_width(counts, width, wrong) for wrong in (GUESSES if labels is None else GUESSES[1:2])]
-    if as_json: return print(json.dumps([plan.as_dict() for plan in plans], indent=1))
-    plan = plans[len(plans) // 2]
-    say(*dict.fromkeys(line for one in plans for line in one.lines()), *filter(None, [plan.beside()]))
-    if plan.n is None: return say("no sheet is written: there is one for a wider interval, or a run with more images")
-    if plan.n <= plan.there: return say("no sheet is written: the labels that are there are enough")
-    if folder is None: return say("the sheet needs a folder: name one with --out")
-    path = folder / f"label-{result.stem(folder)}{'' if labels is None else '-more'}.csv"
-    if path.exists(): return say(f"{path} is there already and stays as it is: remove it, and this writes another")
-    say(*_written(stratified_sheet(table, plan.labels, seed), plan.there, result, run, path))

@@ -1,0 +1,122 @@
+"The page to label with: what it holds and must not hold, its keys in a browser, and two judges' files read back."
+import json, re, shutil, subprocess
+import numpy as np
+import pandas as pd
+import pytest
+import unsaf
+from unsaf.assessment.label_audit import COLUMN, _ids, filled, sheet
+from unsaf.assessment.label_judges import judged
+from unsaf.assessment.label_page import label_page, page_data, sheet_of
+from unsaf.assessment.probes import StyleCheat
+from unsaf.core import UnsafError
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def mc():
+    return unsaf.assess(StyleCheat(), unsaf.images("scenes", n=6, seed=5), "mc", progress=False)
+
+
+def test_the_page_is_one_file_and_blind(mc, tmp_path):
+    odd = mc.table.assign(question=[f"</script><b>{q}" if i == 0 else q for i, q in enumerate(mc.table.question)])
+    some = sheet(odd, n=100)
+    text = label_page(mc, some, tmp_path / "page.html").read_text()
+    data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.S)[1])
+    assert not re.findall(r'(?:src|href)="(?!data:)[^"]', text) and "http" not in text      # nothing is loaded from anywhere
+    assert {key for item in data["items"] for key in item} == {"id", "image", "question", "options"} and mc.model not in text
+    assert any(item["question"].startswith("</script>") for item in data["items"])
+    assert len(data["images"]) == some.image_id.nunique() and all(url.startswith("data:image/") for url in data["images"].values())
+
+
+def test_a_sheet_half_filled_in_is_on_the_page(mc, tmp_path):
+    some = sheet(mc.table, n=2)
+    some[COLUMN] = ["yes", "N", " unclear ", ""]
+    some.assign(question="lost on the way").to_csv(tmp_path / "s.csv", sep=";", index=False)
+    items = page_data(mc, sheet_of(mc.table, tmp_path / "s.csv"))["items"]
+    assert [item.get("label", {}).get(COLUMN) for item in items] == ["yes", "no", "unclear", None]
+    assert items[0]["label"]["one_right_option"] == "yes" and [item["question"] for item in items] == some.question.tolist()
+    with pytest.raises(UnsafError, match="belongs to another"): sheet_of(mc.table[:0], tmp_path / "s.csv")
+
+
+def written(path, ids, words, options=()):
+    rows = [{"id": i, COLUMN: word} | ({"one_right_option": options[k]} if k < len(options) else {}) for k, (i, word) in enumerate(zip(ids, words))]
+    path.write_text(json.dumps(dict(format="unsaf-labels", labels=rows)))
+    return path
+
+
+def test_what_the_page_exports_is_read_as_the_sheet(mc, tmp_path):
+    ids = _ids(mc.table)[:4]
+    found = filled(mc.table, written(tmp_path / "a.json", ids, ["yes", "yes", "no", "unclear"], ["yes", "no"]))
+    assert found.truth[:4].tolist() == [True, False, False, pd.NA] and found.looked_at.sum() == 4
+    for text, words in (("{", "what its page exports"), ('{"labels": 3}', "not the JSON"), ('{"a": 1}', "not the JSON")):
+        (tmp_path / "b.json").write_text(text)
+        with pytest.raises(UnsafError, match=words): filled(mc.table, tmp_path / "b.json")
+
+
+def test_two_judges_against_numbers_known_by_hand(mc, tmp_path):
+    ids = _ids(mc.table)[::6]
+    a = written(tmp_path / "ann.json", ids, ["yes"] * 5 + ["no"] * 4)                             # not the tenth
+    b = written(tmp_path / "ben.json", ids, ["yes"] * 4 + ["no"] + ["no"] * 3 + ["unclear", "yes"])
+    assert len(ids) == 10
+    rows, both = judged(mc.table, [a, b], n=200)
+    equal, chance = 7 / 9, (5 * 4 + 4 * 4) / 81
+    assert both.kappa.value == pytest.approx((equal - chance) / (1 - chance)) and (both.both, both.equal, both.alone) == (9, 7, (0, 1))
+    assert rows.truth[::6].tolist() == [True] * 4 + [pd.NA] + [False] * 3 + [pd.NA, True]
+    assert "yes and no 1, no and unclear 1" in both.lines()[1] and both.as_dict()["kappa"]["low"] <= both.kappa.value
+    one = judged(mc.table, [written(tmp_path / "x.json", ids[:3], ["yes"] * 3), written(tmp_path / "y.json", ids[:3], ["yes"] * 3)], n=50)[1]
+    assert np.isnan(one.kappa.value) and "one word for all" in one.lines()[0] and one.as_dict()["kappa"]["value"] is None
+    with pytest.raises(UnsafError, match="3 files"): judged(mc.table, [a, b, a])
+
+
+def test_the_command_writes_the_page_and_reads_two_judges(tmp_path, inside):
+    result = unsaf.assess(StyleCheat(), "scenes", n=6, seed=5, store=tmp_path / "run")
+    result.save(tmp_path / "run")
+    told = inside("audit", tmp_path / "run", "--page", "--n", "5")
+    ids = pd.read_csv(tmp_path / "run/label-oe.csv").id
+    assert told.returncode == 0 and (tmp_path / "run/label-oe.html").exists() and f"labels-{result.run_id}.json" in told.stdout
+    assert "is there already: the page" in inside("audit", tmp_path / "run", "--page").stdout
+    files = [written(tmp_path / f"{name}.json", ids, words) for name, words in (("ann", ["yes", "no"] * 5), ("ben", ["yes"] * 10))]
+    run = inside("audit", tmp_path / "run", "--labels", files[0], "--labels", files[1])
+    body = json.loads((tmp_path / "run/audit-oe-hand.json").read_text())
+    assert "two judges, ann and ben: the same word for 5 of the 10" in run.stdout and body["judges"]["kappa"]["value"] == 0 and body["by"] == "hand"
+
+
+# ---- in a browser
+
+PRESS = """<script>
+const press = keys => { for (const key of keys) document.dispatchEvent(new KeyboardEvent("keydown", { key })); };
+STEPS
+const out = document.createElement("pre");
+out.id = "out";
+out.textContent = JSON.stringify({ ...exported(), at: state.at, seen: document.body.innerText });
+document.body.append(out);
+</script>"""
+
+
+def in_browser(page, steps, folder):
+    "What the page exports after `steps`, and what is to be seen."
+    text = page.read_text().replace("</body>", PRESS.replace("STEPS", steps) + "</body>")
+    (folder / "driven.html").write_text(text)
+    done = subprocess.run([BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=3000",
+                           "--dump-dom", (folder / "driven.html").as_uri()], capture_output=True, text=True, timeout=120)
+    out = re.search(r'<pre id="out">(.*?)</pre>', done.stdout, re.S)
+    assert out, done.stderr[-1000:]
+    return json.loads(out[1].replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">").replace("&nbsp;", " "))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not BROWSER, reason="no chromium here")
+def test_keys_undo_and_what_the_browser_keeps(mc, tmp_path):
+    some = sheet(mc.table, n=3)
+    page = label_page(mc, some, tmp_path / "page.html")
+    # the first can be answered, but has not one right option; unclear; no; a yes that is taken back, step by step; no
+    found = in_browser(page, 'press(["y", "n", "3", "2", "1", "z", "n"]); state.judge = "Ann"; keep();', tmp_path)
+    said = [(row["id"], row[COLUMN], row.get("one_right_option")) for row in found["labels"]]
+    assert said == [(some.id[0], "yes", "no"), (some.id[1], "unclear", None), (some.id[2], "no", None), (some.id[3], "no", None)]
+    assert found["run"] == mc.run_id and found["at"] == 4 and "question 5 of 6, 4 judged" in found["seen"]
+    again = in_browser(page, 'press(["ArrowLeft", "ArrowLeft", "u"]);', tmp_path)       # in the same browser: nothing is lost
+    assert again["judge"] == "Ann" and [row[COLUMN] for row in again["labels"]] == ["yes", "unclear", "unclear", "no"]
+    assert again["at"] == 4
+    (tmp_path / "labels.json").write_text(json.dumps(again))
+    assert filled(mc.table, tmp_path / "labels.json").looked_at.sum() == 4
