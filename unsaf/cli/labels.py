@@ -22,7 +22,8 @@ def _what_to_do(result: Any, run: str, path: Path, n: int, page: Path | None = N
         return [f"{n} questions to label, without the model's labels and replies: {page}",
                 "open it in a browser, judge each question by keyboard (Y, N, U; Z takes back) and export; two people "
                 "label the same page, each in a browser of their own, and give two files (--labels twice): kappa",
-                f"{again}labels-{result.run_id}.json", f"(as a sheet: {path})"]
+                f"{again}labels-{result.run_id}.json",
+                f"or write yes, no or unclear into column can_be_answered of the sheet, {again}{quote(str(path))}"]
     return [f"{n} questions to label, without the model's labels and replies: {path}",
             "look at the image of each line and write yes, no or unclear into column can_be_answered: "
             "can a careful person answer it from this image alone?"
