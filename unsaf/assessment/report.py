@@ -307,5 +307,6 @@ def page(results: Sequence[Any], path: str | Path, limit: int = 60, probes: Any 
     html = template.render(results=results, version=__version__,
                            notes=list(dict.fromkeys(r.note for r in results if r.note)),
                            sections=[_section(r, limit) | dict(judged=_seen(j), by_hand=_seen(a))
-                                     for r, j, a in zip_longest(results, judged, by_hand)], probed=_probe_parts(results, probes))
+                                     for r, j, a in zip_longest(results, judged, by_hand)],
+                           probed=_probe_parts(results, probes))
     return write_file(path, html)
