@@ -166,5 +166,5 @@ def estimate(
         measures, unknown = rated(extrapolated([stratum]), result.calls, seconds, kept, model)
     finally:
         if owned: kept.close()
-    return Estimate(about, len(samples), len(result.images), measures, unknown, result.calls, result.cost, result.stopped,
-                    result)
+    return Estimate(about, len(samples), len(result.images), measures, unknown, result.calls, result.cost,
+                    result.stopped, result)

@@ -159,7 +159,8 @@ class Uncertainty:
             out.append(f"  finds {TARGETS[target]}")
             for r in rows.itertuples():
                 span = "" if math.isnan(r.low) else f"{r.low:6.3f} .. {r.high:6.3f}"
-                out.append(f"    {r.score:{wide}}{r.auroc:7.3f}   {span:16}   {r.questions} questions{self._covered(r)}")
+                line = f"    {r.score:{wide}}{r.auroc:7.3f}   {span:16}   {r.questions} questions"
+                out.append(line + self._covered(r))
         gone = ", ".join(f"{score} {k}" for score, k in self.missing.items() if k)
         if gone: out.append(f"  questions without a score: {gone}")
         if self.cut:

@@ -24,7 +24,7 @@ def rank_excess(
     a: Sequence[Sequence[float]],     # (..., draws, models): rankings of one kind
     b: Sequence[Sequence[float]],     # (..., draws, models): and of another
 ) -> "float | np.ndarray":
-    "Mean footrule between two samples of rankings minus the mean within them, unbiased; `ValueError` for fewer than two."
+    "Mean footrule between two samples of rankings minus the mean within them, unbiased; `ValueError` below two."
     a, b = _finite(a, "a"), _finite(b, "b")
     if min(a.ndim, b.ndim) < 2 or a.shape[-1] != b.shape[-1] or min(a.shape[-2], b.shape[-2]) < 2:
         raise ValueError(f"two or more rankings of the same models on either side, got shapes {a.shape} and {b.shape}")
@@ -127,7 +127,8 @@ def _side(statistic: Callable, x: np.ndarray, n: int, seed: Any) -> tuple:
     if bad := np.flatnonzero(~np.isfinite(scores)).tolist():
         raise ValueError(f"the counts of models {bad}, numbered from 0, leave their score undefined: rank the others")
     samples, images = samples[np.isfinite(samples).all(1)], x.shape[1]
-    if len(samples) < 20: raise ValueError(f"scores are undefined in nearly all of {n} resamples: more images are needed")
+    if len(samples) < 20:
+        raise ValueError(f"scores are undefined in nearly all of {n} resamples: more images are needed")
     return scores, (samples - scores) * np.sqrt(images / (images - 1)), images
 
 def rank_floor(
@@ -149,12 +150,13 @@ def rank_floor(
     sides = [_side(statistic, side, n, [seed, i]) for i, side in enumerate((a, b))]
     seen = _distances(of, x, _halves(rng, np.tile(in_a, (n, 1)), half), higher_is_better)
     good = seen[np.isfinite(seen).all(1)]
-    if len(good) < tries: raise ValueError(f"scores are undefined in nearly all halves of {half} images: more are needed")
+    if len(good) < tries:
+        raise ValueError(f"scores are undefined in nearly all halves of {half} images: more are needed")
     p = _permuted(of, x, in_a, good[:tries], n, half, rng, higher_is_better)
     distance = footrule(*(_ranks(scores, higher_is_better) for scores, _, _ in sides))
     between, *within = good.mean(0).tolist()
-    low, high = _limited(_plugged(sides, half, higher_is_better, level), float(_excess(good).mean()), p <= 1 - level + 1e-9,
-                         footrule_max(len(a)))
+    plugged, differs = _plugged(sides, half, higher_is_better, level), p <= 1 - level + 1e-9
+    low, high = _limited(plugged, float(_excess(good).mean()), differs, footrule_max(len(a)))
     return RankFloor(distance, between, tuple(within), low, high, p, _swapped(sides, level), half, level,
                      1 - len(good) / n)
 
@@ -190,9 +192,11 @@ def simulated_models(
     from scipy.stats import beta
     u = np.asarray(unf1, float)[:, None]
     t, spread = u * (1 + f) / (2 - u), 1 / icc - 1
-    if np.any(t <= 0) or np.any(t >= 1): raise ValueError(f"with f = {f} no rate gives a UnF1 of {np.ravel(u).tolist()}")
+    if np.any(t <= 0) or np.any(t >= 1):
+        raise ValueError(f"with f = {f} no rate gives a UnF1 of {np.ravel(u).tolist()}")
     hard = rng.random((2, images))
-    ta, fa = (rng.binomial(k, beta.ppf(h, p * spread, (1 - p) * spread)) for h, p in zip(hard, (t, np.full(t.shape, f))))
+    shares = zip(hard, (t, np.full(t.shape, f)))
+    ta, fa = (rng.binomial(k, beta.ppf(h, p * spread, (1 - p) * spread)) for h, p in shares)
     return np.stack([ta, fa, k - fa, k - ta], axis=2).astype(float)
 
 # %% ../../nbs/10_metrics/14_floors.ipynb #edf3ef0a
@@ -214,7 +218,8 @@ def split_half(
     return (float(good.mean()), float(np.quantile(good, .95))) if len(good) else (np.nan, np.nan)
 
 # %% ../../nbs/10_metrics/14_floors.ipynb #d3b0ca40
-def true_excess(a: Sequence[float], b: Sequence[float], images: int, draws: int = 1000, seed: int = 0, **world: Any) -> float:
+def true_excess(a: Sequence[float], b: Sequence[float], images: int, draws: int = 1000, seed: int = 0,
+                **world: Any) -> float:
     "The excess of models of these true UnF1 on two data sets, in samples of `images`, by fresh samples."
     from unsaf.metrics.awareness import scorer
     rng, of = np.random.default_rng([seed, 1]), scorer("unf1")
@@ -235,7 +240,9 @@ def floor_coverage(
     sizes = (images, images) if isinstance(images, int) else images
     rng, truth = np.random.default_rng(seed), true_excess(a, b, min(sizes) // 2, seed=seed, **world)
     of = lambda counts: scorer("unf1")(counts)["unf1"]
-    found = [rank_floor(of, *(simulated_models(rng, u, n, **world) for u, n in zip((a, b), sizes)), seed=i) for i in range(runs)]
+    found = [rank_floor(of, *(simulated_models(rng, u, n, **world) for u, n in zip((a, b), sizes)), seed=i)
+             for i in range(runs)]
     rows = [dict(distance=r.distance, between=r.between, floor=r.floor, excess=r.excess, low=r.low, high=r.high,
-                 covers=r.low - within <= truth <= r.high + within, differs=r.differs, swaps=bool(r.swapped)) for r in found]
+                 covers=r.low - within <= truth <= r.high + within, differs=r.differs, swaps=bool(r.swapped))
+            for r in found]
     return dict(truth=truth) | {name: float(np.mean([r[name] for r in rows])) for name in rows[0]}
