@@ -5,6 +5,7 @@ import json, os, subprocess, sys
 from pathlib import Path
 import pytest
 import unsaf
+from PIL import Image
 from inspect_side import said
 from unsaf.core import Reply, UnsafError
 from unsaf.export.inspect_log import write_log
@@ -83,12 +84,18 @@ def test_a_run_is_read_back_as_a_log(python, tmp_path, end):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_its_name_is_enough_where_both_are_installed(python, tmp_path):
-    "The entry point: an installed copy, and inspect's own command."
+    "The entry point: an installed copy, and inspect's own command. An image that cannot be read has no score, and stops nothing."
     site = tmp_path / "site-packages"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--target", site, ROOT], check=True, timeout=540)
     (site / "sitecustomize.py").write_text(NO_NETWORK)
-    ran(python, python.parent / "inspect", "eval", "unsaf/self_assessment", "--model", "mockllm/model", "-T", "images=scenes", "-T", "n=2", "-T", "k=1",
-        "-T", "setting=mc", "--log-dir", tmp_path / "logs", "--display", "none", PYTHONPATH=str(site))
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for i in range(2): Image.new("RGB", (40, 30), (90 * i, 20, 200)).save(photos / f"p{i}.png")
+    (photos / "torn.png").write_bytes((photos / "p0.png").read_bytes()[:60])
+    options = [word for name in (f"images={photos}", "k=1", "setting=mc") for word in ("-T", name)]
+    ran(python, python.parent / "inspect", "eval", "unsaf/self_assessment", "--model", "mockllm/model", *options,
+        "--log-dir", tmp_path / "logs", "--display", "none", PYTHONPATH=str(site))
     (log,) = (tmp_path / "logs").glob("*.eval")
     found = json.loads(ran(python, "tests/inspect_side.py", "read", log).splitlines()[-1])
     assert found["task"] == "unsaf/self_assessment" and found["metrics"] == {"TA": 0, "FA": 0, "TU": 0, "FU": 0, "images": 2}
+    assert found["ids"] == ["p0.png", "p1.png", "torn.png"]

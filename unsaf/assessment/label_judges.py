@@ -65,8 +65,9 @@ class Agreement:
         a, b = self.judges
         said = (f"kappa {self.kappa.span}" if np.isfinite(self.kappa.value)
                 else "kappa undefined: one word for all" if self.both else "no kappa")
-        out = [f"two judges, {a} and {b}: the same word for {self.equal} of the {self.both} questions that both judged, {said}"]
-        apart = [f"{row} and {col} {n}" for row, cells in self.table.iterrows() for col, n in cells.items() if n and row != col]
+        out = [f"two judges, {a} and {b}: the same word for {self.equal} of the {self.both} questions that both "
+               f"judged, {said}"]
+        apart = [f"{row} and {col} {n}" for (row, col), n in self.table.stack().items() if n and row != col]
         if apart: out.append(f"  apart ({a} and {b}): {', '.join(apart)}; these count as unclear")
         return out + [f"  judged by {name} alone: {n}" for name, n in zip(self.judges, self.alone) if n]
 

@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 import pandas as pd
-from .label_audit import COLUMN, SHEET, _ids, _read, _SAID
+from .label_audit import COLUMN, OPTIONS, SHEET, _ids, _read, _SAID
 from .report import seen
 from ..core import ImageError, UnsafError, fingerprint, write_file
 from ..data.image_set import thumbnail
@@ -33,8 +33,9 @@ def _item(row: Any) -> dict[str, Any]:
     said = {True: "yes", False: "no", None: "unclear"}[_SAID[word]] if word in _SAID else ""
     item = dict(id=row.id, image=row.image_id, question=seen(row.question),
                 options=[seen(o) for o in json.loads(row.options or "[]")])
-    return item | (dict(label={COLUMN: said} | (dict(one_right_option="yes") if said == "yes" and item["options"] else {}))
-                   if said else {})
+    if not said: return item
+    more = {OPTIONS: "yes"} if said == "yes" and item["options"] else {}
+    return item | dict(label={COLUMN: said} | more)
 
 def page_data(
     result: Any,                # an `Assessment` with its images

@@ -27,7 +27,8 @@ def _written(results: list, to: str, out: Path, dataset: "str | None") -> list[P
     if to == "parquet": return [write_file(out, rows.as_parquet(results))]
     if to != "inspect": return [write_file(out, _text(results, to, dataset))]
     from unsaf.export.inspect_log import write_log
-    if len(results) != 1: raise UnsafError("a log of inspect holds one run: name it with --setting oe or mc, or as FOLDER@MODEL")
+    if len(results) != 1:
+        raise UnsafError("a log of inspect holds one run: name it with --setting oe or mc, or as FOLDER@MODEL")
     return [write_log(results[0], out)]
 
 def _pushed(results: list, to: str, out: "Path | None", repo: str, yes: bool, dataset: "str | None") -> list[str]:
@@ -37,12 +38,13 @@ def _pushed(results: list, to: str, out: "Path | None", repo: str, yes: bool, da
 # %% ../../nbs/90_cli/04_exports.ipynb #87938757
 def export(
     runs: argument(list[str], "run folders (FOLDER@MODEL for one model of several)", metavar="RUN..."),
-    to: option(str, "jsonl or parquet (a row per question), markdown or latex (a table with intervals), model-index (for a "
-                    "model card), data-card (a data set's folder), inspect (a log of inspect_ai)"),
+    to: option(str, "jsonl or parquet (a row per question), markdown or latex (a table with intervals), "
+                    "model-index (for a model card), data-card (a data set's folder), inspect (a log of inspect_ai)"),
     out: option(Path | None, "the file, or data-card's folder; texts are printed where not given") = None,
     setting: option(str | None, "oe or mc, where the runs have both") = None,
     images: option(str | None, "where the images are now; where they were, if not given") = None,
-    dataset: option(str | None, "what the cards call the images, as an id of the Hub; their source where not given") = None,
+    dataset: option(str | None, "what the cards call the images, as an id of the Hub; their source where not "
+                                "given") = None,
     push: option(str | None, "data-card, model-index: OWNER/NAME on the Hub; says what would be sent") = None,
     yes: option(bool, "with --push: send it", "--yes") = False,
 ) -> None:

@@ -25,7 +25,8 @@ def _hub() -> Any:
 def _entries(result: Any, dataset: "str | None", config: str) -> list:
     "The `EvalResult`s of one run; those with one data set and `config` are one block of the card."
     scores, name, plan = result.scores, dataset or dataset_of(result.source), result.plan
-    marks = [scores.readable.mark] * scores.readable.of_the_readable + ["of a run that ended early"] * bool(result.stopped)
+    marks = [scores.readable.mark] * scores.readable.of_the_readable
+    marks += ["of a run that ended early"] * bool(result.stopped)
     mark = f" ({', '.join(marks)})" if marks else ""
     about = dict(images=scores.images, k=plan.k, run=result.run_id, temperature=plan.temperature, unsaf=__version__)
     out = []
@@ -34,8 +35,10 @@ def _entries(result: Any, dataset: "str | None", config: str) -> list:
         if not math.isfinite(i.value): continue
         limits = {k: round(float(x), 4) for k, x in (("low", i.low), ("high", i.high)) if math.isfinite(x)}
         out.append(_hub().EvalResult(
-            task_type="visual-question-answering", task_name=f"self-assessment of uncertainty awareness, {plan.setting.words}",
-            dataset_type=name, dataset_name=name, dataset_config=config, dataset_args=about, metric_type=key, metric_name=label + mark,
+            task_type="visual-question-answering",
+            task_name=f"self-assessment of uncertainty awareness, {plan.setting.words}",
+            dataset_type=name, dataset_name=name, dataset_config=config, dataset_args=about,
+            metric_type=key, metric_name=label + mark,
             metric_value=round(float(i.value), 4), metric_args=limits | (dict(level=i.level) if limits else {})))
     return out
 
@@ -43,10 +46,13 @@ def model_index(results: Sequence[Any], dataset: "str | None" = None) -> str:
     "The YAML block of a model card for runs of one model; raises `UnsafError`."
     names = list(dict.fromkeys(r.model for r in results))
     if len(names) != 1:
-        raise UnsafError(f"a model card speaks of one model, these runs are of {', '.join(names) or 'none'}: name them as FOLDER@MODEL")
+        raise UnsafError(f"a model card speaks of one model, these runs are of {', '.join(names) or 'none'}: "
+                         "name them as FOLDER@MODEL")
     blocks = [(dataset or dataset_of(r.source), str(r.plan.setting)) for r in results]
-    configs = [setting if blocks.count((name, setting)) == 1 else f"{setting}-{r.run_id}" for r, (name, setting) in zip(results, blocks)]
-    entries = [e for r, config in zip(results, configs) for e in _entries(r, dataset, config)]
+    entries = []
+    for result, block in zip(results, blocks):
+        alone = blocks.count(block) == 1      # else two runs would be one block, and its scores doubled
+        entries += _entries(result, dataset, block[1] if alone else f"{block[1]}-{result.run_id}")
     return f"---\n{_hub().ModelCardData(model_name=names[0], eval_results=entries).to_yaml()}\n---\n"
 
 # %% ../../nbs/67_export/02_hub.ipynb #98346b53
@@ -56,15 +62,18 @@ _CARD = """---
 
 # {title}
 
-{questions:,} questions that {models} wrote about images of {data}, and the replies to them in fresh conversations: a label-free
-self-assessment of uncertainty awareness (UnSAF), by unsaf {version}. `label` is the instruction that produced a question,
-not its truth; `outcome` is how the reply was read, `cell` where it is counted (TA, FA, TU, FU, or nowhere). The images are
-not part of this data set; `image_id` names them. No licence is stated here: whoever publishes this states one.
+{questions:,} questions that {models} wrote about images of {data}, and the replies to them in fresh
+conversations: a label-free self-assessment of uncertainty awareness (UnSAF), by unsaf {version}. `label` is the
+instruction that produced a question, not its truth; `outcome` is how the reply was read, `cell` where it is counted
+(TA, FA, TU, FU, or nowhere). The images are not part of this data set; `image_id` names them. No licence is stated
+here: whoever publishes this states one.
 
 ## Scores
 
 {table}
 """
+
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
 
 def data_card(results: Sequence[Any], folder: "str | Path", dataset: "str | None" = None) -> list[Path]:
     "Write README.md and questions.jsonl into `folder`; returns the paths. Raises `UnsafError`."
@@ -72,9 +81,9 @@ def data_card(results: Sequence[Any], folder: "str | Path", dataset: "str | None
     names = list(dict.fromkeys(r.model for r in results))
     data = dataset or " and ".join(dict.fromkeys(dataset_of(r.source) for r in results))
     title = f"Questions and replies of {' and '.join(names)} on {data}"
-    size = next((name for most, name in ((1e3, "n<1K"), (1e4, "1K<n<10K"), (1e5, "10K<n<100K")) if len(rows) < most), "100K<n<1M")
-    head = _hub().DatasetCardData(pretty_name=title, task_categories=["visual-question-answering"], size_categories=[size],
-                                  tags=["uncertainty", "abstention", "unsaf"],
+    size = next((name for most, name in _SIZES if len(rows) < most), "100K<n<1M")
+    head = _hub().DatasetCardData(pretty_name=title, task_categories=["visual-question-answering"],
+                                  size_categories=[size], tags=["uncertainty", "abstention", "unsaf"],
                                   configs=[dict(config_name="default", data_files="questions.jsonl")])
     text = _CARD.format(head=head.to_yaml(), title=title, questions=len(rows), models=" and ".join(names), data=data,
                         version=__version__, table=as_markdown(results))
@@ -85,7 +94,9 @@ def push_data(folder: "str | Path", repo: str, yes: bool = False) -> list[str]:
     "Send a data set's folder to the Hub, if `yes`; returns what was done, or would be."
     files = [p for p in sorted(Path(folder).iterdir()) if p.name in ("README.md", "questions.jsonl")]
     what = [f"  {p.name}, {p.stat().st_size / 1e3:,.1f} kB" for p in files]
-    if not yes: return [f"would send to the data set {repo} on the Hub (made private where it is not there); --yes sends:", *what]
+    if not yes:
+        return [f"would send to the data set {repo} on the Hub (made private where it is not there); --yes sends:",
+                *what]
     url = _sent(lambda hub: _folder(hub.HfApi(), folder, repo, [p.name for p in files]))
     return [f"sent to {url}", *what]
 

@@ -43,7 +43,8 @@ def reply_of(output: Any) -> Reply:
     if finish == "refused": error = error or "stop_reason content_filter"
     elif error: finish = "failed"
     elif not text.strip() and (finish == "length" or thought):
-        finish, error = "failed", "only reasoning came back, or nothing before the length limit: raise answer_tokens or question_tokens"
+        finish, error = "failed", ("only reasoning came back, or nothing before the length limit: "
+                                   "raise answer_tokens or question_tokens")
     return Reply(text, finish, error, prompt_tokens=usage.input_tokens if usage else None,
                  output_tokens=usage.output_tokens if usage else None, reasoning_tokens=thought,
                  cost=usage.total_cost if usage else None)
@@ -72,7 +73,8 @@ def numbers_of(rows: Sequence[dict], images: Sequence[str]) -> dict[str, float]:
 
 def lines_of(rows: Sequence[dict]) -> str:
     "The questions of an image, their cells and replies, to be read."
-    return "\n".join(f"{r['cell'] or r['outcome']}  {r['question']}  ->  {' '.join(str(r['reply']).split())[:200]}" for r in rows)
+    said = [" ".join(str(row["reply"]).split())[:200] for row in rows]
+    return "\n".join(f"{r['cell'] or r['outcome']}  {r['question']}  ->  {reply}" for r, reply in zip(rows, said))
 
 def as_stored(reply: Reply) -> dict:
     "A reply as JSON has it."

@@ -44,7 +44,8 @@ def write_lists(plan: Plan, shown: Shown) -> Any:
             return state
         outputs = await _replies(requests, uri)
         state.store.set("lists", [as_stored(reply_of(o)) for o in outputs])
-        state.messages, state.output = [*messages_of(requests[0], [uri]), outputs[0].message], outputs[0]
+        if outputs[0].choices: state.messages = [*messages_of(requests[0], [uri]), outputs[0].message]
+        state.output = outputs[0]
         return state
     return solve
 
@@ -80,9 +81,10 @@ def outcomes() -> Any:
     "How many questions of an image lie in each cell; an image that could not be read is unscored."
     async def score(state: Any, target: Any) -> Any:
         from inspect_ai.scorer import Score
-        if why := state.store.get("unreadable"): return Score.unscored(explanation=why, metadata=dict(rows=[], lists=[]))
-        rows = state.store.get("rows")
-        return Score(value=counts_in(rows), explanation=lines_of(rows), metadata=dict(rows=rows, lists=state.store.get("list_rows")))
+        if why := state.store.get("unreadable"):
+            return Score.unscored(explanation=why, metadata=dict(rows=[], lists=[]))
+        rows, lists = state.store.get("rows"), state.store.get("list_rows")
+        return Score(value=counts_in(rows), explanation=lines_of(rows), metadata=dict(rows=rows, lists=lists))
     return score
 
 # %% ../../nbs/67_export/05_inspect_task.ipynb #3effec05
@@ -100,14 +102,15 @@ def self_assessment(
     inspect_ai()
     from inspect_ai import Task
     from inspect_ai.dataset import MemoryDataset, Sample
-    plan = Plan(setting_of(setting), k, layout, suffix, paraphrase, template, "generate", temperature, seed, question_tokens,
-                answer_tokens).check()
+    plan = Plan(setting_of(setting), k, layout, suffix, paraphrase, template, "generate", temperature, seed,
+                question_tokens, answer_tokens).check()
     samples = open_images(images, n=n, seed=seed)
     name = dataset_of(getattr(samples, "source", ""))
     shown = Shown(name, {s.image_id: s.picture for s in samples})
-    data = MemoryDataset([Sample(input=f"image {i}", id=i, metadata=dict(image_id=i)) for i in shown.pictures], name=name)
-    return Task(dataset=data, solver=[write_lists(plan, shown), ask_questions(plan, shown)], scorer=outcomes(),
-                metadata=dict(plan={k: str(v) if k == "setting" else v for k, v in asdict(plan).items()}))
+    data = [Sample(input=f"image {i}", id=i, metadata=dict(image_id=i)) for i in shown.pictures]
+    stages = [write_lists(plan, shown), ask_questions(plan, shown)]
+    settings = {k: str(v) if k == "setting" else v for k, v in asdict(plan).items()}
+    return Task(dataset=MemoryDataset(data, name=name), solver=stages, scorer=outcomes(), metadata=dict(plan=settings))
 
 if find_spec("inspect_ai"):
     from inspect_ai import task

@@ -21,15 +21,16 @@ def dataset_of(source: str) -> str:
     return re.split(r"[\\/]", name.rstrip("\\/"))[-1] or "a list of images"
 
 # %% ../../nbs/67_export/00_rows.ipynb #7181b4e9
-ROW = ("run", "model", "dataset", "setting", "image_id", "number", "question", "options", "label", "reply", "outcome", "answer",
-       "cell", "soft_abstain", "p_abstain", "p_abstain_choice", "p_reply", "confidence", "finish", "error", "notes", "reading",
-       "prompt_tokens", "output_tokens", "reasoning_tokens", "cost")
+ROW = ("run", "model", "dataset", "setting", "image_id", "number", "question", "options", "label", "reply",
+       "outcome", "answer", "cell", "soft_abstain", "p_abstain", "p_abstain_choice", "p_reply", "confidence",
+       "finish", "error", "notes", "reading", "prompt_tokens", "output_tokens", "reasoning_tokens", "cost")
 
 def _of_one(result: Any) -> pd.DataFrame:
     t = result.table
     label = np.where(t["answerable"].astype(bool), "answerable", "unanswerable")
     options = [json.loads(x) if isinstance(x, str) and x else [] for x in t["options"]]
-    return t.assign(run=result.run_id, model=result.model, dataset=dataset_of(result.source), label=label, options=options)[list(ROW)]
+    run = dict(run=result.run_id, model=result.model, dataset=dataset_of(result.source))
+    return t.assign(**run, label=label, options=options)[list(ROW)]
 
 def rows_of(
     results: Sequence[Any],     # of `unsaf.assess`, or read back from run folders

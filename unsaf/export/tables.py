@@ -38,7 +38,8 @@ def table_of(results: Sequence[Any]) -> pd.DataFrame:
 def notes_of(results: Sequence[Any]) -> list[str]:
     "What stands under the table."
     level = 100 * results[0].scores.intervals["unf1"].level
-    lines = [f"Intervals: {level:g} %, over images. Counted: questions with an answer or an abstention, of those asked for."]
+    lines = [f"Intervals: {level:g} %, over images. Counted: questions with an answer or an abstention, "
+             "of those asked for."]
     if any(r.scores.readable.of_the_readable for r in results):
         lines.append("† Scores of the readable ones only: too few of the questions asked for could be read.")
     lines += [f"‡ {r.model} ended early: {len(r.images)} of {len(r.planned)} images." for r in results if r.stopped]
