@@ -400,6 +400,7 @@ def test_measures_agree_with_an_assessment_of_a_cheat():
 
 # ---- trained models
 
+@pytest.mark.slow
 def test_a_trained_student_and_its_larger_relative(tmp_path):
     models = cast("tiny-student", teacher="tiny-s", dtype="float32", device="cpu")
     def run(): return evaluate(models, n=6, seed=77, k=3, n_bench=4, bench_setting="oe", benchmarks=("accuracy", "calibration"), store=tmp_path, resamples=300)

@@ -25,7 +25,8 @@ LONG = {"60_assessment/03_probes", "60_assessment/04_leakage", "60_assessment/06
         "80_paper/10_runspec", "80_paper/30_stats", "80_paper/75_notebooks", "80_paper/90_runner",
         *(f"80_paper/studies/{name}" for name in ("10_main", "30_prompts", "60_ranks", "65_sizes", "68_scale", "70_distillation",
                                                   "75_accuracy", "80_hallucination", "90_audit", "97_stability", "20_tuning")),
-        "60_assessment/08_uncertainty", "10_metrics/14_floors", "80_paper/60_tables"}
+        "60_assessment/08_uncertainty", "10_metrics/14_floors", "80_paper/60_tables", "index", "80_paper/80_workers",
+        *(f"80_paper/studies/{name}" for name in ("40_ratio", "50_paraphrases", "95_layout"))}
 
 
 @pytest.mark.parametrize("book", [pytest.param(p, marks=[pytest.mark.slow] * (name(p) in LONG)) for p in books], ids=name)

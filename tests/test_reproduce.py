@@ -369,6 +369,7 @@ def test_dry_run_runs_nothing(paper, tmp_path, monkeypatch):
     assert "MR on conbench: its free questions" in said and "MM-UPD: no copy of mm-upd is at hand" in said
 
 
+@pytest.mark.slow
 def test_the_command_end_to_end(paper, tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "reproduce", _with_toys(runner.reproduce))
     (out := tmp_path/"runs"/"reproduce"/"figures"/"testbed").mkdir(parents=True)      # a toy makes no folder

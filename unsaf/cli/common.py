@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['STOPPED', 'MaxFailures', 'Json', 'Store', 'MinRead', 'Limit', 'K', 'Seed', 'LOCAL', 'ENGINE', 'API', 'TOKENS',
-           'SHARED', 'PARTS', 'KEYS', 'plain', 'say', 'warn', 'errors_of', 'refusals', 'losses', 'repeat', 'exit_code',
-           'say_written', 'option', 'argument', 'Models', 'models_of', 'with_options', 'with_models', 'installed',
-           'parts', 'devices', 'trial', 'bundled', 'lines']
+           'SHARED', 'PARTS', 'KEYS', 'plain', 'say', 'announce', 'warn', 'errors_of', 'refusals', 'losses', 'repeat',
+           'exit_code', 'say_written', 'option', 'argument', 'Models', 'models_of', 'with_options', 'with_models',
+           'installed', 'parts', 'devices', 'trial', 'bundled', 'lines']
 
 # %% ../../nbs/90_cli/00_common.ipynb #caae7588
 import inspect, json, os, platform, re, shutil, sys, time
@@ -32,6 +32,10 @@ def plain(text: object) -> str:
 def say(*lines: object, file: Any = None) -> None:
     "Print `lines`, each through `plain`."
     print(*map(plain, lines), sep="\n", file=file)
+
+def announce(line: object) -> None:
+    "What is going to happen, on standard error: standard output is for results."
+    say(line, file=sys.stderr)
 
 def warn(message: object) -> None:
     "One line on standard error; of a word as long as a screen the two ends."

@@ -17,7 +17,7 @@ from .ranking import ranks
 from .config import Config
 from .first import START, init, planned
 from .common import Json, K, Limit, MaxFailures, MinRead, Models, Seed, Store, argument, option, with_models
-from .common import exit_code, refusals, repeat, say, say_written, warn
+from .common import announce, exit_code, refusals, repeat, say, say_written, warn
 from .replicas import Spread, with_ray
 from .spending import DryRun, Sample, tell_estimates, with_budget
 from ..core import UnsafError, patient, write_file
@@ -130,7 +130,7 @@ def demo(
     from unsaf.data.images import images
     from unsaf.models.loading import load
     loaded, scenes = load(model), images("scenes", n=limit, seed=seed)
-    say(planned(loaded, scenes, ("oe", "mc"), 5, store))
+    announce(planned(loaded, scenes, ("oe", "mc"), 5, store))
     results = [run(loaded, scenes, setting, store=store) for setting in ("oe", "mc")]
     written = _finish(results, store, report=True)
     for result in results: _show(result)
@@ -189,7 +189,7 @@ def assess(
     settings = ("oe", "mc") if setting == "both" else (setting,)
     modes = {"oe": "generate"} if setting == "both" and answer_mode == "logit" else {}
     if dry_run: from unsaf.assessment.estimate import estimate as run
-    elif not as_json: say(planned(loaded, samples, settings, k, store))
+    elif not as_json: announce(planned(loaded, samples, settings, k, store))
     ends = dict(sample=sample) if dry_run else dict(until_halfwidth=until_halfwidth, min_read=min_read)
     with spread.joined():
         results = [run(loaded, samples, s, k, store, seed=seed, layout=layout, suffix=suffix, paraphrase=paraphrase,
@@ -274,7 +274,7 @@ def bench(
     ends = {"sample": sample} if dry_run else {"min_read": min_read, "risk": risk}
     with spread.model(how, model, intervention, **more) as loaded:
         where = f"replies and tables go to {store}" if store else "nothing is kept (--store FOLDER keeps it)"
-        if not (dry_run or as_json): say(f"{loaded.name}, {benchmarks} on {images}: {where}")
+        if not (dry_run or as_json): announce(f"{loaded.name}, {benchmarks} on {images}: {where}")
         result = run(loaded, benchmarks, images, domain, n, seed, store, setting, k,
                      rephraser=rephraser, rules=rules, max_failures=max_failures, budget=budget, template=template,
                      confidence=confidence, scale=scale, **caps, **ends)

@@ -15,7 +15,7 @@ from shlex import join
 from typing import Any, Iterator, Mapping
 import typer
 from .common import API, K, MaxFailures, Models, Seed, Store, TOKENS, argument, option, with_models
-from .common import exit_code, repeat, say
+from .common import announce, exit_code, repeat, say
 from .config import Config
 from .replicas import Spread, with_ray
 from .spending import DryRun, Sample, tell_estimates, with_budget
@@ -220,7 +220,7 @@ def data(
     given = dict(store=out, seed=seed, max_failures=max_failures, budget=budget, **how.tokens)
     with spread.model(how, teacher) as model:
         if dry_run: raise typer.Exit(_estimated(model, images, n, k, setting, answers, sample, given))
-        say(f"{teacher} on {images}: replies and data go to {out}")
+        announce(f"{teacher} on {images}: replies and data go to {out}")
         taught = teach(model, images, n, k, setting, answers, keep=keep,
                        exclude=[open_images(e) for e in exclude or ()], **given)
     paths = taught.save(out, pictures)
