@@ -223,7 +223,7 @@ def test_an_audit_takes_both_settings_of_a_folder(cli, runs):
 
 def test_a_run_says_first_what_will_happen(cli, runs, tmp_path):
     said = cli("assess", "--model", f"replay:{runs/'b'}", "--limit", 3, "--k", 3, "--store", tmp_path/"x", "--no-report")
-    assert said.stderr.splitlines()[0] == f"b, 3 images of scenes:0, oe: up to 24 calls; replies and tables go to {tmp_path/'x'}"
+    assert said.stdout.splitlines()[0] == f"b, 3 images of scenes:0, oe: up to 24 calls; replies and tables go to {tmp_path/'x'}"
     assert "written:" in said.stdout
 
 

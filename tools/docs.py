@@ -185,7 +185,7 @@ def front(rest: list[str]) -> str:
         "# unsaf", "", "*Does a multimodal model know what it does not know?*", "",
         "Begin with the [README](README.md): what is measured, and a first score in one command.", "",
         toctree("Start", ["README <README>", "docs/faq"]), toctree("Lessons", lessons),
-        toctree("How to", [f"docs/{x}" for x in ("running", "verdicts", "measures", "cluster", "extend")]),
+        toctree("How to", [f"docs/{x}" for x in ("running", "verdicts", "measures", "export", "cluster", "extend")]),
         toctree("The paper", [f"docs/{x}" for x in ("paper", "gaps", "rehearsal", "routes")]),
         toctree("How it works, room by room", [f"rooms/{r}" for r in ROOMS]),
         toctree("Looked up", ["reference/index", "benchmarks/RESULTS", "CHANGELOG", "CONTRIBUTING"])])

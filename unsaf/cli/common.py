@@ -34,8 +34,8 @@ def say(*lines: object, file: Any = None) -> None:
     print(*map(plain, lines), sep="\n", file=file)
 
 def announce(line: object) -> None:
-    "What is going to happen, on standard error: standard output is for results."
-    say(line, file=sys.stderr)
+    "What is going to happen, before anything is asked."
+    say(line)
 
 def warn(message: object) -> None:
     "One line on standard error; of a word as long as a screen the two ends."
