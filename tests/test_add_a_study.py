@@ -47,7 +47,7 @@ def test_a_new_notebook_is_all_that_it_takes(tmp_path):
     def run(*words): return subprocess.run([sys.executable, *words], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
     exported = run("-c", f"from nbdev.export import nb_export; nb_export({str(book)!r}, lib_path={str(tmp_path/'unsaf')!r})")
     assert exported.returncode == 0, exported.stderr
-    found = run("-m", "unsaf", "reproduce", "table14", "-p", "n", "3", "-p", "k", "2")
+    found = run("-m", "unsaf", "reproduce", "table14", "--out", "figures/testbed", "-p", "n", "3", "-p", "k", "2")
     assert found.returncode == 0, found.stdout + found.stderr
     assert "notebooks: 1 done" in found.stdout and (tmp_path/"figures"/"testbed"/"table14.csv").is_file()
     assert [(e.of, e.verdict) for e in read(tmp_path/"figures"/"testbed"/"ledger")] == [("table14", "reproduced")]

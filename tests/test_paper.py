@@ -27,7 +27,7 @@ def unsaf(*words, cwd): return subprocess.run([Path(sys.executable).parent/"unsa
 def run(tmp_path_factory):
     "All notebooks by the command, two at a time, from a folder of its own."
     cwd = tmp_path_factory.mktemp("paper")
-    found = unsaf("reproduce", "all", "--workers", "2", *(w for name, value in SMALL.items() for w in ("-p", f"{name}={value}")), cwd=cwd)
+    found = unsaf("reproduce", "all", "--workers", "2", "--out", "figures/testbed", *(w for name, value in SMALL.items() for w in ("-p", f"{name}={value}")), cwd=cwd)
     assert found.returncode == 0, found.stdout[-3000:] + found.stderr[-3000:]
     return cwd, found.stdout
 
@@ -59,7 +59,7 @@ def test_every_notebook_runs_and_leaves_its_files(run, out):
 
 
 def test_a_second_call_runs_nothing(run):
-    again = unsaf("reproduce", "all", *(w for name, value in SMALL.items() for w in ("-p", f"{name}={value}")), cwd=run[0])
+    again = unsaf("reproduce", "all", "--out", "figures/testbed", *(w for name, value in SMALL.items() for w in ("-p", f"{name}={value}")), cwd=run[0])
     assert again.returncode == 0 and f"notebooks: {len(NOTEBOOKS)} kept" in again.stdout and "unit" not in again.stdout.partition("notebooks:")[0]
 
 
