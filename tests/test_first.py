@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 import unsaf
+from unsaf.core import UnsafError
 from unsaf.models.base import Scripted, as_model
 from unsaf.models.cache import Cached, Replay
 
@@ -266,3 +267,28 @@ def test_doctor_tries_what_it_calls_ok(monkeypatch):
 def test_a_heif_image_names_the_extra():
     from unsaf.data.image_set import open_image
     with pytest.raises(unsaf.core.ImageError, match=re.escape("pip install 'unsaf[heic]'")): open_image(b"\0\0\0\x18ftypheic" + b"\0" * 20)
+
+
+def test_a_judge_that_ends_in_an_error_costs_nothing_of_the_run(cli, runs, tmp_path, monkeypatch):
+    def broken(*_, **__): raise UnsafError("the judge broke")
+    monkeypatch.setattr("unsaf.cli.probes.judged", broken)
+    said = cli("assess", "--model", f"replay:{runs/'b'}", "--limit", 3, "--k", 3, "--store", tmp_path/"x")
+    assert said.exit_code == 2 and "the judge broke" in said.stderr and "UnF1" in said.stdout
+    assert (tmp_path/"x"/"scores-oe.json").exists() and (tmp_path/"x"/"report.html").exists()
+
+
+def test_a_pattern_and_a_server_are_no_trouble_to_init(tmp_path):
+    from unsaf.cli.first import settings_of
+    found = settings_of("api:qwen@http://127.0.0.1:8000/v1", f"{tmp_path}/*.jpg", 3)
+    assert found["store"].startswith("runs/qwen-")
+    with pytest.raises(UnsafError, match="more than 0"): settings_of("tiny-s", "scenes", 3, -1.0, "1,2")
+
+
+def test_a_card_is_never_written_over_another_readme(tmp_path, runs):
+    from unsaf.export.hub import data_card
+    result = unsaf.assess(Scripted(lambda q: say(None, q.text)), "scenes", n=2, k=2, progress=False)
+    (tmp_path/"README.md").write_text("my project\n")
+    with pytest.raises(UnsafError, match="no card of this package"): data_card([result], tmp_path)
+    assert (tmp_path/"README.md").read_text() == "my project\n" and not (tmp_path/"questions.jsonl").exists()
+    (tmp_path/"README.md").unlink()
+    assert data_card([result], tmp_path) and data_card([result], tmp_path)

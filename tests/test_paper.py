@@ -27,7 +27,8 @@ def unsaf(*words, cwd): return subprocess.run([Path(sys.executable).parent/"unsa
 def run(tmp_path_factory):
     "All notebooks by the command, two at a time, from a folder of its own."
     cwd = tmp_path_factory.mktemp("paper")
-    found = unsaf("reproduce", "all", "--workers", "2", "--out", "figures/testbed", *(w for name, value in SMALL.items() for w in ("-p", f"{name}={value}")), cwd=cwd)
+    found = unsaf("reproduce", "all", "--workers", "2", "--out", "figures/testbed",
+                  *(w for name, value in SMALL.items() for w in ("-p", f"{name}={value}")), cwd=cwd)
     assert found.returncode == 0, found.stdout[-3000:] + found.stderr[-3000:]
     return cwd, found.stdout
 

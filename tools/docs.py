@@ -40,7 +40,7 @@ def linked(text: str, page: str, here: set[str]) -> str:
     def one(found: re.Match) -> str:
         mark, words, target = found.groups()
         return found[0] if shown(target, page, here) else words if mark else f"{words} (`{posixpath.basename(target)}`)"
-    parts = re.split(r"(^```.*?^```|^    .*$)", text, flags=re.M | re.S)
+    parts = re.split(r"(^```.*?^```|^    [^\n]*$)", text, flags=re.M | re.S)
     return "".join(part if i % 2 else LINK.sub(one, part) for i, part in enumerate(parts))
 
 
@@ -152,6 +152,7 @@ def write(page: str, text: str) -> None:
 
 ROOMS = {"00_core": "Nouns, store and runs", "10_metrics": "Metrics", "20_prompts": "Prompts and their readers", "30_world": "The drawn world and its models",
          "40_data": "Data", "50_models": "Models", "60_assessment": "The self-assessment", "62_cluster": "Past one machine", "65_benchmarking": "Benchmarks",
+         "67_export": "For other tools",
          "70_distill": "Distillation", "80_paper": "The paper", "90_cli": "Command line"}
 
 

@@ -133,6 +133,7 @@ Judgement.__str__ = Judgement.__repr__ = lambda self: "\n".join(self.lines())
 # %% ../../nbs/60_assessment/09_judge.ipynb #5ca0f253
 def judge_replies(
     result: Assessment, model: "Model | str", store: Any = None, tokens: int = TOKENS, budget: "Budget | None" = None,
+    max_failures: float | None = .2,
 ) -> "tuple[list[Reply | None], Cached]":
     "What the judge says to each reply (None: it says nothing), and the model with its counts."
     t = result.table
@@ -143,7 +144,7 @@ def judge_replies(
     from unsaf.models.loading import load
     model = load(model)
     owned = not isinstance(store, Store)
-    kept = Cached(model, Store(store) if owned else store, budget=budget)
+    kept = Cached(model, Store(store) if owned else store, max_failures, budget)
     try:
         with spending(kept.budget, model): replies = iter(ask(kept, asked, lambda reply: None))
     finally:
@@ -157,9 +158,10 @@ def judge(
     store: "Store | str | Path | None" = None,   # where its replies are kept; None: in memory only
     *, tokens: int = TOKENS,                     # cap of a verdict
     budget: "Budget | None" = None,              # what may be spent; what was not asked has no verdict
+    max_failures: float | None = .2,             # the share of failed calls beyond which it is stopped
 ) -> Judgement:
     "Have `model` say of each reply of an assessment whether it abstains; raises `UnsafError` where there is no reply."
-    found, kept = judge_replies(result, model, store, tokens, budget)
+    found, kept = judge_replies(result, model, store, tokens, budget, max_failures)
     names = ["image_id", "answerable", "number", "question", "options", "reply", "outcome"]
     table = result.table[names].assign(verdict=[_verdict(r) for r in found], said=[r.text if r else "" for r in found],
                             error=[r.error if r else "" for r in found])

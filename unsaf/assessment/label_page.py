@@ -53,7 +53,8 @@ def page_data(
 # %% ../../nbs/60_assessment/05_label_page.ipynb #18ca84b9
 def sheet_of(table: pd.DataFrame, source: "str | Path") -> pd.DataFrame:
     "The sheet of a file, its texts from the `table` that it was drawn from; raises `UnsafError`."
-    found, place = _read(source), {name: i for i, name in enumerate(_ids(table))}
+    found = _read(source)
+    found, place = found[found["id"].str.strip() != ""], {name: i for i, name in enumerate(_ids(table))}
     if odd := [name for name in found["id"] if name not in place]:
         raise UnsafError(f"{source}: no question {odd[0]!r} in this run: the sheet belongs to another one")
     some = table.iloc[[place[name] for name in found["id"]]]

@@ -7,6 +7,7 @@ __all__ = ['START', 'settings_of', 'init', 'planned']
 
 # %% ../../nbs/90_cli/01_first.ipynb #ff9433e0
 import re, sys
+from glob import has_magic
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -49,9 +50,10 @@ def settings_of(model: str, images: str, n: int, max_cost: float | None = None, 
     if n < 1: raise UnsafError(f"--n {n}: give a whole number of images, 1 or more")
     if max_cost is not None and not prices:
         raise UnsafError(f"--max-cost {max_cost:g}: which calls cost what is told by --prices IN,OUT, dollars per million tokens")
-    if images.startswith((".", "/", "~")) and not Path(images).expanduser().exists():
+    if max_cost is not None and not max_cost > 0: raise UnsafError(f"--max-cost {max_cost:g}: give dollars, more than 0")
+    if images.startswith((".", "/", "~")) and not has_magic(images) and not Path(images).expanduser().exists():
         raise UnsafError(f"--images {images}: no such file or folder")
-    tail = lambda text: re.sub(r"[^\w.-]+", "-", text.rstrip("/").split("/")[-1].split("@")[0]).strip("-.") or "run"
+    tail = lambda text: re.sub(r"[^\w.-]+", "-", text.split("@")[0].rstrip("/").split("/")[-1]).strip("-.") or "run"
     store = f"runs/{tail(model.partition(':')[2] or model)}-{tail(images)}"
     money = {"max-cost": max_cost, "prices": prices}
     return dict(model=model, images=images, limit=n, setting="oe", store=store) | {k: v for k, v in money.items() if v is not None}
@@ -75,11 +77,12 @@ def init(
         f"start it:           unsaf assess --config {quote(str(out))}")
 
 # %% ../../nbs/90_cli/01_first.ipynb #bc8d867a
-def planned(model: Any, samples: Any, settings: tuple[str, ...], k: int, store: Path | None) -> str:
+def planned(model: Any, samples: Any, settings: tuple[str, ...], k: int, store: Path | None,
+            beside: str = "") -> str:
     "What a self-assessment is about to ask, and where its replies go."
     n, source = len(samples), getattr(samples, "source", "") or "a list"
     calls = 2 * n * (1 + k) * len(settings)
     where = f"replies and tables go to {store}" if store else "nothing is kept (--store FOLDER keeps it)"
     there = " (what it holds is not asked again)" if store and (store/"replies.sqlite").exists() else ""
     return (f"{getattr(model, 'name', model)}, {n:,} images of {source}, {' and '.join(settings)}: "
-            f"up to {calls:,} calls; {where}{there}")
+            f"up to {calls:,} calls{f', and those of {beside}' if beside else ''}; {where}{there}")

@@ -106,7 +106,8 @@ def _finish(results: list, store: Path | None, report: bool, probes: Any = (), j
     from unsaf.assessment.report import scores_figure, page
     ending = "" if stems == [str(r.plan.setting) for r in results] else "-" + results[0].run_id
     judged = judged or cli_probes.judged_before(results, store)
-    paths.append(page(results, store / f"report{ending}.html", probes=list(probes), judged=judged))
+    paths.append(page(results, store / f"report{ending}.html", probes=list(probes), judged=judged,
+                      by_hand=[cli_probes.hand_audit(result, store) for result in results]))
     try: figure = scores_figure(results)
     except UnsafError: return paths  # nothing to draw: the page says why
     return [*paths, write_file(store / f"scores{ending}.png", figure._repr_png_())]
@@ -189,7 +190,9 @@ def assess(
     settings = ("oe", "mc") if setting == "both" else (setting,)
     modes = {"oe": "generate"} if setting == "both" and answer_mode == "logit" else {}
     if dry_run: from unsaf.assessment.estimate import estimate as run
-    elif not as_json: announce(planned(loaded, samples, settings, k, store))
+    elif not as_json:
+        beside = " and ".join(name for name, asked in (("probes", probes), ("the judge", judge)) if asked)
+        announce(planned(loaded, samples, settings, k, store, beside))
     ends = dict(sample=sample) if dry_run else dict(until_halfwidth=until_halfwidth, min_read=min_read)
     with spread.joined():
         results = [run(loaded, samples, s, k, store, seed=seed, layout=layout, suffix=suffix, paraphrase=paraphrase,
@@ -199,9 +202,13 @@ def assess(
     if dry_run:
         told = cli_probes.with_judge(results, judging, k, store, budget)
         raise typer.Exit(tell_estimates(told, as_json, store, bool(judging)))
-    probed = cli_probes.put(results, loaded, names, others, store, budget)
-    judged = cli_probes.judged(results, judging, store, budget)
+    probed, judged, ended = [], [], None
+    try:
+        probed = cli_probes.put(results, loaded, names, others, store, budget)
+        judged = cli_probes.judged(results, judging, store, budget, max_failures)
+    except UnsafError as e: ended = e      # what was assessed is written and told first
     _tell(results, probed, _finish(results, store, report, probed, judged), as_json, judged)
+    if ended: raise ended
     raise typer.Exit(_exit_code(results, store, [*probed, *judged]))
 
 # %% ../../nbs/90_cli/04_main.ipynb #18484007

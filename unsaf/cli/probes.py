@@ -39,11 +39,11 @@ def keep(results: list, probes: list, store: Path | None) -> list[Path]:
 Judge = option(str | None, "a model that reads each reply, blind to its label, and says whether it abstains; shown beside "
                            "the score, with its agreement (kappa) with the word rule")
 
-def judged(results: list, judge: Any, store: Path | None, budget: Any = None) -> list:
+def judged(results: list, judge: Any, store: Path | None, budget: Any = None, max_failures: float | None = .2) -> list:
     "What a judge says of the replies of each assessment, in order; [] where none is named."
     if not judge: return []
     from unsaf.assessment.judge import judge as run
-    return [run(result, judge, store, budget=budget) for result in results]
+    return [run(result, judge, store, budget=budget, max_failures=max_failures) for result in results]
 
 def judged_before(results: list, store: Path) -> list:
     "The judgements in a run folder, in order; None where there is none, or one of other replies."
@@ -71,6 +71,7 @@ def judging(name: str | None, model: str, how: Models, prices: str | None, budge
     if name in (None, model): return None
     from unsaf.models.budget import check_prices
     found = how.other(name, prices=prices)
+    if not hasattr(getattr(found, "model", found), "prices"): found.free = True      # it runs here
     try: check_prices(budget, found)
     except UnsafError:
         raise UnsafError("--max-cost holds for the run and its judge together, and the prices of "
@@ -82,7 +83,10 @@ def with_judge(estimates: list, judge: Any, k: int, store: Path | None, budget: 
     "Estimates of a dry run, each with that of its judge behind it, where there is one."
     if not judge: return estimates
     from unsaf.assessment.judge_estimate import judge_estimate
-    return [e for one in estimates for e in (one, judge_estimate(one, judge, k, store, budget=budget))]
+    try: return [e for one in estimates for e in (one, judge_estimate(one, judge, k, store, budget=budget))]
+    except UnsafError as e:
+        warn(f"the judge's calls are not in it: {e}")
+        return estimates
 
 # %% ../../nbs/90_cli/03_probes.ipynb #4e965122
 def _folder_of(name: str) -> tuple[str, str]:

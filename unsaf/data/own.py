@@ -28,7 +28,9 @@ def _lines(path: Path) -> Iterator[tuple[int, dict]]:
     if path.suffix.lower() == ".json": yield from prompts_of(text, path); return
     if path.suffix.lower() != ".jsonl":
         reader = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-        for row in reader: yield reader.line_num, row
+        try:
+            for row in reader: yield reader.line_num, row
+        except csv.Error as e: raise UnsafError(f"{path}, line {reader.line_num}: no CSV ({e}): is a quote left open?") from None
         return
     for i, line in enumerate(text.split("\n"), 1):
         if not line.strip(): continue

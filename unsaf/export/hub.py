@@ -78,6 +78,9 @@ _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
 def data_card(results: Sequence[Any], folder: "str | Path", dataset: "str | None" = None) -> list[Path]:
     "Write README.md and questions.jsonl into `folder`; returns the paths. Raises `UnsafError`."
     rows, folder = rows_of(results), Path(folder)
+    card = folder / "README.md"
+    if card.exists() and "- unsaf\n" not in card.read_text("utf-8", errors="replace"):
+        raise UnsafError(f"{card} is there already and no card of this package: give another --out")
     names = list(dict.fromkeys(r.model for r in results))
     data = dataset or " and ".join(dict.fromkeys(dataset_of(r.source) for r in results))
     title = f"Questions and replies of {' and '.join(names)} on {data}"
@@ -87,7 +90,7 @@ def data_card(results: Sequence[Any], folder: "str | Path", dataset: "str | None
                                   configs=[dict(config_name="default", data_files="questions.jsonl")])
     text = _CARD.format(head=head.to_yaml(), title=title, questions=len(rows), models=" and ".join(names), data=data,
                         version=__version__, table=as_markdown(results))
-    return [write_file(folder / "questions.jsonl", as_jsonl(results)), write_file(folder / "README.md", text)]
+    return [write_file(folder / "questions.jsonl", as_jsonl(results)), write_file(card, text)]
 
 # %% ../../nbs/67_export/02_hub.ipynb #37cb4f61
 def push_data(folder: "str | Path", repo: str, yes: bool = False) -> list[str]:

@@ -153,7 +153,7 @@ def cost_line(costs: Sequence[dict[str, Any]]) -> str:
 def check_prices(budget: Budget, model: Any) -> None:
     "Raises `UnsafError` where dollars are bounded and nobody knows what `model` costs."
     inner = getattr(model, "model", model)
-    if getattr(model, "remembers", False): return      # nothing is paid for what it says
+    if getattr(model, "remembers", False) or getattr(model, "free", False): return      # nothing is paid for what it says
     if budget.cost is None or getattr(model, "prices", None) or getattr(inner, "prices", None): return
     raise UnsafError(f"max_cost: the prices of {model.name} are not known: give them with --prices IN,OUT, dollars "
                      "per million tokens, as your provider's page has them (prices=(IN, OUT) in Python)")
