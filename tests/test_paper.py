@@ -211,7 +211,7 @@ def test_no_paper_model_at_hand_is_one_line(tmp_path):
     assert found.returncode == 1 and "notebooks: 2 not run" in found.stdout
     lines = [line for line in found.stdout.splitlines() if line.startswith("not run: table05")]
     assert len(lines) == 1 and "Qwen/Qwen-VL brings code of its own" in lines[0] and "UNSAF_TRUST_REMOTE_CODE=1" in lines[0]
-    told = read(tmp_path/"figures"/"paper"/"ledger")
+    told = read(tmp_path/"runs"/"reproduce"/"figures"/"paper"/"ledger")
     assert [(e.of, e.verdict) for e in told] == [("fig01", NOT_RUN), ("table05", NOT_RUN)] and all("not run: " in e.why for e in told)
 
 
