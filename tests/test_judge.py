@@ -124,5 +124,6 @@ def test_dry_run_and_prices_of_the_judge_at_the_command_line(inside):
     assert "dry run of the judge tiny-m" in run.stdout and "the run and its judge together" in run.stdout, run.stderr
     calls = [float(line.split()[1].replace(",", "")) for line in run.stdout.splitlines() if line.startswith("  calls")]
     assert len(calls) == 2 and f"together: {sum(calls):,.0f} calls" in run.stdout
-    run = inside(*args, "--max-cost", "1")
+    nobody = "@http://127.0.0.1:9/v1"
+    run = inside("assess", "--model", f"api:m{nobody}", "--prices", "1,2", "--limit", "2", "--judge", f"api:j{nobody}", "--max-cost", "1")
     assert run.returncode == 2 and "--judge-prices" in run.stderr

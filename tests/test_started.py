@@ -10,21 +10,23 @@ from unsaf.models.base import collect
 from unsaf.models.started import started
 from unsaf.world import tiny
 
-ENGINE = '''import http.server, json, os, sys, time
+ENGINE = '''import http.server, json, os, sys, threading, time
 from pathlib import Path
 folder, words = Path(os.environ["TOY"]), sys.argv[1:]
 (folder/"asked.jsonl").open("a").write(json.dumps(words) + chr(10))
 if (folder/"broken").exists(): raise ValueError("no room for the weights")
 print("(APIServer pid=1) INFO 11-30 01:02:03 [core.py:1] loading the weights", flush=True)
 time.sleep(float(os.environ.get("TOY_LOADS", 0)))
+one_at_a_time = threading.Lock()
 class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self): self.say({"data": [{"id": "toy", "owned_by": "toy"}]})
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        with (folder/"calls").open("a") as f: f.write("x")
-        n = (folder/"calls").stat().st_size
-        if str(n) in os.environ.get("TOY_DIES", "").split(","):
-            print("ValueError: call", n, "was too much", flush=True); os._exit(1)
+        with one_at_a_time:      # each call has a number of its own
+            with (folder/"calls").open("a") as f: f.write("x")
+            n = (folder/"calls").stat().st_size
+            if str(n) in os.environ.get("TOY_DIES", "").split(","):
+                print("ValueError: call", n, "was too much", flush=True); os._exit(1)
         time.sleep(.02)
         text = body["messages"][-1]["content"]
         text = text if isinstance(text, str) else text[-1]["text"]
