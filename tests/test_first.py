@@ -292,3 +292,10 @@ def test_a_card_is_never_written_over_another_readme(tmp_path, runs):
     assert (tmp_path/"README.md").read_text() == "my project\n" and not (tmp_path/"questions.jsonl").exists()
     (tmp_path/"README.md").unlink()
     assert data_card([result], tmp_path) and data_card([result], tmp_path)
+
+
+def test_a_summary_shows_answers_not_thoughts_and_cuts_scripts_without_spaces():
+    long = "这张图片里有什么" * 20
+    def answer(q): return "\n".join(f"{i}. Question: {long}{i}?" for i in (1, 2)) if "provide" in q.text else "<think>hm</think>蓝色"
+    text = str(unsaf.assess(Scripted(answer), "scenes", n=2, k=2, progress=False))
+    assert "这张图片里有什么这张" in text and "-> 蓝色" in text and "<think>" not in text

@@ -14,6 +14,7 @@ from .scores import CELLS
 from ..core import ImageError, UnsafError
 from ..data.image_set import thumbnail
 from ..metrics.resampling import limits_text
+from ..metrics.text.normalise import split_reasoning
 from ..runs import most_frequent, seen
 
 # %% ../../nbs/60_assessment/01_shown.ipynb #323958de
@@ -27,9 +28,17 @@ def examples(result: Any, n: int = 3) -> list[Any]:
     found = [r for r in firsts if r is not None][:n]
     return found + [r for r in rows if all(r.Index != f.Index for f in found)][:n - len(found)]
 
+def _said(row: Any) -> str:
+    "A reply without what was thought aloud before it."
+    return split_reasoning(row.reply).content if row.reading else row.reply
+
+def _short(text: str, room: int) -> str:
+    "On one line, cut by characters: many scripts have no spaces to cut at."
+    flat = " ".join(seen(text).split())
+    return flat if len(flat) <= room else f"{flat[:room - 4]} ..."
+
 def _line(row: Any, width: int = 108) -> str:
-    flat = lambda text, room: textwrap.shorten(seen(text), room, placeholder=" ...")
-    return f"  {row.cell}  {row.image_id}: {flat(row.question, width - 44)} -> {flat(row.reply, 36) or '(nothing)'}"
+    return f"  {row.cell}  {row.image_id}: {_short(row.question, width - 44)} -> {_short(_said(row), 36) or '(nothing)'}"
 
 # %% ../../nbs/60_assessment/01_shown.ipynb #b972bf71
 SUMMED = ("unf1", "unf1_class", "audacity", "timidity", "youden_j", "always_answer")
@@ -79,7 +88,7 @@ def cards_of(result: Any) -> Iterator[str]:
         if r.image_id in place:
             try: image = f"<img src='{thumbnail(held[place[r.image_id]].picture, 160)}'><br>"
             except ImageError: pass
-        text = [f"<b>{r.cell}</b> {KINDS[r.cell]}", escape(seen(r.question)), f"<i>{escape(seen(r.reply[:300]))}</i>"]
+        text = [f"<b>{r.cell}</b> {KINDS[r.cell]}", escape(seen(r.question)), f"<i>{escape(seen(_said(r)[:300]))}</i>"]
         yield f"<div style='{_CARD}'>{image}{'<br>'.join(text)}</div>"
 
 def _counts(a: Any) -> str:

@@ -35,6 +35,7 @@ def audit(
     as_json: Json = False,
 ) -> None:
     "How wrong are the labels, and what would J be without the wrong ones? By the oracle, or by hand from a sample."
+    if page and labels: raise UnsafError("--page writes a page and --labels reads one: leave out one of them")
     for file in labels or ():
         if not file.is_file(): raise UnsafError(f"--labels {file}: no such file; give the sheet that was filled in")
     is_run = bool(_folder_of(what)[0])

@@ -55,7 +55,7 @@ def as_markdown(results: Sequence[Any]) -> str:
     return "\n".join([*lines, "", *notes_of(results)]) + "\n"
 
 def as_latex(results: Sequence[Any]) -> str:
-    "The table in LaTeX (booktabs), with its notes as comments and in the caption."
+    "The table in LaTeX (booktabs), with its notes in the caption."
     table, notes = table_of(results), " ".join(notes_of(results))
     style = table.style.set_uuid("unsaf").hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
     caption = notes.replace("%", r"\%").replace("_", r"\_").replace("&", r"\&").replace("#", r"\#")
