@@ -47,7 +47,8 @@ def test_the_first_ctrl_c_stores_what_the_server_answers(tmp_path):
             p.send_signal(signal.SIGINT)
             out, err = p.communicate(timeout=60)
             assert p.returncode == 130 and 200 <= len(store) == len(server.calls) < 720 and server.peak > 32
-        assert err.count("what is under way is awaited and stored") == 1 and "goes on from here" in err and not out
+        assert err.count("what is under way is awaited and stored") == 1 and "goes on from here" in err
+        assert out.startswith("m, 60 images of scenes:0, oe: up to 720 calls") and out.count("\n") == 1   # the first line, and no score
         assert subprocess.run(run, capture_output=True, timeout=120).returncode == 0 and len(server.calls) == 720
 
 
