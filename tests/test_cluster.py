@@ -174,6 +174,14 @@ def test_what_replicas_cannot_do_is_one_line(inside, tmp_path, options, message)
     assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("options, message", [
+    ("table04 --replicas 2", "--replicas is for --ray"), ("table04 --ray local --workers 2", "--workers counts processes of this machine"),
+    ("labels --ray local --replicas 2", "labels has no units of one model")])
+def test_what_replicas_of_units_cannot_do_is_one_line(inside, tmp_path, options, message):
+    done = inside("reproduce", *options.split(), "--store", tmp_path)
+    assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
+
+
 def test_no_key_is_shown(monkeypatch):
     monkeypatch.setenv("MY_KEY", "sk-123")
     name, options = "api:x@http://h/v1", {"key_env": "MY_KEY"}

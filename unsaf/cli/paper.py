@@ -94,12 +94,22 @@ def _beforehand(wanted: list, units: list, table: Any) -> Iterator[str]:
     sizes = {job.name: beforehand.size_of(job.units) for job in wanted}
     yield from ("", "what it can tell:", *(f"  {line}" for line in beforehand.power_lines(sizes)))
 
-def _machine(workers: int, ray: str | None, store: Path, out: Path) -> Any:
+def _machine(workers: int, ray: str | None, replicas: int | None, gpus: int | None, store: Path, out: Path) -> Any:
     if ray is None:
         from unsaf.paper.workers import Workers
         return Workers(workers, store/"log")
+    if replicas:
+        from unsaf.paper.spread import Spread
+        return Spread(ray, replicas, gpus, dict.fromkeys([store, out]), store/"log")
     from unsaf.paper.workers import Cluster
     return Cluster(ray, dict.fromkeys([store, out]))
+
+def _check_places(workers: int, ray: str | None, replicas: int | None) -> None:
+    "Raises `UnsafError` for places that do not go together."
+    if replicas and ray is None:
+        raise UnsafError("--replicas is for --ray: add --ray auto, HOST:PORT or local, or leave it out")
+    if workers > 1 and ray is not None:
+        raise UnsafError("--workers counts processes of this machine: leave it out with --ray")
 
 # %% ../../nbs/90_cli/02_paper.ipynb #d3009560
 def reproduce(
@@ -114,7 +124,9 @@ def reproduce(
     workers: option(int, "processes of this machine", min=1) = 1,
     ray: option(str | None, "run on a Ray cluster: auto, HOST:PORT, or local",
                 metavar="ADDRESS") = None,
-    gpus: option(int | None, "devices of each unit; where not given as many as its model's size "
+    replicas: option(int | None, "with --ray: units one after the other, each asking so many copies of its model; "
+                                 "without it whole units go side by side", min=1) = None,
+    gpus: option(int | None, "devices of each unit, or replica; where not given as many as its model's size "
                              "asks for, 0: on the CPU", min=0) = None,
     parameter: option(list[str] | None, "of the notebooks; repeatable", "-p", "--parameter",
                       metavar="NAME VALUE") = None,
@@ -130,6 +142,7 @@ def reproduce(
 ) -> None:
     "Run the paper's tables and figures, each thing they need once; or show the ledger of what came of it."
     from unsaf.paper.study import default_out
+    _check_places(workers, ray, replicas)
     target = out or default_out(store, profile)
     if "ledger" in notebooks:
         if len(notebooks) > 1: raise UnsafError("ledger stands alone: unsaf reproduce ledger")
@@ -137,22 +150,26 @@ def reproduce(
     from unsaf.paper.runner import books, notebook_names
     parameters = read_parameters(parameter)
     if wanted := _beyond(notebooks, profile, out, store, parameters):
+        if replicas: raise UnsafError(f"--replicas: {wanted[0].name} has no units of one model; leave it out")
         return _tell_beyond(wanted) if dry_run else _go(wanted, store, workers, ray, force, notebooks_too)
     names = notebook_names(notebooks, books())
     if dry_run: return _dry(names, profile, store, parameters, utilisation, price)
-    _run(names, profile, target, store, workers, ray, parameters, force, notebooks_too, gpus)
+    _run(names, profile, target, store, workers, ray, parameters, force, notebooks_too, gpus, replicas)
 
 # %% ../../nbs/90_cli/02_paper.ipynb #6479036d
 def _run(names: list[str], profile: str, out: Path, store: Path, workers: int, ray: str | None,
-         parameters: dict, force: bool, notebooks_too: bool = False, gpus: int | None = None) -> None:
+         parameters: dict, force: bool, notebooks_too: bool = False, gpus: int | None = None,
+         replicas: int | None = None) -> None:
     from unsaf.paper.runner import jobs
-    _go(jobs(names, profile, out, store, parameters), store, workers, ray, force, notebooks_too, gpus)
+    _go(jobs(names, profile, out, store, parameters), store, workers, ray, force, notebooks_too, gpus, replicas)
 
 def _go(wanted: list, store: Path, workers: int, ray: str | None, force: bool, notebooks_too: bool,
-        gpus: int | None = None) -> None:
+        gpus: int | None = None, replicas: int | None = None) -> None:
     from unsaf.paper.runner import keep_notebooks, ledger_lines, reproduce as run
     out = wanted[0].out
-    with _termed(), _machine(workers, ray, store, out) as machine: result = run(wanted, machine, force, gpus)
+    with _termed(), _machine(workers, ray, replicas, gpus, store, out) as machine:
+        how = dict(gpus=0, run=machine.run) if replicas else dict(gpus=gpus)
+        result = run(wanted, machine, force, **how)
     if notebooks_too: keep_notebooks(wanted)
     say(*result.lines(), *ledger_lines(out, brief=True))
     raise typer.Exit(result.exit_code)

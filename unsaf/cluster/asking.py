@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['SHOWN', 'SHORT', 'LONG', 'TRIES', 'TOGETHER', 'PATIENCE', 'card_of', 'Answerer', 'without_pixels', 'stretches',
-           'Replicas', 'on_ray']
+           'Replicas', 'replicas_of', 'on_ray']
 
 # %% ../../nbs/62_cluster/04_asking.ipynb #30f71e96
 import math
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 from .nodes import Where, check_room, joined, last_line
@@ -110,8 +110,14 @@ class Replicas:
         call = self.actors[0].prompt.options(max_task_retries=-1)
         return self.ray.get(call.remote(without_pixels(request)))
 
+    after = staticmethod(lambda: None)      # leaves the cluster, where it was joined for these
+
     def close(self) -> None:
         "End the replicas and what they started."
+        if self.actors: self._end()
+        self.after()
+
+    def _end(self) -> None:
         self.ray.wait([actor.close.remote() for actor in self.actors], num_returns=len(self.actors), timeout=30)
         for actor in self.actors: self.ray.kill(actor)
         self.actors = []
@@ -158,14 +164,22 @@ def _again(todo: deque, tried: int, some: Sequence[int], why: str) -> Iterator[R
 Replicas.generate, Replicas._came, Replicas._get = _generate, _came, _get
 
 # %% ../../nbs/62_cluster/04_asking.ipynb #c130c3d8
+def replicas_of(model: Any, options: Mapping[str, Any] | None = None, where: Where | None = None,
+                intervention: str = "none") -> Replicas:
+    "The replicas of a model on a cluster, together as one model, until its `close`. Raises `UnsafError`."
+    where = where or Where()
+    where.check()
+    with ExitStack() as stack:
+        package = stack.enter_context(joined(where.ray))
+        many = check_room(package, where.replicas, where.gpus)
+        made = Replicas(Spec.of(model, options, intervention), package, many, where.gpus)
+        made.after = stack.pop_all().close
+    return made
+
 @contextmanager
 def on_ray(model: Any, options: Mapping[str, Any] | None = None, where: Where | None = None,
            intervention: str = "none") -> Iterator[Replicas]:
-    "The replicas of a model on a cluster, together as one model, for as long as the block lasts. Raises `UnsafError`."
-    where = where or Where()
-    where.check()
-    with joined(where.ray) as package:
-        made = Replicas(Spec.of(model, options, intervention), package, check_room(package, where.replicas, where.gpus),
-                        where.gpus)
-        try: yield made
-        finally: made.close()
+    "`replicas_of`, for as long as the block lasts."
+    made = replicas_of(model, options, where, intervention)
+    try: yield made
+    finally: made.close()

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['SILENT', 'ray', 'last_line', 'check_address', 'join', 'joined', 'Where', 'check_room', 'go_to', 'Secrets',
-           'secrets_for', 'quiet']
+           'secrets_for', 'call_there', 'quiet']
 
 # %% ../../nbs/62_cluster/00_nodes.ipynb #e2e9855e
 import logging, os, socket, sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -46,12 +46,22 @@ def join(address: str = "auto") -> tuple[Any, bool]:
     for name, value in SILENT.items(): os.environ.setdefault(name, value)
     package = ray()
     if package.is_initialized(): return package, False
-    try:
-        with _hushed(): package.init(address=address, log_to_driver=False, logging_level="ERROR")
+    try: _begun(package, address)
     except Exception as e:      # also a plain one, where the machine is too slow to start a node in time
         raise UnsafError(f"no Ray cluster at {address} ({last_line(e)}): start one with `ray start --head`, or use "
                          "--ray local") from None
     return package, True
+
+def _begun(package: Any, address: str) -> None:
+    "Join; a node of this machine's own has 30 seconds to start, Ray's limit, and on a busy machine is tried once more."
+    own = dict(include_dashboard=False) if address == "local" else {}
+    for last in (address != "local", True):
+        try:
+            with _hushed(): package.init(address=address, log_to_driver=False, logging_level="ERROR", **own)
+            return
+        except Exception as e:
+            if last or "timed out" not in str(e): raise
+            package.shutdown()
 
 @contextmanager
 def _hushed() -> Iterator[None]:
@@ -117,6 +127,24 @@ def secrets_for(name: str, options: Mapping[str, Any]) -> Secrets:
     kind, colon, _ = name.partition(":")
     wanted = (options.get("key_env") or "OPENAI_API_KEY",) if kind == "api" else _OF.get(kind, ()) if colon else ()
     return Secrets({key: os.environ[key] for key in wanted if key in os.environ})
+
+# %% ../../nbs/62_cluster/00_nodes.ipynb #d19ebb8c
+def call_there(call: Callable[[], Any], where: Where, name: str = "") -> Any:
+    "What a call gives on a node that has `where.gpus` free, with the keys that the model `name` needs. Raises `UnsafError`."
+    with joined(where.ray) as package:
+        there = package.remote(_there).options(num_cpus=1, num_gpus=where.gpus or None, max_retries=3)
+        try: value, error = package.get(there.remote(call, secrets_for(name, {}), os.getcwd()))
+        except package.exceptions.RayError as e: raise UnsafError(f"{type(e).__name__}: {last_line(e)}") from None
+    if error: raise UnsafError(error)
+    return value
+
+def _there(call: Callable[[], Any], secrets: Secrets, place: str) -> tuple[Any, str]:
+    os.environ.update(secrets)
+    go_to(place)
+    try: return call(), ""
+    except UnsafError as e: return None, str(e)
+
+
 
 # %% ../../nbs/62_cluster/00_nodes.ipynb #d5f65a0c
 @contextmanager

@@ -11,7 +11,7 @@ __all__ = ['KINDS', 'Student', 'RunSpec', 'home', 'done', 'make_student', 'model
 # %% ../../nbs/80_paper/10_runspec.ipynb #227553b5
 import json, math
 from dataclasses import MISSING, asdict, dataclass, fields, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from inspect import signature
 from pathlib import Path
 from typing import Any, Callable, Hashable, Mapping
@@ -225,9 +225,9 @@ def _read(folder: Path, kind: str) -> Any:
     return cls(**{f.name: found[f.name] for f in fields(cls) if f.name in found})
 
 # %% ../../nbs/80_paper/10_runspec.ipynb #4a3608bf
-def _ask_teacher(spec: RunSpec, store: Path, folder: Path) -> None:
+def _ask_teacher(spec: RunSpec, model: Any, folder: Path) -> None:
     from unsaf.distill.data import teach
-    data = teach(model_of(spec, store), spec.data, spec.n, spec.k, spec.setting, dict(spec.options)["answers"],
+    data = teach(model, spec.data, spec.n, spec.k, spec.setting, dict(spec.options)["answers"],
                  store=folder, seed=spec.seed, progress=False)
     data.save(folder, parquet=False)
     _write(folder, spec, questions=len(data.iq), answers=len(data.qa), left_out=len(data.left_out), hash=data.hash)
@@ -294,13 +294,13 @@ def make_student(s: Student, store: "str | Path") -> dict:
     return dict(adapter=path.name, records=len(records), why="")
 
 # %% ../../nbs/80_paper/10_runspec.ipynb #b6fc0be0
-def _load(spec: RunSpec, store: "str | Path") -> Any:
+def _named(spec: RunSpec, store: "str | Path") -> tuple[str, dict]:
+    "The model of a run by its name and options for `unsaf.load`."
     from unsaf.distill.engines import name_of
-    from unsaf.models.loading import load
-    if not isinstance(spec.model, Student): return load(spec.model)
+    if not isinstance(spec.model, Student): return spec.model, {}
     made = _facts(home(RunSpec("student", spec.model), store))
-    if made.get("trained"): return load(name_of(Path(store).resolve()/"students"/made["trained"]))
-    return load(spec.model.base, adapter=Path(store)/"adapters"/made["adapter"])
+    if made.get("trained"): return name_of(Path(store).resolve()/"students"/made["trained"]), {}
+    return spec.model.base, dict(adapter=Path(store)/"adapters"/made["adapter"])
 
 def _as_it_is(spec: RunSpec, store: "str | Path") -> Hashable:
     "What tells the model of a run from another one of its name: the files of its folder, the adapter of a student."
@@ -311,15 +311,29 @@ def _as_it_is(spec: RunSpec, store: "str | Path") -> Hashable:
     seen = [(p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in Path(bare).glob("*")] if Path(bare).is_dir() else []
     return str(Path(bare).resolve()) if seen else "", tuple(sorted(seen)), made.get("adapter"), made.get("trained")
 
-def model_of(spec: RunSpec, store: "str | Path") -> Any:
-    """The model of a run, loaded and held for the next one; a student with its adapter. Raises `UnsafError` where there
-    is none."""
+def model_of(spec: RunSpec, store: "str | Path", where: Any = None) -> Any:
+    """The model of a run, loaded and held for the next one; a student with its adapter; `where`: on the replicas of a
+    cluster (`unsaf.cluster.nodes.Where`). Raises `UnsafError` where there is none."""
     from unsaf.models.cove import intervene
+    from unsaf.models.loading import load
+    name, options = _named(spec, store)
+    if where is not None and not name.startswith("api:"): return _replicated(spec, store, name, options, where)
     key = (_loads(spec), str(Path(store).resolve()), _as_it_is(spec, store))
-    model = hold(key, lambda: _load(spec, store))
-    if "calibration" in dict(spec.options).get("benchmarks", "").split(",") and hasattr(model, "asked"):
+    model = hold(key, lambda: load(name, **options))
+    if _calibrates(spec) and hasattr(model, "asked"):
         model = model.asked(logprobs=True)       # a server tells how probable a reply was only where it is asked
     return intervene(model, dict(spec.options).get("intervention", "none"))
+
+def _calibrates(spec: RunSpec) -> bool: return "calibration" in dict(spec.options).get("benchmarks", "").split(",")
+
+def _replicated(spec: RunSpec, store: "str | Path", name: str, options: dict, where: Any) -> Any:
+    "A model on replicas; what changes its replies is asked of them when they load it."
+    from unsaf.cluster.asking import replicas_of
+    from unsaf.cluster.assessing import SERVED
+    if _calibrates(spec) and name.partition(":")[0] in SERVED: options = {**options, "logprobs": True}
+    done_to_it = dict(spec.options).get("intervention", "none")
+    key = (_loads(spec), str(Path(store).resolve()), _as_it_is(spec, store), where, tuple(options.items()), done_to_it)
+    return hold(key, lambda: replicas_of(name, options, where, done_to_it))
 
 @dataclass(frozen=True)
 class Missing:
@@ -333,13 +347,18 @@ def _impossible(spec: RunSpec, store: "str | Path") -> str:
     return _facts(home(spec.of, store)).get("missing", "") if spec.of else ""
 
 # %% ../../nbs/80_paper/10_runspec.ipynb #016a4f22
-def _make(spec: RunSpec, store: Path, folder: Path, say: Callable) -> None:
-    if spec.kind == "teach": return _ask_teacher(spec, store, folder)
-    if spec.kind == "student":
-        let_go()                       # training needs the device for itself
-        return _write(folder, spec, **make_student(spec.model, store))
+def _make(spec: RunSpec, store: Path, folder: Path, say: Callable, where: Any) -> None:
+    if spec.kind == "teach": return _ask_teacher(spec, model_of(spec, store, where), folder)
+    if spec.kind == "student": return _write(folder, spec, **_trained(spec.model, store, where))
     if why := _impossible(spec, store): return _write(folder, spec, missing=why)
-    _save(_result(spec, model_of(spec, store), store, folder, say), folder, spec)
+    _save(_result(spec, model_of(spec, store, where), store, folder, say), folder, spec)
+
+def _trained(s: Student, store: Path, where: Any) -> dict:
+    "`make_student`, here or on a node of the cluster."
+    let_go()                           # training needs the device for itself
+    if where is None: return make_student(s, store)
+    from unsaf.cluster.nodes import call_there
+    return call_there(partial(make_student, s, store.resolve()), where, s.base)
 
 def _result(spec: RunSpec, model: Any, store: Path, folder: Path, say: Callable) -> Any:
     options = {k: v for k, v in spec.options if k != "intervention"}
@@ -354,15 +373,16 @@ def _result(spec: RunSpec, model: Any, store: Path, folder: Path, say: Callable)
     shown = images(spec.data, n=spec.n, seed=spec.seed)
     return reask(model, run_spec(spec.of, store, say), shown, folder, **options)
 
-def run_spec(spec: RunSpec, store: "str | Path", say: Callable = say) -> Any:
-    "The result of a run, read or else made now, after what it needs: `Assessment`, `Bench`, facts, or `Missing`."
+def run_spec(spec: RunSpec, store: "str | Path", say: Callable = say, where: Any = None) -> Any:
+    """The result of a run, read or else made now, after what it needs: `Assessment`, `Bench`, facts, or `Missing`.
+    `where`: the replicas of a cluster that are asked, and a node of it that trains."""
     if spec.kind not in KINDS: raise UnsafError(f"run of kind {spec.kind!r}: use one of {', '.join(KINDS)}")
     folder = home(spec, store)
     if not done(spec, store):
-        for other in spec.needs: run_spec(other, store, say)       # each leaves its result on the disk
+        for other in spec.needs: run_spec(other, store, say, where)       # each leaves its result on the disk
         say(spec.title)
         folder.mkdir(parents=True, exist_ok=True)
-        try: _make(spec, Path(store), folder, say)
+        try: _make(spec, Path(store), folder, say, where)
         except BaseException:
             let_go()                   # it may be the model that cannot go on
             raise
