@@ -56,6 +56,13 @@ def _open_ended(name: str, total: np.ndarray) -> tuple[bool, bool]:
     ta, fa, tu, fu = total == 0
     return dict(d_prime=(ta or tu, fa or fu), criterion=(fu or tu, ta or fa)).get(name, (False, False))
 
+def _bare(name: str, total: np.ndarray, drawn: np.ndarray) -> tuple[np.ndarray, ...]:
+    "d' or criterion of drawn rates as they are, since the half that its counts are given draws it towards 0; else nothing."
+    if name not in ("d_prime", "criterion") or not total.all(): return ()
+    ta, fa, tu, fu = drawn.T
+    with np.errstate(all="ignore"): zs = ndtri(ta / (ta + fu)), ndtri(fa / (fa + tu))
+    return (zs[0] - zs[1] if name == "d_prime" else -(zs[0] + zs[1]) / 2,)
+
 def _limits(name: str, value: float, draws: Sequence[np.ndarray], total: np.ndarray, level: float) -> np.ndarray:
     "The limits that lie furthest out over the kinds of draws and the value; nan where the value is undefined."
     good = [x[np.isfinite(x)] for x in draws]
@@ -78,9 +85,11 @@ def smoothed_bootstrap(
     if (x < 0).any() or x.shape[1] != 4: raise ValueError("counts hold TA, FA, TU and FU of each image, none below 0")
     of, total = scorer(*names), x.sum(0)
     values = of(total[None])
-    plain, added = map(of, _drawn(x, n, seed, level)) if total.any() else (values, values)
+    drawn = _drawn(x, n, seed, level) if total.any() else (total[None], total[None])
+    plain, added = map(of, drawn)
     def interval(name: str) -> Interval:
-        low, high = _limits(name, values[name][0], (plain[name], added[name]), total, level)
+        kinds = plain[name], added[name], *_bare(name, total, drawn[0])
+        low, high = _limits(name, values[name][0], kinds, total, level)
         undefined = 1 - np.isfinite(plain[name]).mean()
         return Interval(float(values[name][0]), float(low), float(high), level, n, "smoothed", float(undefined))
     return {name: interval(name) for name in names}
