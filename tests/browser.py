@@ -97,7 +97,8 @@ class Browser:
         for key in keys:
             text = dict(text=key) if len(key) == 1 else {}
             for kind in ("keyDown", "keyUp"):
-                self.send("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=CODES.get(key, ord(key[0].upper())), **(text if kind == "keyDown" else {}))
+                code = CODES.get(key, ord(key[0].upper()))
+                self.send("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, **(text if kind == "keyDown" else {}))
         self.frame()
 
     def click(self, selector: str) -> None:

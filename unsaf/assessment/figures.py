@@ -32,20 +32,20 @@ def rates_axes(ax: Any, result: Any) -> None:
         left = 0.0
         for outcome, share in _shares(result.table, flag).items():
             color, hatch = LOOKS[outcome]
-            ax.barh(y, share, left=left, color=color, hatch=hatch, edgecolor="white", height=.62,
+            ax.barh(y, share, left=left, color=color, hatch=hatch, edgecolor="#fefefe", height=.62,
                     label=outcome if y else None)
             if share > .07: ax.text(left + share / 2, y, f"{100 * share:.0f}%", ha="center", va="center", fontsize=9,
-                                    color="white" if outcome == "answered" else INK)
+                                    color="#fefefe" if outcome == "answered" else "#1c1f24")      # on a bar, whose color no screen changes
             left += share
     ax.set(yticks=(0, 1), yticklabels=("written as\nunanswerable", "written as\nanswerable"), xlim=(0, 1),
            xlabel="share of its questions")
     if len(ax.patches):
-        ax.legend(loc="lower center", bbox_to_anchor=(.5, 1.0), ncols=3, frameon=False, fontsize=8)
+        ax.legend(loc="lower center", bbox_to_anchor=(.5, 1.0), ncols=3, frameon=False, fontsize=9)
     ax.spines[["top", "right", "left"]].set_visible(False)
 
 # %% ../../nbs/60_assessment/01_figures.ipynb #83eef505
-def marks_axes(ax: Any, result: Any) -> None:
-    "Draw scores with intervals into `ax`, with the line of always answering and that of a blind coin."
+def marks_axes(ax: Any, result: Any, columns: int = 2) -> None:
+    "Draw scores with intervals into `ax`, with the line of always answering and that of a blind coin; `columns` of its key."
     scores = result.scores
     for y, (name, _) in enumerate(reversed(MARKS)):
         i = scores.intervals[name]
@@ -67,7 +67,7 @@ def marks_axes(ax: Any, result: Any) -> None:
     ax.set(yticks=range(len(MARKS)), yticklabels=[label for _, label in reversed(MARKS)], ylim=(-.6, top + .6),
            xlim=(min(-.05, np.nanmin([scores.intervals["youden_j"].low, scores.youden_j, 0]) - .05), 1.02),
            xlabel=f"score, {100 * scores.intervals['unf1'].level:g}% interval over images")
-    ax.legend(loc="lower center", bbox_to_anchor=(.5, 1.0), ncols=2, frameon=False, fontsize=7.5)
+    ax.legend(loc="lower center", bbox_to_anchor=(.5, 1.0), ncols=columns, frameon=False, fontsize=7.5)
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis="x", color="#e6e9ed", lw=.8)
     ax.set_axisbelow(True)

@@ -33,7 +33,8 @@ def rendered(template: str, **values: Any) -> str:
     return page.from_string(files("unsaf").joinpath("templates", template).read_text(encoding="utf-8")).render(**values)
 
 # %% ../../nbs/60_assessment/01_pages.ipynb #102f0891
-THEME = {"#000000": "var(--ink)", "#1c1f23": "var(--ink)", "#8a929b": "var(--soft)", "#e6e9ed": "var(--line)", "#ffffff": "var(--paper)"}
+THEME = {"#000000": "var(--ink)", "#1c1f23": "var(--ink)", "#8a929b": "var(--soft)", "#e6e9ed": "var(--line)", "#ffffff": "var(--paper)",
+         "#b3261e": "var(--red)", "#6a3d9a": "var(--purple)"}
 
 def svg_of(figure: Any, label: str = "") -> Any:
     "A matplotlib figure as inline SVG in the colours of the page; `label` for who cannot see it."

@@ -50,8 +50,7 @@ def _lines(ax: Any) -> None:
                         rotation=np.degrees(np.arctan(.5)), rotation_mode="anchor")
         else: ax.text(at, float(iso_unf1(u, at)), f"{u:g}", fontsize=8, color=SOFT, ha="center", va="center",
                       bbox=dict(facecolor="white", edgecolor="none", pad=1))
-    ax.plot([1], [1], "s", color=SOFT, ms=7, clip_on=False, zorder=3)
-    ax.annotate("always answers", (1, 1), (-8, -12), textcoords="offset points", ha="right", va="top", fontsize=8, color=SOFT)
+    ax.plot([1], [1], "s", ls="", color=SOFT, ms=7, clip_on=False, zorder=3, label="always answers")
 
 # %% ../../nbs/60_assessment/01_plane.ipynb #cb7a442c
 def _cross(ax: Any, result: Any, color: str, label: str) -> None:
@@ -59,11 +58,12 @@ def _cross(ax: Any, result: Any, color: str, label: str) -> None:
     x, y = (rates_of(result)[name] for name in ("fa_rate", "ta_rate"))
     ax.plot([x.low, x.high], [y.value] * 2, color=color, lw=1.8, solid_capstyle="butt", zorder=4)
     ax.plot([x.value] * 2, [y.low, y.high], color=color, lw=1.8, solid_capstyle="butt", zorder=4)
-    ax.plot([x.value], [y.value], "o", color=color, ms=7, zorder=5, label=label)
+    ax.plot([x.value], [y.value], "o", ls="", color=color, ms=7, zorder=5, label=label or "this run")
     words = result.scores.words
     if words.policy:
         at = point_of(words.policy["youden_j"].value, words.policy["unf1_class"].value)
-        if np.isfinite(at).all(): ax.plot(*([z] for z in at), "D", mfc="none", mec=color, ms=6, zorder=4, label=f"words alone ({label})")
+        if np.isfinite(at).all(): ax.plot(*([z] for z in at), "D", ls="", mfc="none", mec=color, ms=6, zorder=4,
+                                        label=f"by the words alone{f': {label}' if label else ''}")
 
 COLORS = ("#2f6db3", "#b3541e", "#3d8052", "#7a4fa3", "#9a7a10", "#5b6770")
 
@@ -71,13 +71,13 @@ def plane_axes(ax: Any, results: Sequence[Any]) -> None:
     "Draw answer rates of assessments into `ax`: x of unanswerable, y of answerable questions, with lines of equal UnF1."
     _lines(ax)
     for i, result in enumerate(results):
-        try: _cross(ax, result, COLORS[i % len(COLORS)], result.model if len(results) > 1 else "this run")
+        try: _cross(ax, result, COLORS[i % len(COLORS)], result.model if len(results) > 1 else "")
         except UnsafError: continue      # without a score there is no point; the page says why
     ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="share of unanswerable questions answered",
            ylabel="share of answerable questions answered")
     ax.spines[["top", "right"]].set_visible(False)
     if ax.get_legend_handles_labels()[0]:
-        ax.legend(loc="lower center", bbox_to_anchor=(.5, 1.02), ncols=2, frameon=False, fontsize=8)
+        ax.legend(loc="lower center", bbox_to_anchor=(.5, 1.02), ncols=3 if len(results) < 2 else 2, frameon=False, fontsize=8)
 
 # %% ../../nbs/60_assessment/01_plane.ipynb #7afbd904
 def rates_plane(results: Sequence[Any], size: float = 4.8) -> Drawing:

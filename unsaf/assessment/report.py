@@ -7,6 +7,7 @@ __all__ = ['CITED', 'ASKS', 'command_of', 'page_text', 'page']
 
 # %% ../../nbs/60_assessment/01_report.ipynb #fa03732d
 import sys
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from shlex import quote
@@ -41,7 +42,8 @@ def _three(x: float) -> str: return f"{round(x, 3) + 0:.3f}"     # never -0.000
 def _figures(result: Any) -> list[dict]:
     "Outcomes, scores and the plane of answer rates as inline SVG, with what each shows."
     found = []
-    for draw, height, name in ((rates_axes, 2.1, "What it did with its questions"), (marks_axes, 3.0, "Its scores and what they are read against")):
+    for draw, height, name in ((rates_axes, 2.0, "What it did with its questions"),
+                               (partial(marks_axes, columns=1), 3.4, "Its scores, and what they are read against")):
         figure = Drawing(figsize=(4.8, height), layout="constrained")
         draw(figure.subplots(), result)
         found.append(dict(name=name, svg=svg_of(figure, name), tall=False))
