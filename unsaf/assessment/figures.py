@@ -14,7 +14,7 @@ from ..core import Outcome, UnsafError
 
 # %% ../../nbs/60_assessment/01_figures.ipynb #029f7af0
 INK, SOFT, WORDS = "#1c1f23", "#8a929b", "#6a3d9a"
-LOOKS = {"answered": ("#2f6db3", ""), "abstained": ("#dfe8f2", "///"), "neither": ("#b9b9b9", "...")}
+LOOKS = {"answered": ("#2f6db3", ""), "abstained": ("#dfe8f2", "///"), "neither": ("#b9b9b9", "\\\\\\")}
 MARKS = (("unf1", "UnF1"), ("unf1_class", "UnF1, classes alike"), ("audacity", "audacity"), ("timidity", "timidity"),
          ("youden_j", "Youden's J"))
 

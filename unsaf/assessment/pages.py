@@ -44,5 +44,6 @@ def svg_of(figure: Any, label: str = "") -> Any:
         figure.savefig(out := io.StringIO(), format="svg", metadata={"Date": None})
     text = out.getvalue()
     for ink, name in THEME.items(): text = text.replace(ink, name)
-    body = re.sub(r'<g id="[^"]*"', "<g", text[text.index("<svg"):])      # ids would stand twice in a page of two figures
+    body = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg"):], flags=re.S)
+    body = re.sub(r'<g id="[^"]*"', "<g", body)      # ids would stand twice in a page of two figures
     return Markup(body.replace("<svg", f'<svg role="img" fill="currentColor" aria-label="{escape(label)}"', 1))
