@@ -29,10 +29,11 @@ class Browser:
         read, out = os.pipe()
         back, write = os.pipe()
         self.folder = tempfile.mkdtemp()
-        run = f'exec "$0" "$@" 3<&{read} 4>&{write}'
-        self.process = subprocess.Popen(["sh", "-c", run, BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe",
+        def ends() -> None:      # it reads from 3 and writes to 4
+            for here, there in ((read, 100), (write, 101), (100, 3), (101, 4)): os.dup2(here, there)
+        self.process = subprocess.Popen([BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe",
                                          "--disable-background-networking", f"--user-data-dir={self.folder}", "about:blank"],
-                                        pass_fds=(read, write), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+                                        preexec_fn=ends, close_fds=False, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         os.close(read)
         os.close(write)
         self.out, self.back, self.rest = out, back, b""

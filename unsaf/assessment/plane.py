@@ -46,7 +46,7 @@ def _lines(ax: Any) -> None:
         ax.plot(f, iso_unf1(u, f), color=INK if own else SOFT, lw=1.2 if own else .7, ls="--" if own else "-", zorder=1)
         end = min(1.0, (2 - u) / u - 1)      # where it leaves the plane
         at = end - .04 if end < 1 else .9
-        if own: ax.text(.05, float(iso_unf1(u, .05)) + .015, "UnF1 2/3, as always answering", fontsize=8, color=INK,
+        if own: ax.text(.05, float(iso_unf1(u, .05)) + .025, "UnF1 2/3, as always answering", fontsize=8, color=INK,
                         rotation=np.degrees(np.arctan(.5)), rotation_mode="anchor")
         else: ax.text(at, float(iso_unf1(u, at)), f"{u:g}", fontsize=8, color=SOFT, ha="center", va="center",
                       bbox=dict(facecolor="white", edgecolor="none", pad=1))
@@ -58,11 +58,12 @@ def _cross(ax: Any, result: Any, color: str, label: str) -> None:
     x, y = (rates_of(result)[name] for name in ("fa_rate", "ta_rate"))
     ax.plot([x.low, x.high], [y.value] * 2, color=color, lw=1.8, solid_capstyle="butt", zorder=4)
     ax.plot([x.value] * 2, [y.low, y.high], color=color, lw=1.8, solid_capstyle="butt", zorder=4)
-    ax.plot([x.value], [y.value], "o", ls="", color=color, ms=7, zorder=5, label=label or "this run")
+    ax.plot([x.value], [y.value], "o", ls="", color=color, ms=7, zorder=5, clip_on=False,
+            label=label or "this run")
     words = result.scores.words
     if words.policy:
         at = point_of(words.policy["youden_j"].value, words.policy["unf1_class"].value)
-        if np.isfinite(at).all(): ax.plot(*([z] for z in at), "D", ls="", mfc="none", mec=color, ms=6, zorder=4,
+        if np.isfinite(at).all(): ax.plot(*([z] for z in at), "D", ls="", mfc="none", mec=color, ms=6, zorder=4, clip_on=False,
                                         label=f"by the words alone{f': {label}' if label else ''}")
 
 COLORS = ("#2f6db3", "#b3541e", "#3d8052", "#7a4fa3", "#9a7a10", "#5b6770")

@@ -25,7 +25,7 @@ function rowsOf(run) {
 const runs = data.runs.map(run => ({ ...run, rows: rowsOf(run) }));
 let state = { ...ALL, run: 0 }, items = [], at = -1;
 
-const words = () => state.words.normalize("NFC").toLowerCase().split(/\s+/).filter(Boolean);
+const words = () => (state.words.normalize("NFC").toLowerCase().match(/"[^"]+"?|[^\s"]+/g) || []).map(word => word.replaceAll('"', ""));      // "in one piece"
 const filtered = () => state.cell || state.outcome || state.note || words().length;
 
 function choose() {      // the rows that match, and of each choice how many would
