@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 from faulty_server import Faulty, error, reply
+from browser import cards_of
 from scripted_pages import make
 from unsaf import Store as unsaf_store
 from unsaf.assessment.run import assess
@@ -48,7 +49,7 @@ def test_demo_shows_scores_a_figure_and_a_page(tmp_path, inside):
     assert run.returncode == 0, run.stderr
     for word in ("unf1", "always_answer", "youden_j", "testbed", "open-ended", "multiple choice"): assert word in run.stdout
     page = (tmp_path / "demo/report.html").read_text()
-    assert page.count("<article") == 12 and "testbed" in page and "Noise floor: this model on 6 other images" in page
+    assert len(cards_of(page)) == 12 and "testbed" in page and "Noise floor: this model on 6 other images" in page
     assert Image.open(tmp_path / "demo/scores.png").size[0] > 800
     table = pd.read_csv(tmp_path / "demo/table-oe.csv", keep_default_na=False)
     assert set(table.cell) <= {"TA", "FA", "TU", "FU", ""} and len(table) > 20
@@ -214,7 +215,7 @@ def test_the_three_pages_of_scripted_servers(tmp_path):
     made = make(tmp_path, 6)
     thinking, chinese, refusing = (page.read_text() for _, page in made.values())
     assert all(r.scores.unf1 == 1 for r in made["thinking"][0]) and "were cut in the model&#39;s thought" in thinking and "tokens of reasoning" in thinking
-    assert "only reasoning came back" in thinking and thinking.count("<article") == chinese.count("<article") == refusing.count("<article") == 12
+    assert "only reasoning came back" in thinking and {len(cards_of(page)) for page in (thinking, chinese, refusing)} == {12}
     oe, mc = made["chinese"][0]
     assert "图中有几个形状" in chinese and not any("问题" in q for r in (oe, mc) for q in r.table.question) and len(oe.table) == len(mc.table) == 24
     assert oe.scores.audacity == 2 / 3 and oe.scores.soft.unf1 == 1 and oe.table.soft_abstain.sum() == 6      # 无法确定 is an answer in the paper's terms

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PULSE', 'SHOWN', 'LEAST', 'CALLS', 'guarded', 'unguarded', 'csv_of', 'write_table', 'read_table', 'edited',
            'own_stem', 'watched', 'lasting', 'drained', 'Pulse', 'stoppable', 'folded', 'most_frequent', 'seen',
-           'TooManyFailures', 'Watch']
+           'TooManyFailures', 'Watch', 'effort_line']
 
 # %% ../nbs/00_core/02_runs.ipynb #5106adf7
 import ctypes, hashlib, json, os, re, signal, sys, threading
@@ -286,3 +286,18 @@ class Watch:
         raise TooManyFailures(f"stopped: {failed} of {asked} requests failed, more than {self.most:.0%} ({worst}). "
                               "Mend the cause and run again: what came is in the store, and only what failed is asked "
                               "again; max_failures (--max-failures) is the share that is borne, 1 never stops")
+
+# %% ../nbs/00_core/02_runs.ipynb #eff00001
+def effort_line(effort: dict, n: int) -> str:
+    "What the model computed, in one line; empty where nothing was computed or nobody counted."
+    computed = effort.get("prefill_tokens", 0)
+    if thought := effort.get("reasoning_tokens"): return f"reasoning in this run: {thought:,} tokens"
+    if not computed or not n: return ""
+    padding = effort.get("padding_tokens", 0)
+    line = (f"computed: {effort.get('vision_encodes', 0) / n:.1f} encodings per image, "
+            f"{computed:,} of {effort['prompt_tokens']:,} prompt tokens, "
+            f"{padding / (computed + padding):.1%} padding, {effort.get('forwards', 0):,} passes, "
+            f"{effort.get('truncated', 0)} replies cut at their cap")
+    if "flips" in effort:
+        line += f"; 16 bit: reuse changed {effort['flips']} of {effort['flips_compared']} replies"
+    return line

@@ -22,7 +22,7 @@ from .replicas import Spread, with_ray
 from .spending import DryRun, Sample, tell_estimates, with_budget
 from ..core import UnsafError, patient, write_file
 from ..models.budget import Budget, cost_line
-from ..runs import stoppable
+from ..runs import effort_line, stoppable
 
 class _Lines(typer.core.TyperGroup):
     "Errors that the user can mend end in one line, and no terminal ends a run."
@@ -73,27 +73,12 @@ def _show(result: Any) -> None:
     try: say(result.scores)
     except UnsafError as e: say(f"  {e}")
     if line := refusals([result]): say(f"  {line}")
-    if line := _effort_line(result.effort, len(result.images)): say(line)
+    if line := effort_line(result.effort, len(result.images)): say(line)
     if result.stopped:
         say(f"  {result.stopped}: {len(result.images)} of {len(result.planned)} images are finished, and scored")
     for line in result.looked(): say(f"  {line}")
     for row in result.failures.itertuples(): say(f"  image left out: {row.error}")
     for kind, n in result.skipped.items(): say(f"  skipped: {n} {kind}")
-
-# %% ../../nbs/90_cli/04_main.ipynb #5bea5a5c
-def _effort_line(effort: dict, n: int) -> str:
-    "What the model computed, in one line; empty where nothing was computed or nobody counted."
-    computed = effort.get("prefill_tokens", 0)
-    if thought := effort.get("reasoning_tokens"): return f"reasoning in this run: {thought:,} tokens"
-    if not computed or not n: return ""
-    padding = effort.get("padding_tokens", 0)
-    line = (f"computed: {effort.get('vision_encodes', 0) / n:.1f} encodings per image, "
-            f"{computed:,} of {effort['prompt_tokens']:,} prompt tokens, "
-            f"{padding / (computed + padding):.1%} padding, {effort.get('forwards', 0):,} passes, "
-            f"{effort.get('truncated', 0)} replies cut at their cap")
-    if "flips" in effort:
-        line += f"; 16 bit: reuse changed {effort['flips']} of {effort['flips_compared']} replies"
-    return line
 
 # %% ../../nbs/90_cli/04_main.ipynb #f3343c72
 def _finish(results: list, store: Path | None, report: bool, probes: Any = (), judged: Any = ()) -> list[Path]:
@@ -103,11 +88,12 @@ def _finish(results: list, store: Path | None, report: bool, probes: Any = (), j
     paths = [path for result in results for path in result.save(store)]
     for beside in (probes, judged): paths += cli_probes.keep(results, beside, store)
     if not report: return paths
-    from unsaf.assessment.report import scores_figure, page
+    from unsaf.assessment.figures import scores_figure
+    from unsaf.assessment.report import page
     ending = "" if stems == [str(r.plan.setting) for r in results] else "-" + results[0].run_id
     judged = judged or cli_probes.judged_before(results, store)
     paths.append(page(results, store / f"report{ending}.html", probes=list(probes), judged=judged,
-                      by_hand=[cli_probes.hand_audit(result, store) for result in results]))
+                      by_hand=[cli_probes.hand_audit(result, store) for result in results], folder=store.resolve().name))
     try: figure = scores_figure(results)
     except UnsafError: return paths  # nothing to draw: the page says why
     return [*paths, write_file(store / f"scores{ending}.png", figure._repr_png_())]

@@ -202,7 +202,8 @@ def report(
     store: argument(Path, "a run folder"),
     out: option(Path | None, "the page; report.html in the folder where not given") = None,
     images: option(str | None, "where the images are now; where they were, if not given") = None,
-    limit: option(int, "images on the page, of each run") = 60,
+    limit: option(int | None, "images on the page, of each run; all where not given") = None,
+    thumbnails: option(int, "pixels of the longer side of the images on the page; 0: no images") = 256,
     probes: option(str | None, "those that ask nobody: leakage, audit, corrected") = None,
     min_read: MinRead = .95,
     judge: Judge = None,
@@ -223,6 +224,7 @@ def report(
         result = replace(result, min_read=min_read)
         say(f"{run.title}: {how}")
         by_model.setdefault(result.model, []).append(result)
+    name = store.resolve().name
     for i, some in enumerate(by_model.values()):
         path = out or store / "report.html"
         if i: path = path.with_stem(f"{path.stem}-{some[0].run_id}")  # a page speaks of one model
@@ -231,6 +233,6 @@ def report(
         keep(some, found, store)
         found = found or judged_before(some, store)
         by_hand = [hand_audit(result, store) for result in some]
-        say(f"written: {page(some, path, limit, put(some, None, names, [], None), found, by_hand)}")
+        say(f"written: {page(some, path, limit, put(some, None, names, [], None), found, by_hand, thumbnails, name)}")
     exit_code((r for some in by_model.values() for r in some),
               f"run the assessment again with --store {quote(str(store))} to repeat only them")

@@ -283,11 +283,12 @@ def thumbnail(
     picture: Picture,
     size: int = 128,   # longest side at most, in pixels; a smaller image keeps its size
 ) -> str:              # "data:image/...;base64,..."
-    "A small copy as a data URI, PNG or JPEG, whichever is shorter; raises `ImageError`."
+    "A small copy as a data URI, JPEG, or PNG where that is shorter, as of a drawing; raises `ImageError`."
     im = picture.pixels().copy()
     im.thumbnail((size, size))
+    kinds = dict(jpeg={"quality": 85}) | (dict(png={"optimize": True}) if im.getcolors(4096) else {})
     files = {}
-    for kind, options in (("png", {"optimize": True}), ("jpeg", {"quality": 85})):
+    for kind, options in kinds.items():
         im.save(out := io.BytesIO(), kind, **options)
         files[kind] = out.getvalue()
     kind = min(files, key=lambda k: len(files[k]))
