@@ -156,7 +156,8 @@ def compare(
     else: say(*pair.lines(bool(probes)), *(line for p in probes for line in ["", *p.lines()]))
     if page:
         from unsaf.assessment.compared import compared_page
-        written = compared_page(pair, page, [line for p in probes for line in p.lines()])
+        written = compared_page(pair, page, [line for p in probes for line in p.lines()],
+                                probes[0].found.get("cross") if probes else None)
         if not as_json: say(f"\nwritten: {written}")
     if store:
         paths = [*(path for r in new for path in r.save(store)), write_table(pair.table, store / "compare.csv"),
