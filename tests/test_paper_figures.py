@@ -8,7 +8,7 @@ from PIL import Image
 from unsaf.core import UnsafError
 from unsaf.paper import draw
 from unsaf.paper.studies import accuracy, distillation, main, prompts, ranks, ratio as ratios, scale as scales, sizes, tuning
-from unsaf.assessment.report import Drawing
+from unsaf.assessment.figures import Drawing
 
 nan = np.nan
 NOTE = "made-up numbers; testbed: tiny models in a drawn world; nothing here speaks of a real model"

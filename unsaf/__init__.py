@@ -34,7 +34,7 @@ class _Moved:
     PLACES = {"bench": "benchmarking.run", "data.photos": "data.coco_imagenet", "frames": "runs",
               "label_audit": "assessment.label_audit", "leakage": "assessment.leakage",
               "metrics.abstention": "metrics.calibration", "models.api": "models.served.api",
-              "models.decoding": "models.dola", "plots": "assessment.report", "probe_runs": "assessment.probe_runs",
+              "models.decoding": "models.dola", "plots": "assessment.figures", "probe_runs": "assessment.probe_runs",
               "probes": "assessment.probes", "report": "assessment.report", "reproduce": "paper.runner",
               "saved": "assessment.saved", "tasks": "world.tasks", "tiny": "world.tiny"}
 

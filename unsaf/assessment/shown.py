@@ -98,7 +98,7 @@ def _counts(a: Any) -> str:
             f"<tr><th>written as unanswerable</th><td>FA {a.fa}</td><td>TU {a.tu}</td></tr></table>")
 
 def _figure(result: Any) -> str:
-    from unsaf.assessment.report import scores_figure      # matplotlib, which no run needs
+    from unsaf.assessment.figures import scores_figure      # matplotlib, which no run needs
     png = base64.b64encode(scores_figure([result])._repr_png_()).decode()
     return f"<img style='max-width:100%' src='data:image/png;base64,{png}'>"
 

@@ -104,7 +104,8 @@ def _finish(results: list, store: Path | None, report: bool, probes: Any = (), j
     paths = [path for result in results for path in result.save(store)]
     for beside in (probes, judged): paths += cli_probes.keep(results, beside, store)
     if not report: return paths
-    from unsaf.assessment.report import scores_figure, page
+    from unsaf.assessment.figures import scores_figure
+    from unsaf.assessment.report import page
     ending = "" if stems == [str(r.plan.setting) for r in results] else "-" + results[0].run_id
     judged = judged or cli_probes.judged_before(results, store)
     paths.append(page(results, store / f"report{ending}.html", probes=list(probes), judged=judged,

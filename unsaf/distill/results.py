@@ -173,7 +173,7 @@ Evaluation.save, Evaluation.load = _save, classmethod(_load)
 # %% ../../nbs/70_distill/07_results.ipynb #a2e004ff
 def evaluation_figure(e: Evaluation) -> Any:
     "Primary metric, J in the cross-examination, and where the gain comes from: a `Drawing`."
-    from unsaf.assessment.report import Drawing
+    from unsaf.assessment.figures import Drawing
     figure = Drawing(figsize=(13, 1.6 + .5 * len(e.settings["models"])), layout="constrained")
     left, middle, right = figure.subplots(1, 3, width_ratios=(1.2, 1, 1.3))
     _primary_axes(left, e)

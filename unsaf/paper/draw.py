@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from ..core import UnsafError
-from ..assessment.report import INK, Drawing
+from ..assessment.figures import INK, Drawing
 from ..metrics.readable import OF_THE_READABLE
 
 LINE, GRID, BAND = "#b3261e", "#e6e9ed", "#c4cad1"  # always answering, dashed as well; guides; areas

@@ -18,7 +18,7 @@ import matplotlib.ticker
 import numpy as np
 import pandas as pd
 from ...core import UnsafError
-from ...assessment.report import INK, Drawing
+from ...assessment.figures import INK, Drawing
 from ..audit.cells import win_tie_loss
 from ..draw import dots, finish, missing_note, need, noted, order, outer, panels, stacked, titled
 from ..ledger import Entry, nothing, point, printed_gap, unchanged

@@ -12,7 +12,7 @@ __all__ = ['AUDIT', 'LOOKS', 'SHADES', 'audited', 'ratio_figure', 'main_figure',
 from typing import Any
 import numpy as np
 import pandas as pd
-from ...assessment.report import INK, Drawing
+from ...assessment.figures import INK, Drawing
 from ..audit import audit
 from ..audit.cells import eq1, known_rates, ratio_rows
 from ..audit.checks import Range, corners

@@ -21,7 +21,7 @@ from ...core import UnsafError
 from ...metrics.pressure import by_image
 from ...metrics.stability import CELLS
 from ...metrics.resampling import cluster_bootstrap
-from ...assessment.report import INK, Drawing
+from ...assessment.figures import INK, Drawing
 from ..draw import (QUIET, dots, finish, interval, missing_note, need, noted, only, order, outer, panel_names,
                               panels, stacked, titled)
 from ..ledger import Entry, direction, nothing, point, printed_gap, unchanged

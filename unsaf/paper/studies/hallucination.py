@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 import numpy as np
 import pandas as pd
-from ...assessment.report import Drawing
+from ...assessment.figures import Drawing
 from ...metrics.readable import OF_THE_READABLE, Readable
 from ..draw import dots
 from ..ledger import Entry, direction, printed_gap, unchanged

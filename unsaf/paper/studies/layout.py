@@ -10,7 +10,7 @@ __all__ = ['LAYOUT', 'layouts', 'layout_table', 'layout_figure', 'layout_claims'
 
 # %% ../../../nbs/80_paper/studies/95_layout.ipynb #0216b449
 import pandas as pd
-from ...assessment.report import Drawing
+from ...assessment.figures import Drawing
 from ..draw import dots
 from ..ledger import Entry, unchanged
 from ..stats import awareness_gap

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from ...core import UnsafError
 from ...metrics.awareness import awareness
-from ...assessment.report import INK, Drawing
+from ...assessment.figures import INK, Drawing
 from ..draw import GRID, QUIET, dots, need, wrapped
 from ..ledger import Entry, line, nothing, point
 from ..published import published

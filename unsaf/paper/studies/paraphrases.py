@@ -10,7 +10,7 @@ __all__ = ['TABLE11', 'paraphrased', 'paraphrase_table', 'paraphrase_figure', 'p
 
 # %% ../../../nbs/80_paper/studies/50_paraphrases.ipynb #41affd19
 import pandas as pd
-from ...assessment.report import Drawing
+from ...assessment.figures import Drawing
 from ..draw import dots
 from ..ledger import Entry, nothing, point
 from ..published import published

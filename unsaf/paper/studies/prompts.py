@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from ...core import UnsafError
-from ...assessment.report import INK, Drawing
+from ...assessment.figures import INK, Drawing
 from ..draw import (LINE, QUIET, dots, finish, gone, interval, missing_note, named_rows, need, noted, only,
                               order, panel_names, panels, titled)
 from ..ledger import Entry, direction, unchanged

@@ -21,7 +21,7 @@ from ...benchmarking.run import Bench
 from ...core import UnsafError
 from ...metrics.floors import rank_floor
 from ...metrics.stability import footrule, footrule_chance, footrule_max, rank
-from ...assessment.report import INK, Drawing
+from ...assessment.figures import INK, Drawing
 from ..draw import finish, missing_note, need, noted, outer, panels
 from ..ledger import Entry, line, nothing
 from ..runspec import Missing

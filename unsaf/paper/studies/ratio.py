@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from ...core import UnsafError
 from ...metrics.awareness import scorer
-from ...assessment.report import INK, SOFT, Drawing
+from ...assessment.figures import INK, SOFT, Drawing
 from ..draw import (BAND, LINE, empty, finish, gone, interval, missing_note, need, noted, order, outer,
                               panels, titled)
 from ..ledger import Entry, nothing, point

@@ -15,7 +15,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from ...assessment.report import INK, SOFT, Drawing
+from ...assessment.figures import INK, SOFT, Drawing
 from ..demand import known as family_of
 from ..draw import (BAND, LINE, finish, gone, interval, missing_note, need, noted, order,
                               panel_names, panels, titled)

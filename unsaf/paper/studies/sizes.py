@@ -18,7 +18,7 @@ import matplotlib.ticker
 import numpy as np
 import pandas as pd
 from ...core import UnsafError
-from ...assessment.report import INK, SOFT, Drawing
+from ...assessment.figures import INK, SOFT, Drawing
 from ..draw import (BAND, DASHES, QUIET, empty, finish, gone, interval, look, missing_note, need, noted,
                               order, outer, panel_names, panels, titled)
 from ..ledger import Entry, nothing, point

@@ -13,7 +13,7 @@ from itertools import combinations, product
 from math import nan
 import numpy as np
 import pandas as pd
-from ...assessment.report import INK, SOFT, Drawing
+from ...assessment.figures import INK, SOFT, Drawing
 from ...metrics.floors import rank_floor
 from ...metrics.stability import footrule_chance, kendall_tau
 from ..draw import QUIET, finish, missing_note, noted, outer, panels, titled

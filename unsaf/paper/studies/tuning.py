@@ -12,7 +12,7 @@ __all__ = ['TUNED', 'TUNED_PAPER', 'TABLE05', 'FIG04', 'tuning_table', 'tuning_f
 # %% ../../../nbs/80_paper/studies/20_tuning.ipynb #2b0b2280
 import numpy as np
 import pandas as pd
-from ...assessment.report import SOFT, Drawing
+from ...assessment.figures import SOFT, Drawing
 from ..draw import cells_figure, dots, need, noted, panel_names
 from ..ledger import Entry, direction, unchanged
 from ..published import published
