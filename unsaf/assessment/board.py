@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 import numpy as np
 from .. import __version__
-from .compared import rendered
-from .ranks import _differing, _unread
+from .pages import rendered
+from .ranks import _differing, _set, _unread
 from .run import Assessment
 from .scores import FEW_IMAGES, counts_of, intervals_of, readable_of
 from ..core import UnsafError, in_lines, one_of, write_file
@@ -60,8 +60,8 @@ def _cut(r: Assessment, images: Sequence[str]) -> Assessment:
 
 def _differs(runs: Sequence[Assessment], r: Assessment) -> str:
     "The settings of `r` that not all `runs` have."
-    odd = [k for k in vars(r.plan) if len({str(getattr(other.plan, k)) for other in runs}) > 1]
-    return ", ".join(f"{k} {'none' if getattr(r.plan, k) is None else getattr(r.plan, k)}" for k in odd)
+    odd = [k for k in vars(r.plan) if len({_set(other, k) for other in runs}) > 1]
+    return ", ".join(f"{k} {_set(r, k)}" for k in odd)
 
 def _row(r: Assessment, differs: str, measure: str, n: int) -> dict[str, Any]:
     "All that the table says of a run; `why` where it has no score."
@@ -187,8 +187,9 @@ def _plot(g: Group, measure: str) -> dict[str, Any]:
     "Where each dot and interval lies, in thousandths of the width."
     low, high = _axis(g.rows, measure)
     at = lambda x: None if x is None else round(1000 * (x - low) / (high - low), 1)
-    rows = [dict(name=seen(r["model"]), differs=r["differs"], text=f"{_three(s['value'])}  {_span(s)}".strip(), reference=at(_reference(r, measure)),
-                 x=at(s["value"]), low=at(s["low"]), high=at(s["high"])) for r in g.rows if not r["why"] for s in [r["scores"][measure]]]
+    rows = [dict(name=seen(r["model"]), differs=r["differs"], text=f"{_three(s['value'])} ({_span(s)})".removesuffix(" ()"),
+                 reference=at(_reference(r, measure)), x=at(s["value"]), low=at(s["low"]), high=at(s["high"]))
+            for r in g.rows if not r["why"] for s in [r["scores"][measure]]]
     return dict(rows=rows, ticks=[(at(x) / 10, f"{x:g}") for x in (0.0, .5, 1.0)])
 
 # %% ../../nbs/60_assessment/11_board.ipynb #6179f0d7
