@@ -70,7 +70,8 @@ def test_a_question_of_both_stands_once(one):
 
 def shown(page, steps, folder):
     "What is to be seen of a page after `steps`, and how wide it is in a window of a phone."
-    text = page.read_text().replace("</body>", f"<script>{steps}; document.title = `${{document.body.innerText}}|${{document.querySelectorAll('.card').length}}`</script></body>")
+    report = "document.title = `${document.body.innerText}|${document.querySelectorAll('.card').length}`"
+    text = page.read_text().replace("</body>", f"<script>{steps}; {report}</script></body>")
     (folder / "driven.html").write_text(text)
     done = subprocess.run([BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=3000",
                            "--dump-dom", (folder / "driven.html").as_uri()], capture_output=True, text=True, timeout=120)

@@ -8,6 +8,7 @@ __all__ = ['app', 'main', 'demo', 'assess', 'bench', 'data', 'bridge', 'models',
 # %% ../../nbs/90_cli/04_main.ipynb #1c89f463
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 import typer
 from .. import __version__
@@ -140,6 +141,50 @@ def demo(
     say_written(written)
     raise typer.Exit(_exit_code(results, store))
 
+# %% ../../nbs/90_cli/04_main.ipynb #046f4d3c
+def _asked(o: Any, loaded: Any, run: Any, samples: Any, settings: tuple) -> list:
+    "An assessment for each setting, or what it would take."
+    modes = {"oe": "generate"} if o.setting == "both" and o.answer_mode == "logit" else {}
+    ends = dict(sample=o.sample) if o.dry_run else dict(until_halfwidth=o.until_halfwidth, min_read=o.min_read)
+    with o.spread.joined():
+        return [run(loaded, samples, s, o.k, o.store, seed=o.seed, layout=o.layout, suffix=o.suffix, paraphrase=o.paraphrase,
+                    template=o.template, answer_mode=modes.get(s, o.answer_mode), temperature=o.temperature,
+                    max_failures=o.max_failures, budget=o.budget, **ends, **o.how.tokens)
+                for s in settings]
+
+def _beside(o: Any, results: list, loaded: Any, names: list[str], others: list, judging: Any) -> tuple[list, list, UnsafError | None]:
+    "Probes and judgements of `results`, and what ended these: what was assessed is written and told first."
+    probed, judged = [], []
+    try:
+        probed = cli_probes.put(results, loaded, names, others, o.store, o.budget)
+        judged = cli_probes.judged(results, judging, o.store, o.budget, o.max_failures)
+    except UnsafError as e: return probed, judged, e
+    return probed, judged, None
+
+def _assess(o: Any) -> None:
+    "`unsaf assess` with its options."
+    from unsaf.assessment.run import assess as run
+    from unsaf.data.images import images as open_images
+    samples = open_images(o.images, n=o.limit, seed=o.seed)
+    names, others = cli_probes.wanted(o.probes, o.cross, o.how)
+    judging = cli_probes.judging(o.judge, o.model, o.how, o.judge_prices, o.budget)
+    if o.spread: run, loaded = o.spread.assess(o.how, names, o.dry_run, o.budget, o.until_halfwidth), o.model
+    else: loaded = o.how.load(o.model)
+    if o.judge and judging is None: judging = o.how.fitting(o.judge) if isinstance(loaded, str) else loaded
+    settings = ("oe", "mc") if o.setting == "both" else (o.setting,)
+    if o.dry_run: from unsaf.assessment.estimate import estimate as run
+    elif not o.as_json:
+        beside = " and ".join(name for name, asked in (("probes", o.probes), ("the judge", o.judge)) if asked)
+        announce(planned(loaded, samples, settings, o.k, o.store, beside))
+    results = _asked(o, loaded, run, samples, settings)
+    if o.dry_run:
+        told = cli_probes.with_judge(results, judging, o.k, o.store, o.budget)
+        raise typer.Exit(tell_estimates(told, o.as_json, o.store, bool(judging)))
+    probed, judged, ended = _beside(o, results, loaded, names, others, judging)
+    _tell(results, probed, _finish(results, o.store, o.report, probed, judged), o.as_json, judged)
+    if ended and ended.exit_code != 4: raise ended      # 4: nothing to judge, since nothing could be scored
+    raise typer.Exit(_exit_code(results, o.store, [*probed, *judged]))
+
 # %% ../../nbs/90_cli/04_main.ipynb #d81f7594
 @app.command(epilog="Examples:  unsaf assess --model tiny-m --images scenes --limit 50   |   "
                     "unsaf assess --model api:gpt-4o --images ./photos --setting mc --limit 100 "
@@ -150,8 +195,9 @@ def demo(
 def assess(
     model: option(str, "tiny-m, a checkpoint folder, hf:OWNER/NAME, vllm:OWNER/NAME, api:NAME, api:NAME@URL, "
                        "replay:FOLDER"),
-    images: option(str, "a folder, an image, a pattern as 'photos/**/*.jpg', scenes or scenes:DOMAIN, easy-vqa, a data set of "
-                        "`unsaf data`, or hf:PATH:COLUMN") = "scenes",
+    images: option(str, "a folder, an image, a pattern as 'photos/**/*.jpg', a table with a column image (.csv, .tsv, "
+                        ".jsonl), scenes or scenes:DOMAIN, easy-vqa, a data set of "
+                        "`unsaf data`, or hf:PATH:COLUMN of a Parquet file or a saved data set") = "scenes",
     setting: option(str, "oe (open-ended), mc (multiple choice) or both") = "oe",
     k: K = 5,
     limit: Limit = None,
@@ -181,37 +227,7 @@ def assess(
     as_json: Json = False,
 ) -> None:
     "Let a model assess itself on your images."
-    from unsaf.assessment.run import assess as run
-    from unsaf.data.images import images as open_images
-    samples = open_images(images, n=limit, seed=seed)
-    names, others = cli_probes.wanted(probes, cross, how)
-    judging = cli_probes.judging(judge, model, how, judge_prices, budget)
-    if spread: run, loaded = spread.assess(how, names, dry_run, budget, until_halfwidth), model
-    else: loaded = how.load(model)
-    if judge and judging is None: judging = how.fitting(judge) if isinstance(loaded, str) else loaded
-    settings = ("oe", "mc") if setting == "both" else (setting,)
-    modes = {"oe": "generate"} if setting == "both" and answer_mode == "logit" else {}
-    if dry_run: from unsaf.assessment.estimate import estimate as run
-    elif not as_json:
-        beside = " and ".join(name for name, asked in (("probes", probes), ("the judge", judge)) if asked)
-        announce(planned(loaded, samples, settings, k, store, beside))
-    ends = dict(sample=sample) if dry_run else dict(until_halfwidth=until_halfwidth, min_read=min_read)
-    with spread.joined():
-        results = [run(loaded, samples, s, k, store, seed=seed, layout=layout, suffix=suffix, paraphrase=paraphrase,
-                       template=template, answer_mode=modes.get(s, answer_mode), temperature=temperature,
-                       max_failures=max_failures, budget=budget, **ends, **how.tokens)
-                   for s in settings]
-    if dry_run:
-        told = cli_probes.with_judge(results, judging, k, store, budget)
-        raise typer.Exit(tell_estimates(told, as_json, store, bool(judging)))
-    probed, judged, ended = [], [], None
-    try:
-        probed = cli_probes.put(results, loaded, names, others, store, budget)
-        judged = cli_probes.judged(results, judging, store, budget, max_failures)
-    except UnsafError as e: ended = e      # what was assessed is written and told first
-    _tell(results, probed, _finish(results, store, report, probed, judged), as_json, judged)
-    if ended: raise ended
-    raise typer.Exit(_exit_code(results, store, [*probed, *judged]))
+    _assess(SimpleNamespace(**locals()))
 
 # %% ../../nbs/90_cli/04_main.ipynb #18484007
 def _tell(results: list, probes: list, paths: list[Path], as_json: bool, judged: list) -> None:
@@ -238,6 +254,30 @@ app.command(epilog="Examples:  unsaf audit runs/m   |   unsaf audit runs/photos 
 app.command(epilog="Example:  unsaf uncertainty runs/m --model tiny-m --samples 5")(cli_uncertainty.uncertainty)
 app.command(epilog="Examples:  unsaf export runs/m runs/l --to latex   |   unsaf export runs/m --to data-card "
                    "--out card --push me/questions")(export)
+
+# %% ../../nbs/90_cli/04_main.ipynb #6d31684e
+def _bench(o: Any) -> None:
+    "`unsaf bench` with its options."
+    from unsaf.benchmarking.run import bench as run
+    more = {"logprobs": True} if o.logprobs else {}
+    caps = {"text_tokens" if name == "question_tokens" else name: n for name, n in o.how.tokens.items()}
+    if o.dry_run: from unsaf.benchmarking.estimate import estimate as run
+    ends = {"sample": o.sample} if o.dry_run else {"min_read": o.min_read, "risk": o.risk}
+    with o.spread.model(o.how, o.model, o.intervention, **more) as loaded:
+        where = f"replies and tables go to {o.store}" if o.store else "nothing is kept (--store FOLDER keeps it)"
+        if not (o.dry_run or o.as_json): announce(f"{loaded.name}, {o.benchmarks} on {o.images}: {where}")
+        result = run(loaded, o.benchmarks, o.images, o.domain, o.n, o.seed, o.store, o.setting, o.k,
+                     rephraser=o.rephraser, rules=o.rules, max_failures=o.max_failures, budget=o.budget, template=o.template,
+                     confidence=o.confidence, scale=o.scale, **caps, **ends)
+    if o.dry_run: raise typer.Exit(tell_estimates([result], o.as_json, o.store))
+    paths = result.save(o.store) if o.store else []
+    if o.as_json: print(json.dumps(result.as_dict(), indent=1))
+    else:
+        say(result)
+        say_written(paths, "replies and tables")
+    unscored = result.table.empty and not result.calls.get("failed")
+    why = next(iter(result.missing.values()), "no benchmark was run")
+    raise typer.Exit(exit_code([result], repeat(o.store), f"nothing could be scored: {why}" if unscored else ""))
 
 # %% ../../nbs/90_cli/04_main.ipynb #15a92dfc
 @app.command(epilog="Examples:  unsaf bench --model tiny-m   |   unsaf bench --model tiny-m "
@@ -277,26 +317,7 @@ def bench(
     as_json: Json = False,
 ) -> None:
     "Accuracy, calibration, MR, CU, POPE, CHAIR and abstention, in one table with intervals."
-    from unsaf.benchmarking.run import bench as run
-    more = {"logprobs": True} if logprobs else {}
-    caps = {"text_tokens" if name == "question_tokens" else name: n for name, n in how.tokens.items()}
-    if dry_run: from unsaf.benchmarking.estimate import estimate as run
-    ends = {"sample": sample} if dry_run else {"min_read": min_read, "risk": risk}
-    with spread.model(how, model, intervention, **more) as loaded:
-        where = f"replies and tables go to {store}" if store else "nothing is kept (--store FOLDER keeps it)"
-        if not (dry_run or as_json): announce(f"{loaded.name}, {benchmarks} on {images}: {where}")
-        result = run(loaded, benchmarks, images, domain, n, seed, store, setting, k,
-                     rephraser=rephraser, rules=rules, max_failures=max_failures, budget=budget, template=template,
-                     confidence=confidence, scale=scale, **caps, **ends)
-    if dry_run: raise typer.Exit(tell_estimates([result], as_json, store))
-    paths = result.save(store) if store else []
-    if as_json: print(json.dumps(result.as_dict(), indent=1))
-    else:
-        say(result)
-        say_written(paths, "replies and tables")
-    unscored = result.table.empty and not result.calls.get("failed")
-    why = next(iter(result.missing.values()), "no benchmark was run")
-    raise typer.Exit(exit_code([result], repeat(store), f"nothing could be scored: {why}" if unscored else ""))
+    _bench(SimpleNamespace(**locals()))
 
 # %% ../../nbs/90_cli/04_main.ipynb #2d5338c4
 @app.command()
