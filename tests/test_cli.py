@@ -146,6 +146,7 @@ def test_bench_says_what_it_lacks(tmp_path, inside):
 
 
 def test_bench_with_wrong_names_is_one_line(inside):
+    assert "risk is of abstention and calibration" in inside("bench", "--model", "tiny-s", "--benchmarks", "accuracy", "--risk", ".1").stderr
     one_line(inside("bench", "--model", "tiny-giant"), "tiny-giant")
     for wrong, word in ((("--benchmarks", "bleu"), "bleu"), (("--images", "nowhere"), "nowhere"), (("--domain", "oil"), "oil"), (("--n", "0"), "n = 0"),
                         (("--rules", "kind"), "kind"), (("--rephraser", "me"), "me"), (("--setting", "essay"), "essay"),

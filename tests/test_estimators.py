@@ -99,3 +99,10 @@ def test_the_package_itself_agrees_with_counting_by_hand():
     both = math.log(math.exp(-.2) + math.exp(-.4))
     assert found["SemanticEntropy"] == pytest.approx(-(2 * both - 2) / 3) and found["LabelProb"] == pytest.approx(1 - 2 / 3)
     assert all(isinstance(x, float) and math.isfinite(x) for x in found.values())
+
+
+def test_an_estimator_that_breaks_is_named(package, monkeypatch):
+    def broken(self, stats): return None + 1
+    monkeypatch.setattr(Samples, "__call__", broken)
+    with pytest.raises(UnsafError, match="'lm-polygraph:Samples' ended with TypeError: unsupported"):
+        estimator_of("lm-polygraph:Samples")(stats_of("red", SURE, ["red", "Red.", "blue"], SAMPLES, [0, 0, 1]))

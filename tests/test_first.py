@@ -170,10 +170,12 @@ def test_every_value_of_a_config_reaches_its_option(tmp_path):
     from unsaf.cli import app
     from unsaf.cli.config import read_config
     bench = get_command(app).commands["bench"]
-    text = "model: api:x\nbenchmarks: [pope, mr]\nprices: [2.5, 10]\nextra-body: {a: 1}\nmax_cost: 3\nbatch: yes\nstore: null"
+    text = "model: api:x\nbenchmarks: [pope, mr]\nprices: [2.5, 10]\nextra-body: {a: 1}\nmax_cost: 3\nbatch: yes\nstore: ~/runs"
     (file := tmp_path/"run.yaml").write_text(text)
-    wanted = dict(model="api:x", benchmarks="pope,mr", prices="2.5,10", extra_body='{"a": 1}', max_cost=3, batch=True)
+    wanted = dict(store=os.path.expanduser("~/runs"), model="api:x", benchmarks="pope,mr", prices="2.5,10", extra_body='{"a": 1}', max_cost=3, batch=True)
     assert read_config(file, bench) == wanted
+    file.write_text("model: 'replay:~/a'\nimages: x~/y~")
+    assert read_config(file, bench) == dict(model=f"replay:{os.path.expanduser('~')}/a", images="x~/y~")
 
 
 @pytest.mark.slow
@@ -213,7 +215,7 @@ def runs(tmp_path_factory):
 def test_a_comparison_has_a_page(cli, runs, tmp_path):
     said = cli("compare", runs/"a", runs/"b", "--setting", "oe", "--page", tmp_path/"page.html")
     page = (tmp_path/"page.html").read_text()
-    assert said.exit_code == 0 and f"written: {tmp_path/'page.html'}" in said.stdout and page.count("<svg") == 1 and page.count("<img") == 6
+    assert said.exit_code == 0 and f"written: {tmp_path/'page.html'}" in said.stdout and page.count("<svg") == 1 and page.count("data:image/") == 3
 
 
 def test_an_audit_takes_both_settings_of_a_folder(cli, runs):
@@ -294,6 +296,35 @@ def test_a_card_is_never_written_over_another_readme(tmp_path, runs):
     assert (tmp_path/"README.md").read_text() == "my project\n" and not (tmp_path/"questions.jsonl").exists()
     (tmp_path/"README.md").unlink()
     assert data_card([result], tmp_path) and data_card([result], tmp_path)
+
+
+def test_a_list_without_questions_ends_alike_with_a_judge(cli, tmp_path):
+    unsaf.assess(Scripted(lambda q: "I would rather not.", "mute"), "scenes", n=2, k=2, store=tmp_path/"mute").save(tmp_path/"mute")
+    command = ("assess", "--model", f"replay:{tmp_path/'mute'}", "--limit", 2, "--k", 2)
+    plain, judged = cli(*command), cli(*command, "--judge", f"replay:{tmp_path/'mute'}")
+    assert plain.exit_code == judged.exit_code == 4 and "nothing could be scored" in judged.stderr, judged.output
+
+
+@pytest.mark.parametrize("status,words", [(401, "hf auth login"), (403, "may not write there"), (404, "there is no such place"), (None, "reaches the Hub")])
+def test_the_hub_refuses_in_one_line(monkeypatch, status, words):
+    import huggingface_hub
+    from unsaf.export import hub
+    from types import SimpleNamespace
+    http = huggingface_hub.errors.HfHubHTTPError.__bases__[0]
+    error = http("401 Client Error.\n\n(Request ID: x)\nNot found for url")
+    if status: error.response = SimpleNamespace(status_code=status)
+    def refuse(*_, **__): raise error
+    with pytest.raises(UnsafError, match=words) as e: hub._sent(refuse)
+    assert "\n" not in str(e.value)
+    assert [hub.size_category(n) for n in (999, 1000, 2_000_000, 10**12)] == ["n<1K", "1K<n<10K", "1M<n<10M", "n>1T"]
+
+
+def test_a_caption_of_latex_is_escaped(runs):
+    from unsaf.export.tables import as_latex
+    odd = "a{b}$c^2~d\\e 50% x_y"
+    result = unsaf.assess(Scripted(lambda q: say(None, q.text), "m"), "scenes", n=2, k=2, progress=False)
+    result.note = odd
+    assert r"a\{b\}\$c\textasciicircum{}2\textasciitilde{}d\textbackslash{}e 50\% x\_y" in as_latex([result])
 
 
 def test_a_summary_shows_answers_not_thoughts_and_cuts_scripts_without_spaces():

@@ -209,3 +209,10 @@ def test_a_prompt_that_cannot_be_understood_is_named(tmp_path, row, why):
     with pytest.raises(UnsafError, match=f"line 2: {why}"): own(tmp_path/"a.jsonl")
     (tmp_path/"a.json").write_text('{"rows": []}')
     with pytest.raises(UnsafError, match="no RawResponses.json"): own(tmp_path/"a.json")
+
+
+def test_a_csv_holds_a_prompt_as_text(tmp_path):
+    lines = ["question,reference_answers,should_abstain", "Who?,,True", "What?,\"['red', 'blue']\",false", 'Where?,"[""here""]",']
+    (tmp_path/"a.csv").write_text("\n".join(lines))
+    found = own(tmp_path/"a.csv")
+    assert [s.info.get("answerable") for s in found] == [False, True, None] and [s.answers for s in found] == [("unanswerable",), ("red", "blue"), ("here",)]

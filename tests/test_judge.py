@@ -54,7 +54,17 @@ def test_no_reply_is_lost_and_no_verdict_is_invented(result):
     assert counts.loc["abstained", "abstained"] == (result.table["outcome"] == "abstained").sum() and counts.loc["answered", "no verdict"] > 0
     assert np.isnan(found.kappa.value) and found.as_dict()["kappa"]["value"] is None and "kappa undefined" in str(found)
     assert judge_request("q", "", " ") is None and judge_request("q", "", "<think>unanswerable") is None
-    with pytest.raises(UnsafError, match="nothing to judge"): judge(_with(result, result.table.assign(reply="")), "tiny-s")
+    with pytest.raises(UnsafError, match="nothing to judge") as e: judge(_with(result, result.table.assign(reply="")), "tiny-s")
+    assert e.value.exit_code == 4
+
+
+def test_failed_calls_of_a_judge_say_why(result):
+    class Failing:
+        name = "failing"
+        def generate(self, requests):
+            for i, _ in enumerate(requests): yield Reply("", index=i, finish="failed", error=f"HTTP 503 after {i} s")
+    said = str(judge(result, Failing(), max_failures=None))
+    assert "replies have no verdict, and are in none of its scores; most often (" in said and "HTTP 503" in said
 
 
 def test_its_replies_are_kept_and_it_changes_no_score(result, tmp_path):

@@ -1,5 +1,6 @@
 "The page to label with: what it holds and must not hold, its keys in a browser, and two judges' files read back."
-import json, re, shutil, subprocess
+import json, os, re, shutil, subprocess
+from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
@@ -80,6 +81,44 @@ def test_the_command_writes_the_page_and_reads_two_judges(tmp_path, inside):
     run = inside("audit", tmp_path / "run", "--labels", files[0], "--labels", files[1])
     body = json.loads((tmp_path / "run/audit-oe-hand.json").read_text())
     assert "two judges, ann and ben: the same word for 5 of the 10" in run.stdout and body["judges"]["kappa"]["value"] == 0 and body["by"] == "hand"
+
+
+def test_options_of_an_audit_that_would_do_nothing_are_refused(tmp_path, inside):
+    result = unsaf.assess(StyleCheat(), "scenes", n=6, seed=5, store=tmp_path / "run")
+    result.save(tmp_path / "run")
+    for more, word in ((("--n", "5"), "--by-hand"), (("--n", "5", "--labels-for-width", ".5"), "--n:"), (("--page", "--labels-for-width", ".5"), "--page")):
+        run = inside("audit", tmp_path / "run", *more)
+        assert run.returncode == 2 and word in run.stderr and len(run.stderr.splitlines()) <= 2, run.stderr
+
+
+def test_two_runs_in_one_folder_and_every_page_anew(tmp_path, inside):
+    runs = [unsaf.assess(StyleCheat(), "scenes", n=6, seed=seed, store=tmp_path / f"run{seed}") for seed in (5, 6)]
+    for seed, result in zip((5, 6), runs):
+        result.save(tmp_path / f"run{seed}")
+        told = inside("audit", tmp_path / f"run{seed}", "--by-hand", "--n", "2", "--out", tmp_path / "out", "--json")
+        place = str(tmp_path / f"out/label-oe-{result.run_id}")
+        assert json.loads(told.stdout) == [dict(sheet=f"{place}.csv", page=f"{place}.html")]
+        assert inside("audit", tmp_path / f"run{seed}", "--out", tmp_path / "out").returncode == 0
+    assert len(list((tmp_path / "out").glob("audit-oe-*.json"))) == 2
+    pages = [tmp_path / f"out/label-oe-{runs[0].run_id}{more}.html" for more in ("", "-more")]
+    shutil.copy(pages[0].with_suffix(".csv"), pages[1].with_suffix(".csv"))
+    pages[0].unlink()
+    assert inside("audit", tmp_path / "run5", "--out", tmp_path / "out", "--page").returncode == 0 and all(p.exists() for p in pages)
+
+
+def test_files_of_a_sheet_beside_each_other(mc, tmp_path):
+    from unsaf.assessment.label_audit import audit_labels
+    from unsaf.assessment.label_files import save_audit, with_images
+    from unsaf.assessment.probes import audited
+    samples = [replace(s, picture=replace(s.picture, image_id=name)) for s, name in zip(mc.samples, ("a b", "a_b"))]
+    page = pd.DataFrame(dict(image_id=["a b", "a_b"]))
+    images = with_images(page, replace(mc, samples=samples), tmp_path, "x").image
+    assert images.nunique() == 2 and all(map(os.path.exists, images))
+    rows = audited(mc.table, mc.samples)
+    oracle = audit_labels(rows, mc.images)
+    bare = replace(mc, samples=None)
+    paths = [save_audit(replace(oracle, by=by), rows, bare, tmp_path, "mc")[1].name for by in ("the oracle", "hand")]
+    assert paths == ["audit-mc.json", "audit-mc-hand.json"]
 
 
 # ---- in a browser

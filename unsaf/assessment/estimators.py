@@ -57,6 +57,8 @@ class Estimator:
         if not all(key in stats for key in self.needs): return None
         try: value = float(np.ravel(self.of({key: stats[key] for key in stats}))[0])
         except (ArithmeticError, ValueError, LookupError): return None
+        except Exception as e:      # foreign code: whatever it is, it is what the user must know
+            raise UnsafError(f"estimator {self.name!r} ended with {type(e).__name__}: {' '.join(str(e).split())[:200]}") from None
         return value if math.isfinite(value) else None
 
 def _call(name: str, text: str) -> tuple[str, dict[str, Any]]:

@@ -97,9 +97,14 @@ def _unread(r: Assessment) -> str:
     read = readable_of(r.table, r.lists, r.min_read)
     return f"{r.model}: {read.line('questions', 'were written and answered legibly')}" if read.of_the_readable else ""
 
+def _set(r: Assessment, name: str) -> str:
+    "A setting of a run, in words."
+    value = getattr(r.plan, name)
+    return "none" if value is None else str(value)
+
 def _differing(results: Sequence[Assessment]) -> list[str]:
     "Settings in which the runs differ, beside the one that a ranking needs alike."
-    fields = {k: {str(getattr(r.plan, k)) for r in results} for k in vars(results[0].plan)} if results else {}
+    fields = {k: {_set(r, k) for r in results} for k in vars(results[0].plan)} if results else {}
     return [f"asked differently: {k} {', '.join(sorted(some))}" for k, some in fields.items() if len(some) > 1]
 
 # %% ../../nbs/60_assessment/09_ranks.ipynb #11ee61fc

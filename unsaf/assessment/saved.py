@@ -177,9 +177,12 @@ def _edited(run: Run) -> str:
     if not names: return ""
     return f". {' and '.join(names)} changed since; what counts is the .parquet beside it (remove that to use the CSV)"
 
-# %% ../../nbs/60_assessment/07_saved.ipynb #f2fe6d99
+# %% ../../nbs/60_assessment/07_saved.ipynb #f6624603
 COMPARED = ("youden_j", "unf1", "unf1_class", "d_prime", "audacity", "timidity", "fa_rate", "always_answer")
 
+def _readable(result: Assessment) -> Readable: return readable_of(result.table, result.lists, result.min_read)
+
+# %% ../../nbs/60_assessment/07_saved.ipynb #f2fe6d99
 @in_lines
 @dataclass(frozen=True)
 class Pair:
@@ -227,8 +230,6 @@ class Pair:
                 f"{j.low:+.3f} .. {j.high:+.3f}, over {j.images:,} images that have it",
                 f"it holds at every look at once: looked at with fewer images before: {grew}. The other intervals "
                 "and p are for a number of images that was fixed beforehand"]
-
-def _readable(result: Assessment) -> Readable: return readable_of(result.table, result.lists, result.min_read)
 
 # %% ../../nbs/60_assessment/07_saved.ipynb #6f63dba9
 def _common(a: Assessment, b: Assessment) -> list[str]:

@@ -133,6 +133,13 @@ def found_by(table: pd.DataFrame, n: int = 1000, risk: float | None = None) -> p
     columns = ["finds", "score", "auroc", "low", "high", "questions", *(COVERED if risk is not None else ())]
     return pd.DataFrame(rows, columns=columns)
 
+# %% ../../nbs/60_assessment/08_uncertainty.ipynb #ce82b5f7
+def _covered(row: Any, settings: dict) -> str:
+    "The coverage at a risk in words; empty where none was asked for."
+    value, low, high = (getattr(row, name, math.nan) for name in COVERED)
+    if math.isnan(value): return ""
+    return f"; {value:.3f} ({low:.3f} .. {high:.3f}) of them with at most {settings['risk']:g} unanswerable"
+
 # %% ../../nbs/60_assessment/08_uncertainty.ipynb #a9e9e42e
 @in_lines
 @dataclass
@@ -160,7 +167,7 @@ class Uncertainty:
             for r in rows.itertuples():
                 span = "" if math.isnan(r.low) else f"{r.low:6.3f} .. {r.high:6.3f}"
                 line = f"    {r.score:{wide}}{r.auroc:7.3f}   {span:16}   {r.questions} questions"
-                out.append(line + self._covered(r))
+                out.append(line + _covered(r, self.settings))
         gone = ", ".join(f"{score} {k}" for score, k in self.missing.items() if k)
         if gone: out.append(f"  questions without a score: {gone}")
         if self.cut:
@@ -169,12 +176,6 @@ class Uncertainty:
         odd = f"; no verdict on {self.undecided} pairs" if self.undecided else ""
         ends = [self.stopped] if self.stopped else []
         return [*out, f"  same meaning: {self.judge}{odd}", CALLS.format(**self.calls), *ends]
-
-    def _covered(self, row: Any) -> str:
-        "The coverage at a risk in words; empty where none was asked for."
-        value, low, high = (getattr(row, name, math.nan) for name in COVERED)
-        if math.isnan(value): return ""
-        return f"; {value:.3f} ({low:.3f} .. {high:.3f}) of them with at most {self.settings['risk']:g} unanswerable"
 
     def as_dict(self) -> dict[str, Any]:
         "Everything but the single questions as plain values, for JSON; what is undefined is None."

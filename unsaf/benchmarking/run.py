@@ -346,6 +346,8 @@ def bench(
     source, min_read = _samples(source), gate(min_read)
     if risk is not None and not 0 <= risk <= 1:
         raise UnsafError(f"risk = {risk}: give a share of wrong answers from 0 to 1")
+    if risk is not None and not {"abstention", "calibration"} & {*plan.benchmarks}:
+        raise UnsafError(f"risk is of abstention and calibration, and {', '.join(plan.benchmarks)} has neither: leave it out")
     opened = open_all(source, plan, rephraser)
     from unsaf.models.loading import load
     model = load(model)

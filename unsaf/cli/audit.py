@@ -6,11 +6,11 @@
 __all__ = ['audit']
 
 # %% ../../nbs/90_cli/04_audit.ipynb #35c178e7
-import json
+import json, sys
 from pathlib import Path
 from typing import Any, Sequence
 from .common import Json, MaxFailures, Models, argument, option, say, say_written, with_models
-from .labels import audited_rows, plan_sheet, write_sheet
+from .labels import audited_rows, plan_sheet, sheets_in, write_sheet
 from .probes import _folder_of, _opened, hand_audit
 from ..core import UnsafError
 
@@ -26,8 +26,8 @@ def audit(
     max_failures: MaxFailures = .2,
     *, how: Models,
     by_hand: option(bool, "a sheet to label by hand for drawn scenes, too", "--by-hand") = False,
-    n: option(int, "by hand: questions of each class", "--n") = 100,
-    page: option(bool, "by hand: the page of the sheet that is there, anew", "--page") = False,
+    n: option(int | None, "by hand: questions of each class (100)", "--n") = None,
+    page: option(bool, "by hand: the pages of the sheets that are there, anew", "--page") = False,
     labels: option(list[Path] | None, "by hand: the sheet, filled in, or what its page exported; twice for two judges") = None,
     labels_for_width: option(float | None, "how many labels by hand an interval of J so wide takes, and their "
                              "sheet; with --labels: how many more") = None,
@@ -35,7 +35,7 @@ def audit(
     as_json: Json = False,
 ) -> None:
     "How wrong are the labels, and what would J be without the wrong ones? By the oracle, or by hand from a sample."
-    if page and labels: raise UnsafError("--page writes a page and --labels reads one: leave out one of them")
+    _go_together(n, page, labels, labels_for_width)
     for file in labels or ():
         if not file.is_file(): raise UnsafError(f"--labels {file}: no such file; give the sheet that was filled in")
     is_run = bool(_folder_of(what)[0])
@@ -44,13 +44,25 @@ def audit(
     else: results = [_sides_of_one(what, setting, k, seed, images, limit, folder, how, max_failures)]
     from unsaf.assessment.label_files import is_drawn
     run = what if is_run else str(folder)
+    if n is not None and not (by_hand or page) and all(map(is_drawn, results)):
+        raise UnsafError("--n is the size of a sheet, and drawn scenes have an oracle: add --by-hand, or leave it out")
     for result in results:
         if len(results) > 1: say("", f"{result.plan.setting.words}:")
         if labels_for_width is not None: plan_sheet(result, run, labels or (), labels_for_width, folder, seed, as_json)
-        elif not labels and (by_hand or page or not is_drawn(result)): say(*write_sheet(result, run, folder, n, seed, page))
+        elif not labels and (by_hand or page or not is_drawn(result)):
+            say(*write_sheet(result, run, folder, n or 100, seed, page), file=sys.stderr if as_json else None)
+            if as_json: print(json.dumps(sheets_in(result, folder), indent=1))
         else: _print_audit(result, labels or (), folder, as_json)
 
 # %% ../../nbs/90_cli/04_audit.ipynb #2accc7a7
+def _go_together(n: int | None, page: bool, labels: list[Path] | None, width: float | None) -> None:
+    "Raises `UnsafError` for options of which one would have no effect."
+    if page and labels: raise UnsafError("--page writes a page and --labels reads one: leave out one of them")
+    if page and width is not None: raise UnsafError("--page is of the sheets that are there, and --labels-for-width writes one: leave out one of them")
+    if n is not None and width is not None: raise UnsafError("--n: --labels-for-width says itself how many questions it takes: leave out one of them")
+    if n is not None and labels: raise UnsafError("--n is the size of a sheet, and --labels reads one: leave out one of them")
+    if n is not None and n < 1: raise UnsafError(f"--n {n}: give 1 or more")
+
 def _settings_of(name: str, setting: str | None, one: bool) -> list[str | None]:
     "The settings to audit: the one that was named, or both of a folder that holds one run of each, unless `one` is due."
     if setting or one: return [setting]
@@ -73,11 +85,11 @@ def _sides_of_one(name: str, setting: str | None, k: int, seed: int, images: str
 
 # %% ../../nbs/90_cli/04_audit.ipynb #0da37622
 def _print_audit(result: Any, labels: Sequence[Path], folder: Path | None, as_json: bool) -> None:
-    from unsaf.assessment.label_files import is_drawn, save_audit
+    from unsaf.assessment.label_files import is_drawn, save_audit, stem_in
     found, rows, agreement = audited_rows(result, labels)
     if not labels: other = hand_audit(result, folder)
     else: other = audited_rows(result, ())[0] if is_drawn(result) else None
-    paths = save_audit(found, rows, result, folder, result.stem(folder), agreement) if folder else []
+    paths = save_audit(found, rows, result, folder, stem_in(result, folder), agreement) if folder else []
     beside = {"judges": agreement.as_dict()} if agreement else {}
     if other: beside["beside"] = other.as_dict()
     if as_json: return print(json.dumps(found.as_dict() | beside, indent=1))

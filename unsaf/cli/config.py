@@ -6,7 +6,7 @@
 __all__ = ['Config', 'options_of', 'read_config']
 
 # %% ../../nbs/90_cli/01_config.ipynb #4c7c5239
-import json
+import json, os, re
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Mapping
@@ -25,10 +25,14 @@ def _value(path: Path, name: str, param: Any, value: Any) -> Any:
     "A value of the file as the option takes it: lists with commas between, an object as JSON."
     flag, several = getattr(param, "is_flag", False), getattr(param, "multiple", False)
     if isinstance(value, bool) and not flag: raise UnsafError(f"{path}: {name} takes a value, not {str(value).lower()}")
-    if several: return [str(v) for v in value] if isinstance(value, list) else [str(value)]
-    if isinstance(value, list): return ",".join(map(str, value))
+    if several: return [_at_home(v) for v in value] if isinstance(value, list) else [_at_home(value)]
+    if isinstance(value, list): return ",".join(map(_at_home, value))
     if isinstance(value, dict): return json.dumps(value)
-    return value if isinstance(value, (bool, int, float)) else str(value)
+    return value if isinstance(value, (bool, int, float)) else _at_home(value)
+
+def _at_home(value: Any) -> str:
+    "A value as text; ~ in front of a path, which no shell has seen, is the home folder."
+    return re.sub(r"(?:^|(?<=[:,]))~(?=/|$)", lambda m: os.path.expanduser("~"), str(value))
 
 # %% ../../nbs/90_cli/01_config.ipynb #aebae5c7
 def _read(path: Path) -> Mapping[str, Any]:

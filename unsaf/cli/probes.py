@@ -58,9 +58,9 @@ def judged_before(results: list, store: Path) -> list:
 
 def hand_audit(result: Any, folder: Path | None) -> Any:
     "The audit by hand that a run folder holds; None without one, or, with a line, where it is of other questions."
-    from unsaf.assessment.label_files import audit_by_hand
+    from unsaf.assessment.label_files import audit_by_hand, stem_in
     if folder is None: return None
-    try: return audit_by_hand(result, folder, result.stem(folder))
+    try: return audit_by_hand(result, folder, stem_in(result, folder))
     except UnsafError as e: return warn(e)
 
 # %% ../../nbs/90_cli/03_probes.ipynb #27412591
@@ -156,7 +156,8 @@ def compare(
     else: say(*pair.lines(bool(probes)), *(line for p in probes for line in ["", *p.lines()]))
     if page:
         from unsaf.assessment.compared import compared_page
-        written = compared_page(pair, page, [line for p in probes for line in p.lines()])
+        written = compared_page(pair, page, [line for p in probes for line in p.lines()],
+                                probes[0].found.get("cross") if probes else None)
         if not as_json: say(f"\nwritten: {written}")
     if store:
         paths = [*(path for r in new for path in r.save(store)), write_table(pair.table, store / "compare.csv"),

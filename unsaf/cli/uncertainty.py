@@ -35,6 +35,7 @@ def judge_of(name: str, how: Models) -> Any:
         return nli_judge(where) if kind == "nli" else embedding_judge(*_threshold(name, where))
     return model_judge(how.other(name))
 
+# %% ../../nbs/90_cli/03_uncertainty.ipynb #6bd0c1dc
 @with_models()
 @with_budget
 def uncertainty(
@@ -56,6 +57,7 @@ def uncertainty(
     as_json: Json = False,
 ) -> None:
     "P(True), stated confidence, self-consistency and semantic entropy on the questions of a run."
+    from unsaf.assessment.label_files import stem_in
     from unsaf.assessment.uncertainty import TOKENS, uncertainty as measure
     folder, _ = _folder_of(run)
     if not folder: raise UnsafError(f"{run} is no run folder: make one with unsaf assess --store FOLDER")
@@ -67,7 +69,7 @@ def uncertainty(
     found = measure(result, how.load(model), store=kept, samples=samples, temperature=temperature, judge=same,
                     seed=seed, tokens=how.tokens.get("answer_tokens", TOKENS), max_failures=max_failures, budget=budget,
                     risk=risk, estimators=estimator or ())
-    paths = found.save(kept, result.stem(folder))
+    paths = found.save(kept, stem_in(result, kept))
     if as_json: print(json.dumps(found.as_dict(), indent=1))
     else:
         say(*found.lines())

@@ -6,7 +6,7 @@
 __all__ = ['NoImage', 'is_text', 'is_prompt', 'text_sample', 'prompts_of']
 
 # %% ../../nbs/40_data/05_texts.ipynb #38c94f4d
-import json
+import ast, json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -28,10 +28,23 @@ def is_prompt(row: Any) -> bool:
     return isinstance(row, dict) and "should_abstain" in row and "question" in row
 
 # %% ../../nbs/40_data/05_texts.ipynb #8ca3d7b9
+def _of_cell(value: Any) -> Any:
+    "A truth value as a CSV holds it; what is none stays."
+    if not isinstance(value, str): return value
+    return {"true": True, "false": False, "": None, "none": None, "null": None, "nan": None}.get(value.strip().lower(), value)
+
+def _texts_of_cell(value: Any) -> Any:
+    "A list of texts as a CSV holds it, by JSON or Python; what is none stays."
+    if not isinstance(value, str): return value
+    if value.strip().lower() in ("", "none", "nan", "null"): return None
+    try: return ast.literal_eval(value.strip())
+    except (ValueError, SyntaxError): return value
+
 def text_sample(row: dict, where: str, line: int, source: str) -> Sample:
     "One `Prompt` as a sample; raises `UnsafError` with its line."
     question, answers, abstain = (row.get(k) for k in ("question", "reference_answers", "should_abstain"))
     if not isinstance(question, str) or not question.strip(): raise UnsafError(f"{where}: no question")
+    abstain, answers = _of_cell(abstain), _texts_of_cell(answers)
     if abstain not in (True, False, None):
         raise UnsafError(f"{where}: should_abstain is {abstain!r}; it is true, false or null")
     if not (answers is None or isinstance(answers, list) and all(isinstance(a, str) for a in answers)):

@@ -54,11 +54,14 @@ def as_markdown(results: Sequence[Any]) -> str:
     lines = ["| " + " | ".join(map(cell, row)) + " |" for row in rows]
     return "\n".join([*lines, "", *notes_of(results)]) + "\n"
 
+_LATEX = {**{x: f"\\{x}" for x in "%_&#${}"}, "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+          "<": r"\textless{}", ">": r"\textgreater{}"}
+
 def as_latex(results: Sequence[Any]) -> str:
     "The table in LaTeX (booktabs), with its notes in the caption."
     table, notes = table_of(results), " ".join(notes_of(results))
     style = table.style.set_uuid("unsaf").hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
-    caption = notes.replace("%", r"\%").replace("_", r"\_").replace("&", r"\&").replace("#", r"\#")
+    caption = "".join(_LATEX.get(x, x) for x in notes)
     text = style.to_latex(hrules=True, column_format="lll" + "r" * (table.shape[1] - 3), caption=caption,
                           label="tab:unsaf", position="t", position_float="centering")
     for mark, by in (("†", r"\textsuperscript{\textdagger}"), ("‡", r"\textsuperscript{\textdaggerdbl}")):

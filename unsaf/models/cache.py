@@ -82,10 +82,11 @@ def _put(self: Ways, rows: Sequence[tuple[str, str, Request, Reply]],
 
 Ways.get, Ways.put = _get, _put
 
-# %% ../../nbs/50_models/02_cache.ipynb #58bd538b
+# %% ../../nbs/50_models/02_cache.ipynb #d8c3dd98
 PIECE = 64        # requests that are claimed at once while others ask too
 LOOK = .1         # seconds between two looks for the replies of others
 
+# %% ../../nbs/50_models/02_cache.ipynb #58bd538b
 class Cached:
     """`model`, with every reply looked up in `store` first and written to it as it comes.
 

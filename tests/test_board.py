@@ -1,0 +1,94 @@
+"`unsaf board` and `unsaf compare --page`: what stands together, what is said, and the two pages in a browser."
+import json, re, shutil, subprocess
+from dataclasses import replace
+import pytest
+from typer.testing import CliRunner
+from unsaf.assessment.board import leaderboard
+from unsaf.assessment.compared import compared_data, compared_page
+from unsaf.assessment.saved import as_saved, paired, saved_runs
+from unsaf.cli import app
+from unsaf.core import UnsafError
+from test_golden import GOLDEN
+from test_ranking import like
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def one(): return next(as_saved(r) for r in saved_runs(GOLDEN/"run") if r.card["plan"]["setting"] == "oe")
+
+
+def test_what_differs_is_said_or_stands_apart(one, tmp_path):
+    short = replace(like(one, "<b>short", .9), images=one.images[:4])
+    short.table = short.table[short.table["image_id"].isin(short.images)]
+    short.lists = short.lists[short.lists["image_id"].isin(short.images)]
+    bold = replace(like(one, "a", .7, seed=3), plan=replace(one.plan, suffix="audacity"))
+    silent = replace(like(one, "silent", .5), table=one.table.assign(cell=None, outcome="unreadable"))
+    board = leaderboard([like(one, "a", .6), bold, short, silent, like(one, "z", .6, "elsewhere")], "unf1", n=300)
+    same, other = board.groups
+    said = "\n".join(same.notes)
+    assert same.images == 4 and "all are scored on the 4 images that they share" in said and "suffix audacity, none" in said
+    assert [r["why"] for r in same.rows][-1] == "no reply could be counted" and same.rows[-1]["rank"] is None and len(other.rows) == 1
+    assert sum(r["first"] for r in same.rows[:-1]) == pytest.approx(1) and {r["differs"] for r in same.rows} == {"suffix none", "suffix audacity"}
+    text = board.page(tmp_path/"b.html").read_text()
+    assert "<b>short" not in text and "&lt;b&gt;short" in text and "2 tables" in text and "no reply could be counted" in text
+    assert not re.findall(r'(?:src|href)="(?!data:)[^"]', text) and "http" not in text
+    json.dumps(board.as_dict())
+
+
+def test_samples_without_a_common_image_are_not_ranked(one):
+    names = {name: f"other-{name}" for name in one.images}
+    moved = lambda t: t.assign(image_id=t["image_id"].map(names))
+    other = replace(like(one, "b", .9), images=[*names.values()])
+    other = replace(other, table=moved(other.table), lists=moved(other.lists))
+    board = leaderboard([like(one, "a", .5), other], n=100)
+    assert [len(g.rows) for g in board.groups] == [1, 1] and all("has no rank" in g.notes[-1] for g in board.groups)
+    with pytest.raises(UnsafError, match="given twice"): leaderboard([one, one])
+    with pytest.raises(UnsafError, match="measure"): leaderboard([one], "always_answer")
+    worst = leaderboard([like(one, "a", .5), like(one, "b", 1)], "fa_rate", n=100).groups[0]
+    assert [r["model"] for r in worst.rows] == ["b", "a"]      # less is better
+
+
+def test_the_board_of_two_folders(tmp_path, one, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, rate in (("a", .6), ("b", .9)): like(one, name, rate).save(tmp_path/name)
+    run = CliRunner().invoke(app, ["board", "a", "b", "--json", "--n", "100"], prog_name="unsaf")
+    assert run.exit_code == 0 and [r["model"] for r in json.loads(run.stdout)["groups"][0]["rows"]] == ["b", "a"] and not (tmp_path/"board.html").exists()
+    told = CliRunner().invoke(app, ["board", "a", "b", "--n", "100"], prog_name="unsaf")
+    assert told.exit_code == 0 and "written: board.html" in told.stdout and (tmp_path/"board.html").exists()
+
+
+def test_a_question_of_both_stands_once(one):
+    b = replace(one, model="b", table=one.table.assign(cell=one.table.cell.replace("TU", "FA"), outcome="answered"))
+    images = compared_data(paired(one, b, n=50))["images"]
+    assert all(side["own"] == [[], []] for image in images for side in image["sides"])
+    odd = one.table[one.table["outcome"] != "answered"]
+    assert [i["id"] for i in images if i["d"]] == [name for name in one.images if name in set(odd["image_id"])]
+    mine = compared_data(paired(one, replace(b, table=b.table.assign(question="another?")), n=50))["images"][0]["sides"][0]
+    assert not mine["both"] and all(map(len, mine["own"])) and len(mine["own"][0]) == len(mine["own"][1])
+
+
+def shown(page, steps, folder):
+    "What is to be seen of a page after `steps`, and how wide it is in a window of a phone."
+    report = "document.title = `${document.body.innerText}|${document.querySelectorAll('.card').length}`"
+    text = page.read_text().replace("</body>", f"<script>{steps}; {report}</script></body>")
+    (folder / "driven.html").write_text(text)
+    done = subprocess.run([BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=3000",
+                           "--dump-dom", (folder / "driven.html").as_uri()], capture_output=True, text=True, timeout=120)
+    return re.search(r"<title>(.*?)</title>", done.stdout, re.S)[1]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not BROWSER, reason="no chromium here")
+def test_both_pages_in_a_browser(one, tmp_path):
+    board = leaderboard([like(one, m, r) for m, r in (("aa", .5), ("bb", 1), ("cc", .8))], n=100).page(tmp_path/"b.html")
+    names = lambda text: re.findall(r"\b(aa|bb|cc)\b", text.partition("read")[2])
+    by_name = shown(board, "document.querySelectorAll('th button')[1].click()", tmp_path)
+    down = shown(board, "document.querySelectorAll('th button')[1].click(); document.querySelectorAll('th button')[1].click()", tmp_path)
+    assert names(by_name)[-3:] == ["aa", "bb", "cc"] and names(down)[-3:] == ["cc", "bb", "aa"]
+    t = one.table.copy()
+    t.loc[t["image_id"] == one.images[1], "outcome"] = "refused"
+    page = compared_page(paired(one, replace(one, model="other", table=t), n=50), tmp_path/"c.html")
+    assert shown(page, "", tmp_path).endswith(f"|{len(one.images)}")
+    odd = shown(page, "document.getElementById('odd').click()", tmp_path)
+    assert odd.endswith("|1") and f"1 of {len(one.images)} images" in odd
