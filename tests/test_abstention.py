@@ -30,6 +30,7 @@ def by_loop(s, y):
 
 # ---- the curve and its area
 
+@pytest.mark.promise("abstention")
 def test_curve_and_area_against_loops_over_thresholds():
     for seed in range(400):
         s, y = answers(seed)
@@ -114,6 +115,7 @@ def walk_up(s, y, tolerance):
     return 0.
 
 
+@pytest.mark.promise("abstention")
 def test_coverage_at_risk_against_a_walk():
     for seed in range(300):
         s, y = answers(seed)
@@ -199,6 +201,7 @@ def test_constant_policies_get_nothing():
 
 # ---- input without a meaning
 
+@pytest.mark.promise("refused")
 @pytest.mark.parametrize("s, y", [([], []), ([.5], [1, 0]), ([math.nan, .5], [1, 0]), ([.5], [1.1]), ([.5], [-.1]), ([.5], [math.nan]),
                                   (["a"], [1]), ([None], [1]), ([[.5]], [[1]]), (.5, 1), ([.5], ["x"])])
 def test_refusals(s, y):

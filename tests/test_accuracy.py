@@ -66,9 +66,11 @@ SCORED = [  # (annotators, the scores that are not 0); every other prediction of
     (["Dog"] * 10, {"Dog": 1})]
 
 
+@pytest.mark.promise("accuracy")
 def test_normalisation_is_the_official_one(): assert {text: normalise(text) for text in NORMALISED} == NORMALISED
 
 
+@pytest.mark.promise("accuracy")
 def test_soft_accuracy_is_the_official_one():
     for answers, scores in SCORED:
         for p in PREDICTIONS: assert vqa_accuracy(p, answers) == pytest.approx(scores.get(p, 0), abs=1e-9), (p, answers)
@@ -262,6 +264,7 @@ def test_lettered():
 
 # ---- results
 
+@pytest.mark.promise("outcomes")
 def test_a_result_accounts_for_every_reply():
     replies = ["A", "dog", "unanswerable", "both", "", Reply("", finish="refused"), Reply("", finish="failed"), Reply("B")]
     r = choice_accuracy(replies, [["cat", "dog"]] * 8, list("ABABABAA"))
@@ -330,6 +333,7 @@ def test_questions_without_a_meaning_are_refused(call):
 
 # ---- MMBench
 
+@pytest.mark.promise("accuracy")
 def test_circular_by_brute_force():
     texts = ["cat", "dog", "bird", "fish"]
     turns = circular(texts)
@@ -359,6 +363,7 @@ MME_ROWS = [("Yes", "yes", "a", "color"), ("No", "no", "a", "color"), ("None of 
             ("yesno", "no", "c", "OCR"), ("no yes", "no", "c", "OCR")]
 
 
+@pytest.mark.promise("accuracy")
 def test_mme_is_the_official_one():
     m = mme(*zip(*MME_ROWS))
     assert m.tasks["color"].score == pytest.approx(112.5) and m.tasks["OCR"].score == pytest.approx(100) and m.total == pytest.approx(212.5)
@@ -400,6 +405,7 @@ MMMU_OPEN = [
     ("42", ["41", "42"], True), ("forty-two", ["42", "forty"], True), ("2.675", "2.67", True), ("1.005", "1.0", True)]
 
 
+@pytest.mark.promise("accuracy")
 def test_mmmu_open_is_the_official_one():
     assert [(reply, gold, mmmu_open(reply, [gold] if isinstance(gold, str) else gold)) for reply, gold, _ in MMMU_OPEN] == MMMU_OPEN
 

@@ -35,6 +35,7 @@ def notebook(path):
     path.write_text(json.dumps(book))
 
 
+@pytest.mark.promise("howtos")
 @pytest.mark.slow
 def test_a_new_notebook_is_all_that_it_takes(tmp_path):
     for name in ("settings.ini", "pyproject.toml"): shutil.copy(root/name, tmp_path/name)

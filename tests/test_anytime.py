@@ -19,6 +19,7 @@ def draw(rng, runs, n, rate, icc, k=5):
     return rng.binomial(k, p) / k
 
 
+@pytest.mark.promise("anytime")
 @pytest.mark.parametrize("t, f, icc", [(.5, .5, .6), (.8, .3, .2), (.995, .002, .2)])
 def test_no_look_is_wrong_more_often_than_said(t, f, icc):
     "400 runs of 150 images, looked at after each: the sequence keeps its 5 %, and an interval for one look does not."
@@ -74,6 +75,7 @@ def command(*args):
     return CliRunner().invoke(app, [str(a) for a in args], prog_name="unsaf")
 
 
+@pytest.mark.promise("anytime")
 def test_a_run_ends_where_it_is_sure_and_goes_on_where_more_is_wanted(tmp_path, folder):
     assess(tmp_path, folder, 20)
     first, again = (assess(tmp_path, folder, until_halfwidth=.11) for _ in range(2))

@@ -77,6 +77,7 @@ def test_nothing_to_do():
 
 # each fault
 
+@pytest.mark.promise("failing")
 @pytest.mark.parametrize("fault, kind", [
     ("429", "rate_limit"), ("429 for 50 ms", "rate_limit"), ("500", "server"), ("503", "overload"), ("502 html", "server"),
     ("no choices", "malformed"), ("html", "malformed"), ("half json", "malformed"), ("error 200", "server"),
@@ -89,6 +90,7 @@ def test_faults_that_pass(fault, kind):
     assert dict(model.stats.retries) == {kind: 2} and model.stats.calls == 3
 
 
+@pytest.mark.promise("failing")
 @pytest.mark.parametrize("fault", ["429", "500", "503", "half json", "reset"])
 def test_faults_that_stay(fault):
     with Faulty(lambda c: fault) as server:
@@ -406,6 +408,7 @@ def test_inside_a_running_loop():
     assert asyncio.run(inside()) == 5
 
 
+@pytest.mark.promise("interrupt")
 def test_interrupt():
     code = f"""
         import signal, sys; sys.path[:0] = {[str(Path(__file__).parent)]!r}
@@ -432,6 +435,7 @@ def test_a_fault_of_ours_is_not_swallowed():
 
 # the key
 
+@pytest.mark.promise("keys")
 def test_the_key_never_leaks(monkeypatch, capfd, caplog):
     caplog.set_level("DEBUG")
     monkeypatch.setenv("MY_KEY", KEY)

@@ -31,6 +31,7 @@ def oe(request):
             Reply("", finish="refused", error="filter"), Reply("", finish="failed", error="timeout")][n - 1]
 
 
+@pytest.mark.promise("outcomes")
 def test_each_outcome_has_its_place():
     r = unsaf.assess(Scripted(oe), pictures(3), "oe", k=5)
     assert len(r.table) == 30
@@ -42,6 +43,7 @@ def test_each_outcome_has_its_place():
     assert r.calls["failed"] == 6 and set(r.table.loc[r.table.outcome == "failed", "error"]) == {"timeout"}
 
 
+@pytest.mark.promise("hand")
 def test_scores_equal_a_second_count():
     rng = np.random.default_rng(0)
     answers = {}
@@ -103,6 +105,7 @@ def test_settings_that_do_not_go_together_cost_nothing():
     assert not model.asked
 
 
+@pytest.mark.promise("refused")
 def test_nothing_counted_is_an_error_not_a_zero():
     r = unsaf.assess(Scripted(lambda r: "I would rather not."), pictures(2))
     assert len(r.table) == 0 and list(r.table.columns) and len(r.lists) == 4
@@ -116,6 +119,7 @@ def test_a_replay_gives_the_same_table_without_the_model(tmp_path):
     pd.testing.assert_frame_equal(first.table.drop(columns="error"), second.table.drop(columns="error"))
 
 
+@pytest.mark.promise("images")
 def test_a_broken_picture_is_one_failure_wherever_it_stands():
     def broken(): raise ImageError("p.png: truncated")
     samples = pictures(5)
@@ -207,6 +211,7 @@ def test_a_reply_to_no_request_is_an_error_and_is_not_stored():
     assert len(store) == 0
 
 
+@pytest.mark.promise("twice")
 def test_a_call_for_equal_pictures_is_paid_once():
     same = [Sample(Picture(f"copy{i}", lambda: Image.new("RGB", (8, 8)))) for i in range(4)]
     def model(request): return Reply(oe(request) if writing(request) else "yes", cost=1.0)
@@ -242,6 +247,7 @@ def keeps(request) -> str:
 THOUGHTS = ["<think>\n{}\n</think>\n\n{{}}", "{}\n</think>\n{{}}", "◁think▷{}◁/think▷{{}}", "<reasoning>{}</reasoning><answer>{{}}</answer>"]
 
 
+@pytest.mark.promise("dressed")
 @pytest.mark.parametrize("setting", ["oe", "mc"])
 def test_a_thinking_model_that_keeps_every_announcement_has_unf1_1(setting, tmp_path):
     for form in THOUGHTS:
@@ -299,6 +305,7 @@ def test_tokens_of_reasoning_are_counted():
 
 # ---- what is written, and the page
 
+@pytest.mark.promise("files")
 def test_replies_of_any_kind_survive_the_files(tmp_path):
     replies = iter(["B\rbecause", '=HYPERLINK("http://x","y")', "a\x00b", "None", "\x1b]0;gone\x07", "\u2028", "' =1", "NA"] * 3)
     r = unsaf.assess(Scripted(lambda q: oe(q) if writing(q) else next(replies)), pictures(2), k=5)
@@ -313,6 +320,7 @@ def test_replies_of_any_kind_survive_the_files(tmp_path):
     assert "\n'=HYPERLINK" not in (tmp_path / "table-oe.csv").read_text() and ',"\'=HYPERLINK' in (tmp_path / "table-oe.csv").read_text()
 
 
+@pytest.mark.promise("old")
 def test_runs_of_before_are_read(tmp_path):
     r = unsaf.assess(Scripted(oe), pictures(2), k=5)
     r.save(tmp_path)
@@ -338,6 +346,7 @@ MARKUP = ["<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "</pre></
           "</title><script>alert(1)</script>", "<math><mtext></mtext></math>", "<template><script>alert(1)</script></template>", "<!--", "<plaintext>"]
 
 
+@pytest.mark.promise("inert")
 def test_twenty_pieces_of_markup_are_inert_wherever_they_stand(tmp_path):
     n = len(MARKUP)
     at = lambda request: MARKUP[request.pictures[0].pixels().getpixel((0, 0))[0] % n]
@@ -361,6 +370,7 @@ def test_twenty_pieces_of_markup_are_inert_wherever_they_stand(tmp_path):
     assert page.rstrip().endswith("</main></body></html>")
 
 
+@pytest.mark.promise("inert")
 def test_control_characters_are_shown_not_sent(tmp_path):
     r = unsaf.assess(Scripted(lambda q: oe(q) if writing(q) else "\x1b[2J\x1b]0;title\x07 a\r\nb \x9b1m"), pictures(2), k=2)
     page = r.report(tmp_path / "page.html").read_text()

@@ -21,6 +21,7 @@ def replies(ta, fa, tu, fu):
 
 
 # what each row of a score table must say, worked by hand
+@pytest.mark.promise("hand")
 @pytest.mark.parametrize("counts, expected", [
     ((4, 2, 3, 1), dict(audacity=2 / 3, timidity=.8, unf1=8 / 11, unf1_class=8 / 11, always_answer=2 / 3, same_rate_coin=6 / 11,
                         youden_j=.4, mcc=10 / 600**.5, balanced_accuracy=.7, answer_rate=.6, audacity_class=2 / 3)),
@@ -41,6 +42,7 @@ def test_by_hand(counts, expected):
     for name, value in expected.items(): assert getattr(s, name) == pytest.approx(value, nan_ok=True, abs=1e-15), name
 
 
+@pytest.mark.promise("hand")
 @given(both)
 @settings(max_examples=50, deadline=None)
 def test_against_scikit_learn(c):
@@ -55,6 +57,7 @@ def test_against_scikit_learn(c):
     assert s.unf1_class == pytest.approx(sk.f1_score(kind, answered, sample_weight=weights, zero_division=0), abs=1e-12)
 
 
+@pytest.mark.promise("hand")
 @given(both)
 @settings(deadline=None)
 def test_detection_theory_by_the_standard_library(c):
@@ -66,6 +69,7 @@ def test_detection_theory_by_the_standard_library(c):
     assert s.criterion == pytest.approx(-(hit + alarm) / 2, abs=1e-9)
 
 
+@pytest.mark.promise("hand")
 @given(both)
 @settings(deadline=None)
 def test_chance_corrected_unf1_is_j(c):
@@ -138,6 +142,7 @@ def test_shapes_broadcast_and_small_types_do_not_overflow():
     assert big.mcc == 0 and big.unf1 == .5
 
 
+@pytest.mark.promise("refused")
 @pytest.mark.parametrize("bad", [
     (0, 0, 0, 0), (-1, 2, 3, 4), (.5, 1, 1, 1), (np.nan, 1, 1, 1), (np.inf, 1, 1, 1), ("4", 1, 1, 1), (None, 1, 1, 1),
     (True, 1, 1, 1),
@@ -154,6 +159,7 @@ def test_scorer_refuses_unknown_names_and_other_shapes():
     assert np.isnan(scorer("unf1")(np.zeros((1, 4)))["unf1"]).all()
 
 
+@pytest.mark.promise("outcomes")
 @given(st.tuples(*[st.integers(0, 6)] * 4), st.integers(0, 4), st.integers(0, 4))
 @settings(max_examples=60, deadline=None)
 def test_bounds_by_brute_force(c, a, u):
@@ -204,6 +210,7 @@ def test_auroc_takes_logs_and_refuses_what_it_cannot_rank():
 def span(low, high, level=.95): return SimpleNamespace(low=low, high=high, level=level)
 
 
+@pytest.mark.promise("sentence")
 @pytest.mark.parametrize("unf1, j, begins", [
     ((.70, .75), (.3, .5), "The score beats"), ((.60, .65), (.3, .5), "The score does not beat"),
     ((.60, .65), (-.1, .1), "The score does not beat"), ((.60, .70), (-.5, -.1), "The score does not beat"),

@@ -107,6 +107,7 @@ class Desk:
 
 def run(desk, folder, **more): return unsaf.assess(desk.model(folder, **more), SCENES, k=2, store=folder, max_failures=None, progress=False)
 
+@pytest.mark.promise("batches")
 def test_two_batches_and_the_replies_of_single_calls(tmp_path):
     with Desk() as desk:
         result = run(desk, tmp_path)
@@ -125,6 +126,7 @@ def test_files_are_as_large_as_may_be_and_no_larger(tmp_path):
 
 class Killed(BaseException): pass
 
+@pytest.mark.promise("batches")
 @pytest.mark.parametrize("where", ["_start", "time.sleep", "_fetched"])
 def test_a_killed_run_goes_on_with_the_same_batches(tmp_path, monkeypatch, where):
     def killed(*_, **__): raise Killed
@@ -141,6 +143,7 @@ def test_a_batch_whose_number_was_lost_on_the_way_is_found(tmp_path):
         assert len(desk.batches) == 1
         assert len(run(desk, tmp_path).table) == 12 and len(desk.batches) == 2 and set(desk.paid.values()) == {1}
 
+@pytest.mark.promise("batches")
 def test_what_expired_is_asked_again_and_only_that(tmp_path):
     late = []
     def line(body):
@@ -207,6 +210,7 @@ def test_a_run_sees_what_another_has_sent_since_it_began(tmp_path):
         list(late.generate(ask))
     assert len(desk.batches) == 1 and sum(desk.paid.values()) == 1
 
+@pytest.mark.promise("batches")
 def test_ctrl_c_leaves_a_batch_under_way_and_no_bound_cuts_it(tmp_path, monkeypatch):
     import os
     import signal
@@ -227,6 +231,7 @@ def test_lines_of_an_answer_are_read_as_they_are(monkeypatch):
     came = answers_of("\n".join(json.dumps(row, ensure_ascii=False) for row in rows))
     assert came["a"].text == "a\u2028b\x85c" and "too late" in str(came["b"]) and "nothing" not in str(came["c"])
 
+@pytest.mark.promise("keys")
 def test_the_key_is_in_no_table(tmp_path, monkeypatch):
     monkeypatch.setenv("MY_KEY", "sk-very-secret-1")
     with Desk(lambda body: (400, {"error": {"message": "Incorrect key sk-very-secret-1"}})) as desk:

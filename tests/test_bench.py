@@ -178,6 +178,7 @@ def test_some_probabilities_are_missing():
     assert set(r.items) == {"calibration"} and len(r.items["calibration"]) == N
 
 
+@pytest.mark.promise("outcomes")
 def test_failures_are_counted_left_out_and_asked_again(tmp_path):
     calls = []
     def fails(request):
@@ -226,6 +227,7 @@ def test_a_caption_that_was_cut_loses_its_last_sentence():
 
 # ---- nothing is paid twice
 
+@pytest.mark.promise("twice")
 def test_a_second_run_asks_nothing_and_says_the_same(tmp_path):
     mind = Scripted(seer, name="seer")
     first = bench(mind, n=N, store=tmp_path, resamples=200)

@@ -15,6 +15,7 @@ ABCD = ("blue", "red", "green", "black")
 
 # ---- texts and versions
 
+@pytest.mark.promise("prompts")
 def test_the_taken_over_sentences_are_the_published_ones():
     assert B.accuracy_parts(RED, "Q?")[1] == "Q?\nAnswer the question using a single word or phrase."
     assert B.accuracy_parts(RED, "Q?", ABCD)[1] == \
@@ -174,6 +175,7 @@ def test_nothing_is_lost(text, questions, cut, k):
     if questions: assert all("?" in i or "？" in i for i in found.items)
 
 
+@pytest.mark.promise("readers")
 @given(st.text())
 def test_no_reply_breaks_a_reader(text):
     B.read_items(text, 3, asked=text, questions=True, cut=True)

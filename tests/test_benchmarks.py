@@ -396,6 +396,7 @@ def pixels_table(rows: dict, path: str) -> datasets.Dataset:
     n = len(next(iter(rows.values())))
     return datasets.Dataset.from_dict(rows | {"image": [path] * n}).cast_column("image", datasets.Image())
 
+@pytest.mark.promise("offline")
 def test_a_pinned_commit_is_never_asked_for(tmp_path, hub, monkeypatch):
     asked, tables = hub
     monkeypatch.setattr(sources, "_asked", lambda hub: pytest.fail("asked the Hub"))
@@ -415,6 +416,7 @@ def test_an_unpinned_commit_is_asked_for_once_and_recorded(tmp_path, hub, monkey
     assert [a[3] for a in asked] == ["1" * 40] * 2
     assert json.loads((tmp_path/"hf"/"unsaf_revisions.json").read_text()) == {"lmms-lab/MME": "1" * 40}
 
+@pytest.mark.promise("offline")
 def test_without_a_network_the_cache_says_the_commit_or_nothing_does(tmp_path, monkeypatch):
     class Api:
         def dataset_info(self, hub): raise ConnectionError("no route to host\nreally")
@@ -439,6 +441,7 @@ def snapshot(cache: Path, commit: str, rows: int = 2, ref: bool = True, shards: 
 
 def files_in(folder: Path) -> set[str]: return {str(p.relative_to(folder)) for p in folder.rglob("*")}
 
+@pytest.mark.promise("offline")
 @pytest.mark.parametrize("ref", [True, False])
 def test_offline_a_cached_snapshot_is_read_and_nothing_is_written_beside_it(tmp_path, monkeypatch, ref):
     hub = tmp_path/"hf"/"hub"

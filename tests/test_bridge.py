@@ -90,6 +90,7 @@ def test_one_named_by_hand(nowhere, monkeypatch):
 
 # ---- whose code runs
 
+@pytest.mark.promise("trust")
 def test_nothing_is_installed_before_it_is_trusted(tmp_path, monkeypatch):
     def never(*a, **k): raise AssertionError("an environment was made")
     monkeypatch.setattr(bridge, "prepare", never)
@@ -103,6 +104,7 @@ def test_nothing_is_installed_before_it_is_trusted(tmp_path, monkeypatch):
     assert refusal("Qwen/Qwen-VL-Chat", COMMIT, True) == refusal(str(tmp_path), None, True) == ""
 
 
+@pytest.mark.promise("trust")
 def test_the_server_asks_for_trust_too(capsys):
     assert bridge_server.main(["--family", "qwen-vl", "--model", "Qwen/Qwen-VL", "--revision", COMMIT, "--port", "1"]) == 1
     assert "--trust-remote-code" in capsys.readouterr().err

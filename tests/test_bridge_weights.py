@@ -53,6 +53,7 @@ def by_hand(e, family, path, tokens):
 ASKED = body("What color is it?", uri("red", (64, 64)), max_tokens=12)
 
 
+@pytest.mark.promise("bridge")
 @pytest.mark.parametrize("family", FAMILIES)
 def test_they_are_those_of_a_plain_forward_pass(family, red):
     e = engine(family)
@@ -191,6 +192,7 @@ class Wrapped:
     def decode(self, ids, skip_special_tokens=False): return self.hf.chat.tok.decode(ids, skip_special_tokens=skip_special_tokens)
 
 
+@pytest.mark.promise("bridge")
 @pytest.mark.parametrize("family", ["llava", pytest.param("internvl", marks=pytest.mark.slow)])
 def test_here_and_behind_the_bridge_are_the_same(family, tmp_path, monkeypatch):
     "Token for token, with the log-probabilities of DoLa's own distribution."

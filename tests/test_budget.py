@@ -34,6 +34,7 @@ app(prog_name="unsaf")
 """
 
 
+@pytest.mark.promise("interrupt")
 @pytest.mark.slow
 def test_the_first_ctrl_c_stores_what_the_server_answers(tmp_path):
     "64 places and 200 ms a call: what had gone out is paid for, so all of it is in the store, and the next run does not ask it again."
@@ -52,6 +53,7 @@ def test_the_first_ctrl_c_stores_what_the_server_answers(tmp_path):
         assert subprocess.run(run, capture_output=True, timeout=120).returncode == 0 and len(server.calls) == 720
 
 
+@pytest.mark.promise("bounds")
 def test_calls_are_bounded_to_the_call_and_the_rest_goes_on(tmp_path):
     with answering() as server:
         first = unsaf.assess(api(server), pictures(20), store=tmp_path, progress=False, budget=Budget(calls=100))
@@ -63,6 +65,7 @@ def test_calls_are_bounded_to_the_call_and_the_rest_goes_on(tmp_path):
     assert not whole.stopped and len(whole.images) == 20 and whole.run_id == first.run_id and not lines()
 
 
+@pytest.mark.promise("bounds")
 def test_dollars_are_bounded_with_what_is_under_way():
     "A list costs 20 cents and an answer 2: at most what was out when nothing was known yet goes beyond a dollar's bound."
     def plan(c): return reply(talk(c.text), usage=(0, 200_000 if "Output Format:\nQuestion" in c.text else 20_000))
@@ -73,6 +76,7 @@ def test_dollars_are_bounded_with_what_is_under_way():
     assert 8 <= len(found.images) <= 16 and "--max-cost is $10" in found.stopped
 
 
+@pytest.mark.promise("bounds")
 def test_time_is_bounded_while_a_server_asks_for_a_pause():
     with Faulty(lambda c: "429 for an hour" if c.number >= 30 else reply(talk(c.text))) as server:
         start = time.monotonic()
@@ -80,6 +84,7 @@ def test_time_is_bounded_while_a_server_asks_for_a_pause():
     assert "--max-minutes" in found.stopped and time.monotonic() - start < 15 and found.calls["asked"] == 30
 
 
+@pytest.mark.promise("bounds")
 def test_a_model_without_a_server_is_bounded_too(tmp_path):
     found = unsaf.assess(scripted(), pictures(9), store=tmp_path, progress=False, budget=Budget(calls=50))
     assert found.calls["asked"] == 50 == len(Store(tmp_path)) and len(found.images) == 4
@@ -99,6 +104,7 @@ def test_bench_scores_what_was_asked(tmp_path):
     assert whole.table.equals(plain.table) and not whole.stopped
 
 
+@pytest.mark.promise("exits")
 def test_the_command_says_where_it_stopped_and_what_it_took(tmp_path):
     with answering() as server:
         bound = assessed(server, "--store", tmp_path, "--prices", "1000,1000", "--max-calls", 60, "--max-concurrency", 4)
@@ -122,6 +128,7 @@ def varied(call):
     return reply("\n".join(talk(call.text).splitlines()[:few]), usage=(100, 10))
 
 
+@pytest.mark.promise("dry")
 def test_a_dry_run_tells_what_the_run_then_takes(tmp_path):
     "Its sample is asked once: the run goes on from it, and its calls and dollars lie in the interval."
     how = "--prices", "1000,1000", "--store", tmp_path, "--json"
@@ -139,6 +146,7 @@ def test_a_dry_run_tells_what_the_run_then_takes(tmp_path):
         assert len(server.calls) == sum(ran["calls"].values()) and "95% interval 24 to 144" in nothing.output and "dollars        unknown" in nothing.output
 
 
+@pytest.mark.promise("dry")
 def test_a_dry_run_of_benchmarks_and_of_a_teacher(tmp_path):
     with Faulty(lambda c: reply(talk(c.text))) as server:
         model = f"api:m@{server.url}"

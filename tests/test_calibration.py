@@ -38,6 +38,7 @@ def by_loop(p, y, n_bins, closed):
 
 # ---- bins, ECE, MCE
 
+@pytest.mark.promise("calibration")
 @pytest.mark.parametrize("closed", ["right", "left"])
 def test_against_plain_loops_edges_included(closed):
     for seed in range(400):
@@ -104,6 +105,7 @@ def test_bins_against_scikit_learn():
         np.testing.assert_allclose(b.confidence[b.counts > 0], confidence, atol=1e-12)
 
 
+@pytest.mark.promise("calibration")
 def test_against_torchmetrics():
     torch = pytest.importorskip("torch")
     their = pytest.importorskip("torchmetrics.functional.classification", reason="torchmetrics is not installed").binary_calibration_error
@@ -116,6 +118,7 @@ def test_against_torchmetrics():
     assert their(torch.tensor(p), torch.tensor(y), n_bins=10).item() == pytest.approx((.05 + 1) / 2) and ece(p, y, 10, "left") == pytest.approx(.475)
 
 
+@pytest.mark.promise("calibration")
 def test_against_netcal():
     metrics = pytest.importorskip("netcal.metrics", reason="netcal is not installed")
     for seed in range(200):
@@ -127,6 +130,7 @@ def test_against_netcal():
 
 # ---- Brier, ICE, MacroCE
 
+@pytest.mark.promise("calibration")
 def test_against_scikit_learn():
     for seed in range(300):
         p, y, _ = answers(seed)
@@ -210,6 +214,7 @@ def test_what_chance_alone_gives():
 
 # ---- input without a meaning
 
+@pytest.mark.promise("refused")
 @pytest.mark.parametrize("p, y, words", [
     ([], [], "no answers"), ([.5], [1, 0], "1 entries and correct has 2"), ([1.01], [1], "lie in"), ([-.1, .5], [1, 0], "-0.1 at position 0"),
     ([.5, float("nan")], [1, 0], "nan at position 1"), ([.5, float("inf")], [1, 0], "inf"), ([.5], [2], "0 or 1"), ([.5], [float("nan")], "0 or 1"),

@@ -44,6 +44,7 @@ def test_help_has_examples(inside):
     assert "unsaf assess --model" in inside("assess", "--help").stdout
 
 
+@pytest.mark.promise("demo")
 def test_demo_shows_scores_a_figure_and_a_page(tmp_path, inside):
     run = inside("demo", "--limit", "6", "--store", tmp_path / "demo")
     assert run.returncode == 0, run.stderr
@@ -62,6 +63,7 @@ def test_assess_on_a_folder_with_json(tmp_path, photos, inside):
     assert result["images"] == 3 and {"counts", "scores", "sentence", "yields"} <= result["scores"].keys()
 
 
+@pytest.mark.promise("images")
 def test_a_corrupt_picture_is_one_counted_failure(tmp_path, photos, inside):
     folder = tmp_path / "photos"
     folder.mkdir()
@@ -72,6 +74,7 @@ def test_a_corrupt_picture_is_one_counted_failure(tmp_path, photos, inside):
     assert run.stdout.count("image left out") == 1 and "broken.png" in run.stdout
 
 
+@pytest.mark.promise("exits")
 def test_bad_names_are_one_line(tmp_path, photos, inside):
     one_line(unsaf("assess", "--model", "tiny-giant"), "tiny-giant", "hf:OWNER/NAME")
     one_line(inside("assess", "--model", "tiny-m", "--images", tmp_path / "nowhere"), "nowhere")
@@ -85,6 +88,7 @@ def test_bad_names_are_one_line(tmp_path, photos, inside):
     one_line(inside("assess", "--model", tmp_path / "empty", "--images", photos), "config")
 
 
+@pytest.mark.promise("exits")
 def test_servers_and_keys_are_one_line(photos, inside, monkeypatch):
     one_line(inside("assess", "--model", "api:gpt-4o", "--images", photos), "OPENAI_API_KEY", origin="https://api.openai.com")
     with socket.socket() as s:
@@ -99,6 +103,7 @@ def test_servers_and_keys_are_one_line(photos, inside, monkeypatch):
         assert "sk-wrong" not in run.stderr
 
 
+@pytest.mark.promise("exits")
 def test_nothing_scored_still_writes_what_came(tmp_path, photos, inside):
     with unsaf_store(tmp_path / "run") as store: assess(Scripted(lambda r: "I would rather not.", name="shy"), images(photos), store=store)
     run = inside("assess", "--model", f"replay:{tmp_path / 'run'}", "--images", photos, "--store", tmp_path / "run")
@@ -174,6 +179,7 @@ def test_models_and_doctor(inside, monkeypatch):
 
 # ---- the end of a run
 
+@pytest.mark.promise("exits")
 def test_the_end_of_a_run_says_what_failed_most_and_what_to_do(tmp_path, photos, inside):
     def plan(call):
         if call.number < 4: return error(418, f"the kettle is empty, call {call.number}")
@@ -189,6 +195,7 @@ def test_the_end_of_a_run_says_what_failed_most_and_what_to_do(tmp_path, photos,
     assert "the kettle is empty" in (tmp_path / "run/report.html").read_text()
 
 
+@pytest.mark.promise("sick")
 def test_a_run_that_mostly_fails_is_stopped_and_what_came_is_stored(tmp_path, photos, inside):
     folder = tmp_path / "many"
     folder.mkdir()
@@ -203,6 +210,7 @@ def test_a_run_that_mostly_fails_is_stopped_and_what_came_is_stored(tmp_path, ph
     one_line(inside("bench", "--model", "tiny-m", "--max-failures", "-1"), "max_failures")
 
 
+@pytest.mark.promise("inert")
 def test_a_terminal_obeys_nothing_that_came_from_outside(tmp_path, photos, inside):
     wild = "\x1b]0;mine\x07\x1b[2Jgone \u202eback"
     with unsaf_store(tmp_path / "run") as store:

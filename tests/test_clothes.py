@@ -25,6 +25,7 @@ def test_what_is_left_of_a_prompt_is_the_tiny_model_s_own(family, tmp_path):
     assert all((tmp_path/"c"/f"{name.split('.')[0]}.py").exists() for name in config["auto_map"].values())
 
 
+@pytest.mark.promise("bridge")
 @pytest.mark.slow
 @pytest.mark.parametrize("family", CLOTHES)
 def test_they_write_through_the_bridge_what_it_writes_here(family, old_world, tmp_path, monkeypatch):  # noqa: F811

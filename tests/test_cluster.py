@@ -33,6 +33,7 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
+@pytest.mark.promise("replicas")
 @pytest.mark.slow
 def test_any_number_of_replicas_gives_the_table_of_one_machine(tmp_path, cluster, one_thread):
     broken = tmp_path/"broken.png"
@@ -81,6 +82,7 @@ def test_a_second_run_asks_only_what_is_missing(tmp_path, cluster, capsys):
     for found in (again, third): same(found, alone())
 
 
+@pytest.mark.promise("replicas")
 @pytest.mark.slow
 def test_a_killed_actor_and_a_killed_node_cost_their_block(tmp_path, cluster):
     made, victim = cluster
@@ -102,6 +104,7 @@ def test_a_killed_actor_and_a_killed_node_cost_their_block(tmp_path, cluster):
     assert 0 < len(calls(tmp_path)) - needed <= 2*block, "more was asked again than the blocks under way"
 
 
+@pytest.mark.promise("replicas")
 @WHOLE
 @pytest.mark.slow
 def test_ctrl_c_stores_what_came_and_the_next_run_goes_on(tmp_path, cluster):
@@ -182,6 +185,7 @@ def test_what_replicas_of_units_cannot_do_is_one_line(inside, tmp_path, options,
     assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
 
 
+@pytest.mark.promise("keys")
 def test_no_key_is_shown(monkeypatch):
     monkeypatch.setenv("MY_KEY", "sk-123")
     name, options = "api:x@http://h/v1", {"key_env": "MY_KEY"}

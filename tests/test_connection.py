@@ -58,6 +58,7 @@ def test_no_model_of_an_answer_is_built(monkeypatch):
 
 # headers
 
+@pytest.mark.promise("elsewhere")
 def test_the_account_goes_where_its_key_goes(monkeypatch):
     for name, value in dict(OPENAI_API_KEY=KEY, OPENAI_ORG_ID="org-1", OPENAI_PROJECT_ID="proj-1", MY_KEY=TOKEN).items(): monkeypatch.setenv(name, value)
     with Faulty() as server:
@@ -69,6 +70,7 @@ def test_the_account_goes_where_its_key_goes(monkeypatch):
     assert {c.headers["user-agent"] for c in server.calls} == {"unsaf"} and {c.headers["accept-encoding"] for c in server.calls} == {"gzip"}
 
 
+@pytest.mark.promise("keys")
 def test_headers_of_the_environment_are_sent_and_their_secrets_kept_out_of_messages(monkeypatch, capfd, caplog):
     caplog.set_level("DEBUG")
     monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", f"X-Gateway-Token: {TOKEN}\nX-Team: blue")

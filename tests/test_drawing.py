@@ -17,6 +17,7 @@ def middle(a, cell, half=2):
     return a[y-half:y+half, x-half:x+half].reshape(-1, 3)
 
 
+@pytest.mark.promise("seeds")
 def test_a_picture_is_the_same_in_every_process():
     code = ("import hashlib\nfrom unsaf.world.scenes import render\nfrom unsaf.world.scenes import DOMAINS, scene\n"
             "print(*(hashlib.sha256(render(scene(3, i, d)).tobytes()).hexdigest() for d in DOMAINS for i in range(5)), hash('a'))")

@@ -59,6 +59,7 @@ def test_a_student_is_trained_once_and_has_a_name(toy, tmp_path):
         with pytest.raises(UnsafError, match=f"another {part}"): toy(**other)
 
 
+@pytest.mark.promise("trained")
 def test_a_fault_is_one_line_and_the_next_run_goes_on(toy, tmp_path, monkeypatch):
     monkeypatch.setenv("TOY_FAILS", "2")
     with pytest.raises(UnsafError, match="train of .* failed: ValueError: no weights are here .*train.log") as e: toy()

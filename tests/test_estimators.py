@@ -82,6 +82,7 @@ print(json.dumps([estimator_of(f"lm-polygraph:{name}")(stats) for name in names]
 """
 
 
+@pytest.mark.promise("estimators")
 @pytest.mark.slow
 def test_the_package_itself_agrees_with_counting_by_hand():
     home = Path(os.environ.get("UNSAF_PEERS") or Path.home() / ".cache/unsaf/peers")

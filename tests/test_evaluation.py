@@ -276,6 +276,7 @@ def test_the_primary_metric_is_the_one_that_was_named(diced):
 
 # ---- paid once
 
+@pytest.mark.promise("twice")
 def test_a_second_run_asks_nothing(tmp_path):
     models = {name: m for name, m in four().items() if name != "both"} | {"teacher": mind("teacher", careful=True)}
     def run(): return evaluate(models, n=4, k=2, store=tmp_path, n_bench=4, resamples=200)
@@ -326,6 +327,7 @@ def test_what_does_not_go_together_costs_nothing():
     assert not any(m.asked for m in models.values())
 
 
+@pytest.mark.promise("distilled")
 def test_taught_pictures_are_refused_also_in_the_benchmarks():
     taught = unsaf.images("scenes", n=3, seed=9)
     data = teach(StyleCheat(), taught, k=2)

@@ -36,6 +36,7 @@ def load(tmp_path_factory):
 
 # ---- the proof of the native rows
 
+@pytest.mark.promise("batching")
 @pytest.mark.parametrize("family", NATIVE)
 def test_batch_is_its_rows(load, family):
     "One and two pictures, none at all, another size, a system message: all in one batch."
@@ -275,6 +276,7 @@ def test_doctor_lines():
     assert set(marks) <= {"ok", "--"} and len(marks) == len(families.KNOWN), "what cannot run here is optional, not broken"
 
 
+@pytest.mark.promise("trust")
 def test_no_code_of_checkpoints_is_run_in_this_process():
     "Rows that need remote code are for a server or the bridge, which have processes of their own."
     for known in families.KNOWN: assert known.route in ("server", "legacy") or "trust-remote-code" not in " ".join(known.serve)

@@ -34,6 +34,7 @@ def photos(tmp_path, monkeypatch):
 
 # ---- a model of one's own
 
+@pytest.mark.promise("own")
 def test_texts_are_replies_and_a_class_lends_its_name(tmp_path):
     r = unsaf.assess(Texts(), "scenes", n=2, k=3, store=tmp_path)
     assert r.model == "Texts" and (r.scores.ta, r.scores.fa, r.scores.tu, r.scores.fu) == (6, 0, 6, 0)
@@ -49,6 +50,7 @@ class Gives:
     def generate(self, requests): return self.what
 
 
+@pytest.mark.promise("own")
 @pytest.mark.parametrize("model,words", [
     (Texts, "Texts is a class"), (say, "say is no model"), (None, "NoneType is no model"), (Gives("one text"), "gave str for"), (Gives(None), "gave NoneType"),
     (Gives([1, 2]), "reply 0 is int"), (Gives({"a": 1}), "gave dict"), (Gives(["one"]), "1 replies to 4 requests"), ("no-such", "unknown")])
@@ -71,6 +73,7 @@ def blocks(path, title):
     return re.findall(r"```python\n(.*?)```", text, re.S)
 
 
+@pytest.mark.promise("own")
 @pytest.mark.slow
 def test_the_models_metric_and_server_of_readme_and_docs_work(photos):
     import uvicorn
@@ -146,6 +149,7 @@ def test_unsaf_alone_says_where_to_begin(cli):
     assert [w for w in ("demo", "init", "models", "doctor") if f"unsaf {w} " in said.output] == ["demo", "init", "models", "doctor"]
 
 
+@pytest.mark.promise("config")
 def test_init_writes_what_assess_reads(cli, photos):
     said = cli("init", "--images", "path/to/photos", "--n", "3")
     assert said.exit_code == 0 and "unsaf assess --config run.yaml" in said.output
@@ -154,6 +158,7 @@ def test_init_writes_what_assess_reads(cli, photos):
     assert (result["images"], result["model"], result["plan"]["k"]) == (2, "tiny-s", 1) and Path("runs/tiny-m-photos/table-oe.csv").exists()
 
 
+@pytest.mark.promise("config")
 @pytest.mark.parametrize("command,text,words", [
     (["assess"], "model: tiny-s\nlimits: 3", "'limits' is no option of unsaf assess: did you mean 'limit'?"),
     (["bench"], "benchmark: pope", "did you mean 'benchmarks'?"), (["distill", "data"], "teachr: tiny-l", "did you mean 'teacher'?"),
@@ -165,6 +170,7 @@ def test_a_config_that_cannot_be_meant_is_refused(cli, tmp_path, command, text, 
     assert said.exit_code == 2 and words in said.stderr and len(said.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.promise("config")
 def test_every_value_of_a_config_reaches_its_option(tmp_path):
     from typer.main import get_command
     from unsaf.cli import app

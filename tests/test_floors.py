@@ -20,6 +20,7 @@ def unf1(counts): return scorer("unf1")(counts)["unf1"]
 def worlds(seed, *both, images=60): return [simulated_models(np.random.default_rng([seed, i]), u, images) for i, u in enumerate(both)]
 
 
+@pytest.mark.promise("floors")
 def test_the_excess_by_brute_force():
     "Every pair of rankings, ties among them; over several samples at once."
     a, b = (rank(np.random.default_rng(s).integers(0, 3, (2, 7 + s, 4))) for s in (0, 1))
@@ -48,6 +49,7 @@ def test_without_noise_the_excess_is_the_distance():
     assert (same.excess, same.low, same.high, same.differs, same.swapped) == (0, 0, 0, False, ())
 
 
+@pytest.mark.promise("floors")
 def test_equal_models_and_data_sets_of_unequal_size():
     a, b = worlds(0, [.7, .7, .6], [.7, .7, .6])
     a[1], b[1] = a[0], b[0]
@@ -58,6 +60,7 @@ def test_equal_models_and_data_sets_of_unequal_size():
     assert turned == found
 
 
+@pytest.mark.promise("floors")
 @pytest.mark.slow
 @pytest.mark.parametrize("world, share", [(([.7] * 5, [.7] * 5), .95), ((NEAR, NEAR), .95), ((NEAR, NEAR[::-1]), .9)])
 def test_the_interval_covers(world, share):

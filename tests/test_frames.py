@@ -22,6 +22,7 @@ def there_and_back(table, tmp_path, **types):
     return both
 
 
+@pytest.mark.promise("files")
 def test_whatever_a_model_wrote_comes_back(tmp_path):
     table = pd.DataFrame(dict(reply=WILD, cell=[None if i % 3 else "TA" for i in range(len(WILD))], n=range(len(WILD)),
                               p=[None if i % 5 == 4 else i / 7 - 2 for i in range(len(WILD))], flag=[i % 2 == 0 for i in range(len(WILD))]))
@@ -34,6 +35,7 @@ def test_whatever_a_model_wrote_comes_back(tmp_path):
 text = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("'=+-@\t\r\n\"\x00,; ＝"), max_size=12)
 
 
+@pytest.mark.promise("inert")
 @given(st.lists(text, min_size=1, max_size=6))
 def test_any_text_comes_back_from_the_csv_and_none_runs(cells):
     assert [unguarded(guarded(x)) for x in cells] == cells

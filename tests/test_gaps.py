@@ -22,6 +22,7 @@ def written(value):
     return f"{value:g}" if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
 
 
+@pytest.mark.promise("gaps")
 @pytest.mark.parametrize("notebook, name, value", sorted(set(re.findall(r"`((?:table|fig)\d\d) (\w+)(?:=([^`]+))?`", PAGE))))
 def test_a_parameter_is_as_the_page_says(notebook, name, value):
     given = open_study(notebook, "paper").choices
@@ -39,6 +40,7 @@ def complaint(notebook, name):
 def test_a_parameter_that_there_is_not(): assert "no choice 'colour'" in complaint("table04", "colour")
 
 
+@pytest.mark.promise("gaps")
 @pytest.mark.parametrize("command, name, value", sorted(set(re.findall(r"`unsaf (\w+) (--[\w-]+)(?: ([^`]+))?`", PAGE))))
 def test_an_option_is_as_the_page_says(command, name, value):
     option = next(o for o in get_command(app).commands[command].params if name in o.opts)

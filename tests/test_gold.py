@@ -79,6 +79,7 @@ def test_who_says_that_a_question_has_an_answer():
     assert "people say whether they can be answered" in nobody.missing["abstention"]
 
 
+@pytest.mark.promise("abstention")
 @pytest.mark.parametrize("seed", range(8))
 def test_augrc_is_the_mean_over_thresholds_of_what_is_answered_and_wrong(seed):
     rng = np.random.default_rng(seed)

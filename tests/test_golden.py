@@ -257,6 +257,7 @@ def same(a, b):
     return a == b
 
 
+@pytest.mark.promise("replayed")
 @pytest.mark.parametrize("setting", ["oe", "mc"])
 def test_a_replay_gives_the_same_table_and_scores(run, setting):
     found = unsaf.assess(unsaf.load(f"replay:{run}"), "scenes", setting, K, n=N, seed=0, progress=False, template=card(run, setting)["plan"]["template"])
@@ -275,6 +276,7 @@ def card(run, setting):
     return json.loads((run / f"scores-{setting}.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.promise("replayed")
 def test_the_benchmarks_of_then_are_replayed(run):
     then = json.loads((run / "bench.json").read_text(encoding="utf-8"))
     now = json.loads(command("bench", "--model", f"replay:{run}", "--n", BENCH_N, "--k", K, "--json"))

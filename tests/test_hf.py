@@ -40,6 +40,7 @@ def load(folders):
 
 # ---- a batch is its rows
 
+@pytest.mark.promise("batching")
 @pytest.mark.parametrize("family", ALL)
 def test_batch_is_its_rows(load, family):
     hf = load(family)

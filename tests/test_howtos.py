@@ -44,11 +44,13 @@ def added(tmp_path):
     return follow
 
 
+@pytest.mark.promise("howtos")
 def test_a_family_is_one_row(added):
     books, said = added("A model", "from unsaf.models.ways import card_lines\nprint(*card_lines('mine-1b'), sep='\\n')")
     assert len(books) == 1 and "hf:me/Mine-1B-hf" in said and "a trap that cost me an hour" in said
 
 
+@pytest.mark.promise("howtos")
 def test_a_data_set_is_a_function_and_a_line(added, tmp_path):
     import datasets
     from PIL import Image
@@ -62,6 +64,7 @@ def test_a_data_set_is_a_function_and_a_line(added, tmp_path):
     assert len(books) == 2 and said.split("\n")[0] == "What colour is it? ('red',) 1"
 
 
+@pytest.mark.promise("howtos")
 def test_a_metric_is_a_function_and_its_name(added):
     code = """from unsaf.metrics.awareness import awareness, scorer
 from unsaf import bench

@@ -140,6 +140,7 @@ def test_a_given_pil_image_is_left_alone():
 
 # --- what cannot be opened -----------------------------------------------------------------------------------------------------
 
+@pytest.mark.promise("images")
 @pytest.mark.parametrize("content, reason", [
     (b"", "empty (0 bytes)"),
     (b"hello, I am a text\n", "begins with b'hello, I am '"),
@@ -192,6 +193,7 @@ def test_a_closed_file_behind_a_pil_image(tmp_path):
     with Image.open(tmp_path/"a.png") as lazy: pass
     with pytest.raises(ImageError, match="image 0 of the list"): images([lazy])[0].picture.pixels()
 
+@pytest.mark.promise("images")
 @pytest.mark.filterwarnings("ignore")
 def test_damaged_bytes_give_a_picture_or_an_image_error(capfd):
     rng, noise, tried = random.Random(0), Image.effect_noise((40, 30), 60), {"read": 0, "refused": 0}
@@ -372,6 +374,7 @@ def test_natural_order_is_total(names):
 
 def numbered(total): return images([Sample(Picture(f"p{i}", lambda: None)) for i in range(total)])
 
+@pytest.mark.promise("seeds")
 @settings(max_examples=50)
 @given(st.integers(1, 60), st.integers(0, 9), st.data())
 def test_a_choice_is_in_order_without_repeats_and_nested(total, seed, data):

@@ -51,6 +51,7 @@ def test_without_the_package_there_is_one_line(tmp_path, monkeypatch):
     with pytest.raises(UnsafError, match="not installed"): self_assessment()
 
 
+@pytest.mark.promise("inspect")
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("setting", ["oe", "mc"])

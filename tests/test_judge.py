@@ -26,6 +26,7 @@ def test_kappa_is_that_of_scikit_learn(counts):
     assert float(kappa(counts)) == pytest.approx(cohen_kappa_score(rule, judged))
 
 
+@pytest.mark.promise("judge")
 def test_the_judge_sees_question_options_and_reply_and_nothing_else(result):
     asked = []
     class Recorder:
@@ -67,6 +68,7 @@ def test_failed_calls_of_a_judge_say_why(result):
     assert "replies have no verdict, and are in none of its scores; most often (" in said and "HTTP 503" in said
 
 
+@pytest.mark.promise("judge")
 def test_its_replies_are_kept_and_it_changes_no_score(result, tmp_path):
     class Always:
         name = "always"
@@ -106,6 +108,7 @@ def test_a_page_made_anew_keeps_the_section_of_the_judge(result, inside, tmp_pat
 def _yes(r): return Reply("Yes", prompt_tokens=30, output_tokens=1)
 
 
+@pytest.mark.promise("bounds")
 def test_a_bound_holds_for_a_run_and_its_judge_together():
     model, budget = StyleCheat(), Budget(calls=20)
     result = unsaf.assess(model, unsaf.images("scenes", n=2, seed=5), "mc", k=2, progress=False, budget=budget)
@@ -118,6 +121,7 @@ def test_a_bound_holds_for_a_run_and_its_judge_together():
     assert some.calls["asked"] == 3 and "--max-calls is 15" in some.stopped and (some.table["verdict"] == "no verdict").sum() > 0
 
 
+@pytest.mark.promise("dry")
 def test_a_dry_run_counts_the_judge(result, tmp_path):
     made = estimate(StyleCheat(), unsaf.images("scenes", n=6, seed=5), "mc", 2, tmp_path, sample=6)
     told, reader = judge_estimate(made, Scripted(_yes, name="yes"), 2, tmp_path), Scripted(_yes, name="yes")

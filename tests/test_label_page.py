@@ -19,6 +19,7 @@ def mc():
     return unsaf.assess(StyleCheat(), unsaf.images("scenes", n=6, seed=5), "mc", progress=False)
 
 
+@pytest.mark.promise("page", "blind")
 def test_the_page_is_one_file_and_blind(mc, tmp_path):
     odd = mc.table.assign(question=[f"</script><b>{q}" if i == 0 else q for i, q in enumerate(mc.table.question)])
     some = sheet(odd, n=100)

@@ -70,6 +70,7 @@ def test_options_are_words_too():
     assert leakage(t.assign(options=""), n=50, permutations=2).auroc.value == .5
 
 
+@pytest.mark.promise("words")
 def test_a_picture_is_never_in_both_parts():
     "Each picture has a noun of its own and one class only: whoever has seen some of its questions knows the rest, and nobody else knows anything."
     images = np.repeat(np.arange(40), 6)
@@ -80,6 +81,7 @@ def test_a_picture_is_never_in_both_parts():
     assert roc_auc_score(y.to_numpy()[rows], split) > .95
 
 
+@pytest.mark.promise("words")
 def test_against_scikit_learns_own_cross_validation():
     t = unsaf.assess(StyleCheat(), unsaf.images("scenes", n=12, seed=2)).table
     rng = np.random.default_rng(0)
@@ -166,6 +168,7 @@ def half_told(images=40):
     return t.assign(question=t.question + marks)
 
 
+@pytest.mark.promise("words")
 def test_a_model_that_only_reads_is_not_above_the_words():
     t = half_told()
     p, prior = W.rated(W.fold_words(W.wordings(t), np.unique(t.image_id, return_inverse=True)[1], 5), ~t.answerable.to_numpy())

@@ -193,6 +193,7 @@ def test_a_wrong_key_ends_all_blocks_at_once():
     assert not lines()
 
 
+@pytest.mark.promise("interrupt")
 def test_an_interrupt_ends_all_blocks(tmp_path):
     code = f"""
         import signal, sys; sys.path[:0] = {[str(Path(__file__).parent)]!r}
@@ -265,6 +266,7 @@ def test_a_store_that_breaks_is_one_line(tmp_path):
     assert not lines()
 
 
+@pytest.mark.promise("old")
 def test_a_store_of_the_older_layout_is_continued(tmp_path, monkeypatch):
     import unsaf.store as rooms
     with monkeypatch.context() as m:

@@ -33,6 +33,7 @@ LONG = {"60_assessment/03_probes", "60_assessment/04_leakage", "60_assessment/06
 def test_notebook(book): run(book, *cfg.tst_flags.split())
 
 
+@pytest.mark.promise("lessons")
 @pytest.mark.slow
 @pytest.mark.parametrize("book", lessons, ids=name)
 def test_lesson(book): run(book)

@@ -29,6 +29,7 @@ def test_both_carry_the_model_the_page_and_the_licence(dist):
     assert not [n for n in wheel if n.startswith(("tests", "nbs"))]
 
 
+@pytest.mark.promise("demo")
 @pytest.mark.parametrize("kind", ["*.whl", "*.tar.gz"])
 def test_an_installed_copy_runs_the_whole_thing(dist, tmp_path, kind):
     venv.create(tmp_path / "env", with_pip=True)

@@ -59,6 +59,7 @@ def test_every_notebook_runs_and_leaves_its_files(run, out):
     for name in figures: assert (out/f"{name}.png").stat().st_size > 5000 and (out/f"{name}.svg").stat().st_size > 5000
 
 
+@pytest.mark.promise("units")
 def test_a_second_call_runs_nothing(run):
     again = unsaf("reproduce", "all", "--out", "figures/testbed", *(w for name, value in SMALL.items() for w in ("-p", f"{name}={value}")), cwd=run[0])
     assert again.returncode == 0 and f"notebooks: {len(NOTEBOOKS)} kept" in again.stdout and "unit" not in again.stdout.partition("notebooks:")[0]

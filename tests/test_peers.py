@@ -90,6 +90,7 @@ def test_lmms_eval_says_the_same(work, ours):
     assert record["scores"]["pope_accuracy,none"] == pytest.approx(bench_peers.accuracy(rows, record))
 
 
+@pytest.mark.promise("estimators")
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_lm_polygraph_says_the_same(work, ours):

@@ -1,7 +1,6 @@
 "Finished runs for other tools: rows, tables and cards hold what the run holds, nothing is sent unasked, and what is unknown stays unknown."
-import io, json, re, shlex
+import io, json
 from dataclasses import replace
-from pathlib import Path
 import pandas as pd
 import pytest
 import unsaf
@@ -71,6 +70,7 @@ def test_the_data_card_is_what_the_hub_reads(results, tmp_path):
     assert len((tmp_path / "card/questions.jsonl").read_text().splitlines()) == sum(len(r.table) for r in results)
 
 
+@pytest.mark.promise("unasked")
 def test_nothing_is_sent_unasked(results, tmp_path, monkeypatch):
     data_card(results, tmp_path)
     (tmp_path / "secret.txt").write_text("mine")
@@ -104,15 +104,3 @@ def test_the_command(tmp_path, inside):
                         (("--to", "jsonl", "--yes"), "--push"), (("--to", "inspect", "--out", tmp_path / "x.eval"), "holds one run")):
         wrong = inside("export", tmp_path / "run", *args)
         assert wrong.returncode == 2 and words in wrong.stderr.splitlines()[-1], wrong.stderr
-
-
-@pytest.mark.slow
-def test_what_the_page_says_runs(tmp_path, inside, monkeypatch):
-    "Every line of docs/export.md, in order; those of inspect are in tests/test_inspect.py."
-    page = Path(__file__).resolve().parents[1] / "docs/export.md"
-    lines = [line for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.S) for line in block.strip().splitlines()]
-    monkeypatch.chdir(tmp_path)
-    for line in lines:
-        run = inside(*shlex.split(line)[1:])
-        assert run.returncode == 0, f"{line}: {run.stderr}"
-    assert len(lines) == 7 and {"questions.jsonl", "card"} <= {p.name for p in tmp_path.iterdir()}

@@ -81,10 +81,12 @@ VLMEVALKIT = {2: (37.2093023255814, 87.5, 31.818181818181817, 46.666666666666664
               5: (32.55813953488372, 37.5, 33.33333333333333, 35.294117647058826)}
 
 
+@pytest.mark.promise("pope")
 def test_replies_are_read_as_the_official_code_read_them():
     assert [(reply, *(read_yes_no(reply, rule) for rule in RULES[:3])) for reply, *_ in READ] == READ
 
 
+@pytest.mark.promise("pope")
 @pytest.mark.parametrize("step", [2, 3, 5])
 def test_scores_equal_those_of_the_official_code(step):
     labels = ["yes" if i % step == 0 else "no" for i in range(len(REPLIES))]
@@ -231,6 +233,7 @@ def test_mean_of_three_and_intervals():
     assert cluster_bootstrap(pope_scorer("f1"), cells, n=200)["f1"].low == 1
 
 
+@pytest.mark.promise("refused")
 @pytest.mark.parametrize("call", [
     lambda: pope([], []), lambda: pope(["yes"], ["yes", "no"]), lambda: pope(["yes"], ["maybe"]), lambda: pope("yes", ["yes"]),
     lambda: pope([None], ["yes"]), lambda: pope(["yes"], ["yes"], "mmbench"), lambda: read_yes_no("yes", "mmbench"), lambda: read_yes_no(1),
@@ -332,6 +335,7 @@ CAPTIONS = [row[0] for row in FOUND]
 def names(finder, caption): return ", ".join(m.name for m in finder.find(caption))
 
 
+@pytest.mark.promise("pope")
 def test_official_mode_finds_what_the_official_code_found():
     finder = OfficialObjects(TABLE)
     assert [(row[0], names(finder, row[0])) for row in FOUND] == [row[:2] for row in FOUND]
@@ -350,6 +354,7 @@ def made_up():
             [[CAPTIONS[(i + 5) % n], CAPTIONS[i][:len(CAPTIONS[i]) // 2]][:i % 3] for i in range(n)])
 
 
+@pytest.mark.promise("pope")
 def test_official_scores():
     "compute_chair on these captions, with annotation files of these objects and references, gave these numbers."
     r = Chair(TABLE, official=True).score(CAPTIONS, *made_up())

@@ -22,6 +22,7 @@ def one_question_an_image(sums):
     return np.array(rows)
 
 
+@pytest.mark.promise("labels")
 def test_totals_and_lambda_are_those_of_ppi_python():
     for weight, cells in CELLS.items(): assert estimated(COUNTS, "ppi", weight) == pytest.approx(cells)
     assert power(COUNTS) == pytest.approx(POWER, rel=1e-3)      # theirs divides by N - 1
@@ -63,6 +64,7 @@ def bench():
     return bench_labels
 
 
+@pytest.mark.promise("labels")
 @pytest.mark.slow
 @pytest.mark.parametrize("world, agree", [("middle", .8), ("corner", 0), ("corner", .8), ("many wrong", .8), ("all right", 0)])
 def test_they_cover_whatever_is_wrong_with_the_labels(bench, world, agree):
@@ -77,6 +79,7 @@ def test_dividing_does_not_cover_where_replies_agree_with_wrong_labels_and_strat
     assert found["divided"][0] < .3 and found["stratified"][0] > .8 and found["stratified"][1] < found["classical"][1]
 
 
+@pytest.mark.promise("labels")
 def test_a_plan_comes_out_as_wide_as_it_says(bench):
     labels, expected, came, covers = bench.planned(100, (*bench.WORLDS["middle"], 0), .3, 8)
     assert 60 < labels < 200 and expected <= .3 and .8 < came / expected < 1.15 and covers > .6

@@ -86,6 +86,7 @@ def test_the_others_are_asked_as_the_first_was(scenes):
     assert {r.text for r in like.asked} <= {r.text for r in other.asked} and {r.max_tokens for r in other.asked} == {r.max_tokens for r in like.asked}
 
 
+@pytest.mark.promise("twice")
 def test_nothing_is_asked_twice(scenes):
     base, other, store = mind("base"), mind("other", careful=True), Store()
     result = unsaf.assess(base, scenes, k=2, store=store)
@@ -223,6 +224,7 @@ def test_shared_mistakes_are_told_apart(scenes):
 
 # ---- the sheet
 
+@pytest.mark.promise("blind")
 def test_the_sheet_hides_what_would_bias(scenes, tmp_path):
     table = unsaf.assess(StyleCheat(), scenes, "mc").table
     page = sheet(table, 20, seed=1)

@@ -37,6 +37,7 @@ NUMBERS = range(P.PARAPHRASES + 1)
 def flat(parts): return "".join(p if isinstance(p, str) else "<image>" for p in parts)
 
 
+@pytest.mark.promise("prompts")
 @pytest.mark.parametrize("name", OURS)
 def test_texts_are_the_printed_ones(name):
     assert hashlib.sha256(OURS[name].encode()).hexdigest() == PRINTED[name]
@@ -82,6 +83,7 @@ def test_unanswerable_wordings_forbid_what_the_paper_forbids(n):
     for word in ("cannot determine", "unclear", "unanswerable", "unknow", "ambiguous" if n != 1 else "vague"): assert word in mc
 
 
+@pytest.mark.promise("prompts")
 def test_answer_prompt_to_the_letter():
     assert P.answer_parts(RED, OE) == (RED, P.ANSWER_OE.replace("Image: <image>\n", "").replace("[Generated Question]",
         "Who is it?"))

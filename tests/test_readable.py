@@ -28,6 +28,7 @@ def scores(replies, labels):
     return {name: getattr(found, name) for name in POPE_BOUNDED}
 
 
+@pytest.mark.promise("readable")
 @pytest.mark.parametrize("read", itertools.product((0, 2), repeat=4))
 def test_bounds_are_those_of_all_assignments(read):
     "Each unread reply is made a yes and a no, by the scorer itself; least and most of what is defined."
@@ -47,6 +48,7 @@ def test_bounds_are_those_of_all_assignments(read):
         if "yes" in labels: assert not any(map(math.isnan, (*found["f1"], *found["accuracy"], *found["recall"], *found["yes_ratio"])))
 
 
+@pytest.mark.promise("readable")
 def test_one_yes_and_nineteen_pieces_of_nonsense():
     replies, labels = ["yes"] + ["banana"] * 19, ["yes"] * 10 + ["no"] * 10
     assert pope(replies, labels, "strict").f1 == 1
@@ -89,6 +91,7 @@ def test_bench_marks_what_is_of_the_readable_ones(tmp_path):
     assert sum(r.readable.asked for p, r in closed.reads().items() if p != "mean") == len(rows)
 
 
+@pytest.mark.promise("readable")
 def test_an_assessment_says_of_how_many_questions_it_is(tmp_path):
     images = unsaf.images("scenes", n=20, seed=0)
     result = unsaf.assess(Few(), images, k=3, progress=False)
@@ -115,6 +118,7 @@ def test_a_comparison_names_who_is_of_the_readable_ones_and_offers_cross():
     assert GATED not in "\n".join(paired(whole, whole).lines()) and "--cross" not in "\n".join(pair.lines(crossed=True))
 
 
+@pytest.mark.promise("readable")
 def test_the_option_reaches_every_command(tmp_path, inside):
     cheat = unsaf.assess(Few(), "scenes", n=6, seed=5, store=tmp_path / "few")
     cheat.save(tmp_path / "few")

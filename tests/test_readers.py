@@ -212,6 +212,7 @@ BITS = st.sampled_from(["Question: ", "1. ", "2) ", "- ", "A. ", "(b) ", "C) ", 
 REPLIES = st.one_of(st.text(), st.lists(BITS, max_size=30).map("".join))
 
 
+@pytest.mark.promise("outcomes")
 @settings(max_examples=80, deadline=None)
 @given(REPLIES, st.sampled_from(["mc", "oe"]), st.booleans(), st.integers(1, 6), st.booleans())
 def test_nothing_is_dropped(text, setting, answerable, k, cut):
@@ -405,6 +406,7 @@ def test_an_unasked_chain_of_thought_is_read_as_one():
     assert read_answer("cotton", "oe").value == "cotton"
 
 
+@pytest.mark.promise("outcomes")
 @settings(max_examples=80, deadline=None)
 @given(st.one_of(st.text(), st.lists(st.sampled_from(["A", "B.", "(c)", " ", "unanswerable", "cot:", "answerability:",
     "answerable:", "confidence: 3",
@@ -428,6 +430,7 @@ def test_replies_that_never_came():
     assert read_reply(Reply("B", finish="length"), q).value == "B"
 
 
+@pytest.mark.promise("readers")
 @pytest.mark.slow
 def test_long_replies_are_read_in_reasonable_time():
     import time

@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT/"tests"))
 
 
+@pytest.mark.promise("rehearsed")
 @pytest.mark.slow
 def test_the_paper_s_profile_in_small(tmp_path):
     run = subprocess.run([sys.executable, "-m", "rehearsal.run", "--reduced", "--out", tmp_path], capture_output=True, text=True, timeout=1800,

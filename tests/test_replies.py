@@ -36,6 +36,7 @@ def test_what_people_reported(case):
     assert [[q.text, list(q.options)] if q.options else q.text for q in found] == case["want"]
 
 
+@pytest.mark.promise("dressed")
 @pytest.mark.parametrize("options", ANSWERS["letters"])
 def test_letters_and_thoughts(options):
     wrong = [(t, want, got) for want, texts in ANSWERS["letters"][options].items() for t in texts
@@ -43,6 +44,7 @@ def test_letters_and_thoughts(options):
     assert not wrong
 
 
+@pytest.mark.promise("dressed")
 @pytest.mark.parametrize("language", ANSWERS["wordings"])
 def test_abstentions_in_other_words(language):
     told = ANSWERS["wordings"][language]
@@ -65,6 +67,7 @@ DRESS = ["**{}**", "*{}*", "__{}__", "“{}”", "‘{}’", "'{}'", "`{}`", "{}
          "**Final answer:** {}", "答案：{}"]
 
 
+@pytest.mark.promise("dressed")
 @pytest.mark.parametrize("dress", DRESS)
 def test_short_answers_in_any_dress(dress):
     for said in ("black", "two dogs", "黑色"):

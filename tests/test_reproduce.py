@@ -39,6 +39,7 @@ def starts(tmp): return sorted(name.partition("-")[0] for name in toy.started(tm
 
 # ---------------------------------------------------------------- what is run, and what is not run again
 
+@pytest.mark.promise("units")
 @pytest.mark.slow
 def test_units_run_once_then_notebooks_and_nothing_twice(tmp_path):
     jobs = [job(tmp_path, "one", [A, C]), job(tmp_path, "two", [B, C], factor=2)]
@@ -187,6 +188,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.promise("units")
 @pytest.mark.slow
 def test_workers_and_kernels_end_with_a_parent_that_is_killed(tmp_path):
     "And no unit runs twice at a time: what a living orphan does is locked."
@@ -208,6 +210,7 @@ def test_workers_and_kernels_end_with_a_parent_that_is_killed(tmp_path):
     assert time.monotonic() - began < 60                        # the unit would have slept for 120
 
 
+@pytest.mark.promise("units")
 def test_a_unit_that_another_run_is_at_is_waited_for_and_not_run_again(tmp_path):
     store = tmp_path/"store"
     def other():

@@ -50,6 +50,7 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@pytest.mark.promise("killed")
 @pytest.mark.slow
 @pytest.mark.parametrize("setting", ["oe", "mc"])
 def test_killed_twice_is_equal_to_never_killed(tmp_path, setting):
@@ -67,6 +68,7 @@ def test_killed_twice_is_equal_to_never_killed(tmp_path, setting):
     assert not (tmp_path / "third.log").exists()   # a finished run asks nothing
 
 
+@pytest.mark.promise("shared")
 @pytest.mark.slow
 def test_two_processes_on_one_folder_do_no_harm(tmp_path):
     alone, shared = tmp_path / "alone", tmp_path / "shared"
@@ -102,6 +104,7 @@ except KeyboardInterrupt: print("interrupted")
 """
 
 
+@pytest.mark.promise("interrupt")
 @pytest.mark.slow
 @pytest.mark.parametrize("where", ["model", "reader"])
 def test_ctrl_c_twice_ends_a_run_whatever_hangs(tmp_path, where):

@@ -156,6 +156,7 @@ for old, new in unsaf._Moved.PLACES.items():
     with pytest.raises(ModuleNotFoundError): importlib.import_module("unsaf.nothing")
 
 
+@pytest.mark.promise("links")
 def test_links_between_notebooks_and_pages_lead_somewhere():
     files = [*root.glob("nbs/**/*.ipynb"), *root.glob("docs/*.md"), root/"README.md"]
     lost = [f"{f.relative_to(root)}: {link}" for f in files for link in re.findall(r"\]\(([^)\s#:]+\.(?:ipynb|md))", f.read_text("utf-8"))

@@ -30,6 +30,7 @@ def messages(request): return [{"role": "user", "content": [{"type": "image_url"
 def wanted(toy, request): return {text: toy.score(messages(request), text) for text in request.candidates}
 
 
+@pytest.mark.promise("scored")
 @pytest.mark.parametrize("owner", EXACT)
 def test_whole_replies_are_scored_as_the_model_does(owner, capsys):
     with Toy(owner) as toy:

@@ -88,6 +88,7 @@ def in_process(ckpt):
         yield processor.decode(new, skip_special_tokens=True), x["input_ids"].shape[1], len(new)
 
 
+@pytest.mark.promise("scored")
 def test_a_served_model_says_what_it_says_here(served):
     url, ckpt = served
     model = from_spec(f"api:{ckpt}@{url}", key_env="")

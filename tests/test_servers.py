@@ -56,6 +56,7 @@ def one(kind, **options):
     return r, len(server.calls)
 
 
+@pytest.mark.promise("outcomes")
 @pytest.mark.parametrize("kind", ["a 403 about the content of one request", "a 400 about the content of one request", "finish reason in capitals",
     "finish reason with a detail"])
 def test_a_refused_content_is_an_outcome_and_the_run_goes_on(kind):
@@ -254,6 +255,7 @@ def test_tokens_of_reasoning_are_counted_and_stored(tmp_path):
 
 # what the wire can bring
 
+@pytest.mark.promise("failing")
 @pytest.mark.parametrize("content", [
     b"[" * 50_000, b'{"choices":' * 3_000, b'{"choices":[{"message":{"content":' + b"[" * 900 + b"]" * 900 + b"}}]}",
     b"", b"\xff\xfe\x00", b"null", b"NaN", b"1" * 5_000, b"\x00",
@@ -263,6 +265,7 @@ def test_tokens_of_reasoning_are_counted_and_stored(tmp_path):
 def test_any_content_is_a_reply_or_a_fault(status, content): assert isinstance(understood(status, {}, content), (Reply, Fault))
 
 
+@pytest.mark.promise("failing")
 def test_any_json_is_a_reply_or_a_fault():
     rng = random.Random(5)
     odd = [None, True, 0, -1, 1e999, float("nan"), 10 ** 40, "", "x", "429", "SAFETY", [], {}, "\ud800", "\x1b[31m"]
@@ -328,6 +331,7 @@ def test_a_page_in_the_place_of_an_answer_is_named():
     assert understood(200, {}, b"").message == "the answer is empty"
 
 
+@pytest.mark.promise("inert")
 def test_no_escape_of_a_server_reaches_the_terminal(capfd):
     evil = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202eno\r\nunsaf: all is well"
     with Faulty(lambda c: error(401, evil)) as server: said, _ = stops(api(server), asks(1))
@@ -426,11 +430,13 @@ def test_rejections_among_replies_stop_nothing():
     with Faulty(lambda c: next(both)) as server: assert len(answers(api(server), asks(40))) == 40
 
 
+@pytest.mark.promise("sick")
 def test_500_to_everything_is_given_up_soon():
     with Faulty(lambda c: "500") as server: said, _ = stops(api(server), asks(120))
     assert "answers nobody any more" in said and "internal" in said and len(server.calls) <= 45
 
 
+@pytest.mark.promise("sick")
 def test_a_hang_in_the_middle_is_given_up():
     with Faulty(lambda c: "hang" if c.number >= 50 else None) as server: said, came = stops(api(server, timeout=.4), asks(668))
     assert "timeout" in said and len(came) >= 20 and len(server.calls) <= 50 + 64 + 30
@@ -489,6 +495,7 @@ def meant_by_nobody():
     with Faulty() as server: yield server
 
 
+@pytest.mark.promise("elsewhere")
 @pytest.mark.parametrize("spec", [
     "m@vllm.internal/v1", "m@htp://host:8000/v1", "m@localhost/v1", "m@//host:8000/v1", "m@[::1]:8000/v1", "m@host:8000", "m@http:/host",
     "m@http//host", "m@ws://host/v1", "m@localhost",
@@ -543,6 +550,7 @@ def test_parameters_of_an_address_are_kept():
     assert checked_url("https://h/v1?api-version=1&key=hunter2&sig=x") == ("https://h/v1", "?api-version=1")
 
 
+@pytest.mark.promise("elsewhere")
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
 def test_a_redirect_to_another_origin_gets_nothing(status, monkeypatch):
     monkeypatch.setenv("MY_KEY", KEY)
@@ -561,6 +569,7 @@ def test_redirects_within_the_origin_are_followed_a_few_times():
 
 # secrets
 
+@pytest.mark.promise("keys")
 @pytest.mark.parametrize("key", ["sk-proj-abcDEF123", "gsk_a1B2c3D4e5F6", "AIzaSyA-1234_abc", "hf_abcdefghij", "AKIAIOSFODNN7EXAMPLE",
     "sk_live_51Habc", "my secret key"])
 def test_a_key_typed_in_the_place_of_its_variable_is_not_repeated(key, capfd):
@@ -569,6 +578,7 @@ def test_a_key_typed_in_the_place_of_its_variable_is_not_repeated(key, capfd):
     assert key not in str(caught.value) + capfd.readouterr().err and not server.calls
 
 
+@pytest.mark.promise("keys")
 @pytest.mark.parametrize("name", ["hf:http://me:hunter2@host/x", "http://me:hunter2@host/v1", "hf:me:hunter2@host/x",
     "replay:https://me:hunter2@host", "api:m@me:hunter2@host:1/v1",
                                   "api:m@ftp://me:hun/ter2@host/v1", "api:m@http://me:hunter2@host:port/v1", "api:me:hunter2@host:80/v1", "api:me:hunter2@host",
@@ -582,6 +592,7 @@ def test_passwords_are_never_printed(name, capfd):
     assert "unter2" not in capfd.readouterr().err
 
 
+@pytest.mark.promise("keys")
 def test_a_password_in_an_address_is_stored_nowhere(tmp_path, capfd):
     with Faulty() as server:
         model = from_spec("api:m@" + server.url.replace("//", "//me:hunter2@") + "?token=hunter2", backoff=.001)

@@ -60,6 +60,7 @@ def test_without_settings_uv_is_left_alone(): assert pip_settings.for_uv({}, {})
 def make(folder, *words): return subprocess.run(["make", "-n", "-C", str(folder), *words], capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.promise("demo")
 def test_the_demo_waits_for_its_part_alone_and_a_second_call_does_nothing(tmp_path):
     for name in ("Makefile", "settings.ini", "setup.py", "constraints.txt", "tools/setup.sh"):
         (tmp_path/name).parent.mkdir(exist_ok=True)

@@ -65,11 +65,13 @@ CORE = ("llava", "qwen", "internvl", "gemma", "qwen3_vl")
 QUICK = ("llava", "gemma")                # a kept beginning, and a kept look at the picture alone
 
 
+@pytest.mark.promise("sharing")
 @pytest.mark.parametrize("family, work", [pytest.param(f, w, marks=() if f in QUICK or w == "a mixed batch" else pytest.mark.slow)
                                           for f in CORE for w in list(WORKS)[1:]])
 def test_reuse_changes_no_other_work(load, family, work): compare(load, family, work)
 
 
+@pytest.mark.promise("sharing")
 @pytest.mark.parametrize("family", THERE)
 def test_reuse_changes_nothing(load, family): compare(load, family, "lists, then answers")
 

@@ -13,6 +13,7 @@ def smoothed(counts, names): return smoothed_bootstrap(names, counts, n=400)
 def percentile(counts, names): return cluster_bootstrap(scorer(*names), counts, n=400)
 
 
+@pytest.mark.promise("intervals")
 @pytest.mark.parametrize("cell", [(10, .995, .002, .2), (30, .995, .002, .6), (30, .05, .01, .6), (30, .99, .97, .2), (10, .8, .3, .2), (100, .9, .1, 0)])
 def test_they_cover(cell):
     "A reduced table of `benchmarks/bench_intervals.py`: .95 is meant, .88 is four standard errors of 150 runs below it."

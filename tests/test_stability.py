@@ -133,6 +133,7 @@ def test_inversions_by_loops():
 
 # ---- the bootstrap
 
+@pytest.mark.promise("intervals")
 def test_bootstrap_draws_from_the_same_distribution_as_a_naive_one():
     c = images(40)
     fast = cluster_bootstrap(j, c, n=20_000, keep=True)
@@ -210,6 +211,7 @@ def test_degenerate_data_give_a_point():
         assert i.low == pytest.approx(i.value) and i.high == pytest.approx(i.value)
 
 
+@pytest.mark.promise("intervals")
 def test_intervals_cover_the_truth():
     hits = 0
     for seed in range(200):

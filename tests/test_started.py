@@ -70,6 +70,7 @@ def load(toy, **more):
     return unsaf.load(f"vllm:{CHECKPOINT}", **dict(log=toy/"log", engine_args=f"--tag {toy/'log'}") | more)
 
 
+@pytest.mark.promise("engine")
 def test_it_is_started_asked_and_stopped(toy):
     with pytest.raises(ModelError, match="option 'colour' is not for"): load(toy, colour="red")
     model = load(toy, dtype="float32")
@@ -101,6 +102,7 @@ def test_an_engine_that_cannot_start_ends_in_a_line(toy):
     assert not of(toy)
 
 
+@pytest.mark.promise("engine")
 def test_one_that_dies_is_started_once_more_and_no_reply_is_lost(toy, monkeypatch):
     monkeypatch.setenv("TOY_DIES", "12")
     said = []
@@ -112,6 +114,7 @@ def test_one_that_dies_is_started_once_more_and_no_reply_is_lost(toy, monkeypatc
     model.close()
 
 
+@pytest.mark.promise("engine")
 @pytest.mark.slow
 def test_a_second_death_ends_the_run_and_keeps_what_came(toy, monkeypatch):
     monkeypatch.setenv("TOY_DIES", "12,25")
@@ -122,6 +125,7 @@ def test_a_second_death_ends_the_run_and_keeps_what_came(toy, monkeypatch):
     model.close()
 
 
+@pytest.mark.promise("engine")
 @pytest.mark.parametrize("sign", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_it_does_not_outlive_a_run_that_is_stopped(toy, sign):
     code = f"import unsaf, time; m = unsaf.load('vllm:{CHECKPOINT}', log='{toy}/log', engine_args='--tag {toy}/log'); print('up', flush=True); time.sleep(99)"
@@ -199,6 +203,7 @@ def test_vllm_itself_gives_the_replies_of_transformers(tmp_path, monkeypatch):
     assert not [p for p in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(p.info["cmdline"] or ())]
 
 
+@pytest.mark.promise("keys")
 def test_no_secret_is_stored_and_none_of_another_server_is_asked(toy, monkeypatch):
     for given in ("--api-key sk-1", "--hf_token=hf-1"):
         with pytest.raises(ModelError, match="is not to be given here, since arguments are stored") as e: load(toy, engine_args=given)

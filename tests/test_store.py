@@ -116,6 +116,7 @@ def test_half_a_surrogate_reaches_no_model_and_no_file(tmp_path):
     assert collect(Replay(tmp_path), asks[1:])[0].text == WHOLE + " \ufffd"
 
 
+@pytest.mark.promise("old")
 def test_keys_of_clean_requests_are_what_they_were():
     red = Picture("p", lambda: Image.new("RGB", (4, 4), "red"))
     ask = ask_of(Request((red, "snow \u96ea \u2028?"), system="s", max_tokens=5, candidates=("A", "\u00e9")))
@@ -148,6 +149,7 @@ def test_a_row_that_cannot_be_read_is_named_and_the_others_are_used(tmp_path, ca
         assert [r.cached for r in collect(Cached(model, s), asks)] == [True] * 3
 
 
+@pytest.mark.promise("old")
 def test_fields_of_a_later_version_are_passed_over_and_an_identity_that_cannot_be_read_is_said(tmp_path, capfd):
     with Store(tmp_path) as s:
         m = s.add_model("m", {"name": "m"})
@@ -162,6 +164,7 @@ def test_fields_of_a_later_version_are_passed_over_and_an_identity_that_cannot_b
 
 # ---------------------------------------------------------------- the log
 
+@pytest.mark.promise("copied")
 def test_a_copy_of_the_one_file_has_the_replies(tmp_path):
     s = Store(tmp_path/"a")
     s.settled -= 60                                          # as if the last move were a minute ago
@@ -178,6 +181,7 @@ def test_a_copy_of_the_one_file_has_the_replies(tmp_path):
     assert len(Store(tmp_path/"c")) == 2 and len(other) == 2
 
 
+@pytest.mark.promise("copied")
 def test_what_a_kill_left_in_the_log_is_moved_when_the_store_is_opened(tmp_path):
     code = ("import os, sys; from unsaf.store import Store; from unsaf.core import Reply, Request\n"
             "s = Store(sys.argv[1])\n"
@@ -190,6 +194,7 @@ def test_what_a_kill_left_in_the_log_is_moved_when_the_store_is_opened(tmp_path)
     assert len(Store(tmp_path/"b")) == 1
 
 
+@pytest.mark.promise("copied")
 def test_a_copy_without_its_log_says_what_may_be_missing(tmp_path):
     Store(tmp_path).close()
     with pytest.raises(ModelError, match="needs replies.sqlite-wal beside it"): Replay(tmp_path)
@@ -252,6 +257,7 @@ class Batched(Slow):
     def batches(self, requests): return [list(range(i, min(i + 5, len(requests)))) for i in range(0, len(requests), 5)]
 
 
+@pytest.mark.promise("shared")
 @pytest.mark.parametrize("kind", [Slow, Batched])
 @pytest.mark.parametrize("runs", [2, 4])
 def test_runs_on_one_file_ask_each_key_once(tmp_path, kind, runs):
@@ -271,6 +277,7 @@ def test_two_kepts_of_one_store_and_duplicates_in_a_list_are_asked_once():
     assert found == [[r.text.upper() for r in asks]] * 3 and len(model.asked) == 20
 
 
+@pytest.mark.promise("shared")
 def test_a_batch_is_never_torn_between_two_runs(tmp_path):
     "The rows of a batch change the floats of its replies: each batch is asked as it would be alone."
     seen = []
@@ -303,6 +310,7 @@ def test_a_generator_that_was_left_half_read_is_not_waited_for(tmp_path):
         left.close()
 
 
+@pytest.mark.promise("shared")
 def test_a_claim_that_no_longer_beats_is_taken_over(tmp_path, monkeypatch):
     "Another machine, or a process that hangs: it is believed for a while."
     with Store(tmp_path) as s:
@@ -356,6 +364,7 @@ def test_a_run_that_is_called_off_waits_no_longer(tmp_path):
         assert not hasattr(Cached(Slow(), s), "session")
 
 
+@pytest.mark.promise("killed", "shared")
 @pytest.mark.slow
 def test_processes_share_the_work_and_a_killed_one_is_followed_at_once(tmp_path):
     code = """
@@ -395,6 +404,7 @@ def failing(share, n=200):
     return Scripted(say, name="m"), [request(str(i)) for i in range(n)]
 
 
+@pytest.mark.promise("sick")
 @pytest.mark.parametrize("share,most,stops", [(1, .2, 50), (.5, .2, 50), (.5, 1, None), (.5, None, None), (0, 0, None), (.1, .2, None), (.1, 0, 50)])
 def test_a_run_is_stopped_where_too_much_fails_and_keeps_what_came(tmp_path, share, most, stops):
     model, asks = failing(share)
@@ -463,6 +473,7 @@ def test_many_requests_in_flight_take_no_more_memory_than_their_replies(tmp_path
     assert peak < 40_000_000                    # all of them together are 92 MB
 
 
+@pytest.mark.promise("batching")
 @pytest.mark.parametrize("seed", [0, 1])
 def test_order_and_pieces_do_not_change_what_is_stored(tmp_path, seed, monkeypatch):
     import random

@@ -48,6 +48,7 @@ def test_samples_are_lazy_seeded_and_plain(task, domain):
     assert {s.source.split("/")[0] for s in found} == {"scenes:7" if domain == "plain" else f"scenes:7:{domain}"}
 
 
+@pytest.mark.promise("seeds")
 def test_samples_are_the_same_in_every_process():
     code = ("from unsaf.world import tasks\nprint([(s.question, s.options, s.answers) for f in (tasks.vqa, tasks.choices, tasks.captions, tasks.polls,"
             "tasks.twins) for s in f(8, 1, 'sketch')] + [s.question for s in tasks.polls(20, strategy='adversarial')], hash('a'))")

@@ -96,6 +96,7 @@ def test_real_tiny_models_keep_their_lineage(tmp_path):
     assert data.card["identity"]["weights"] and data.card["licence"] is None and data.card["note"]
 
 
+@pytest.mark.promise("twice")
 def test_a_second_time_nothing_is_asked(taught):
     data, store = taught
     again = Knowing()
@@ -155,6 +156,7 @@ def test_template_and_answers_go_together():
 
 # ---- evaluation pictures
 
+@pytest.mark.promise("distilled")
 @pytest.mark.parametrize("other", [lambda: SCENES[3:], lambda: [unsaf.images("scenes", n=2, seed=1), SCENES[3:]],
                                    lambda: unsaf.assess(Knowing(), SCENES[3:4]), lambda: [SCENES[3].picture.pixels()]])
 def test_an_evaluation_picture_is_refused_before_anything_is_asked(other):

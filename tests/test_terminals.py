@@ -231,6 +231,7 @@ def test_a_device_a_pipe_and_a_link_stay_what_they_are(tmp_path):
     for text in ("new", "newer"): write_file(tmp_path/"link", text)
     assert (tmp_path/"link").is_symlink() and (tmp_path/"page.html").read_text() == "newer" and len(list(tmp_path.iterdir())) == 3
 
+@pytest.mark.promise("exits")
 def test_what_the_disk_says_is_one_line(monkeypatch, capsys):
     import unsaf.data.benchmarks as benchmarks
     def full(): raise OSError(errno.ENOSPC, "No space left on device", "/data/x")

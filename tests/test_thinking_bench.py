@@ -45,6 +45,7 @@ SAYS = {"yes": ["Yes", "yes.", "**Yes**", "“Yes”", "`yes`", "__Yes__", "Ｙ�
                "Да или нет", "Please answer yes or no.", "Yes.\nNo.", "Sí o no"]}
 
 
+@pytest.mark.promise("readers")
 @pytest.mark.parametrize("word", SAYS, ids=str)
 def test_a_word_is_read_in_any_dress_and_never_guessed(word):
     for text in SAYS[word]:
@@ -150,6 +151,7 @@ def test_a_list_or_a_verdict_that_was_cut_in_its_thought():
 
 # ---- every benchmark
 
+@pytest.mark.promise("dressed")
 @pytest.mark.parametrize("thought", [THOUGHTS[0], THOUGHTS[1]])
 def test_a_thinking_mind_scores_as_it_does_without_thoughts(thought):
     def thinks(request):

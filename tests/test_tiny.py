@@ -19,6 +19,7 @@ def test_the_shelf_holds_three_sizes_a_base_and_a_student():
     assert sizes[0]*1.5 < sizes[1] and sizes[1]*1.5 < sizes[2]
 
 
+@pytest.mark.promise("retrained")
 @pytest.mark.parametrize("name", NAMES)
 def test_card_and_weights_belong_together(name):
     card, folder = tiny.card(name), tiny.path(name)
@@ -42,6 +43,7 @@ def test_the_recipe_still_starts_from_the_bundled_tokenizer(name):
     assert added == set(phrases())
 
 
+@pytest.mark.promise("retrained")
 def test_changed_weights_are_refused(tmp_path, monkeypatch):
     folder = tmp_path/"tiny-z"
     folder.mkdir()

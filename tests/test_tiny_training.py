@@ -129,6 +129,7 @@ def test_the_rate_rises_stays_and_falls():
     assert rates[0] == .1 and rates[10:100] == [1.]*90 and rates[150] == .5 and rates[199] == .01
 
 
+@pytest.mark.promise("trained")
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(words):
     straight = T.Run(SMALL, 0, words)
     T.teach_vision(straight)
@@ -147,6 +148,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(words):
     assert any(not torch.equal(a, start[k]) for k, a in straight.model.state_dict().items())
 
 
+@pytest.mark.promise("retrained")
 @pytest.mark.slow
 def test_from_recipe_to_card(tmp_path):
     "The command that makes a checkpoint, and the card that it gets; then damage is noticed."

@@ -451,6 +451,7 @@ def run(packed, out, *more, recipe="tiny", launch=("-m", "unsaf.distill.train"))
     return [sys.executable, *launch, *LINE, "--recipe", recipe, "--records", str(packed[recipe]), "--out", str(out), *more]
 
 
+@pytest.mark.promise("trained")
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["tiny", "tiny-dpo"])
 def test_killed_and_resumed_is_as_if_never_killed(packed, tmp_path, recipe):

@@ -52,6 +52,7 @@ def test_scores_by_hand(assessed, tmp_path):
     assert [p.name for p in found.save(tmp_path, "oe")] == ["uncertainty-oe.csv", "uncertainty-oe.json"] and "verbalised 6" in "\n".join(found.lines())
 
 
+@pytest.mark.promise("twice")
 def test_nothing_is_asked_twice_and_another_judge_asks_nothing(assessed, tmp_path):
     first = uncertainty(assessed, mind(), store=tmp_path, samples=3, n=20)
     asked = []

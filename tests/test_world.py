@@ -7,6 +7,7 @@ from unsaf.core import UnsafError
 from unsaf.world.scenes import DOMAINS, Scene, Thing
 
 
+@pytest.mark.promise("seeds")
 def test_a_scene_is_the_same_in_every_process():
     code = "from unsaf.world import scenes as world; print([world.scene(3, 7, d).to_dict() for d in world.DOMAINS], hash('a'))"
     runs = [subprocess.run([sys.executable, "-c", code], env={"PYTHONHASHSEED": h}, capture_output=True, text=True, check=True, timeout=120)

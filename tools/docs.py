@@ -179,17 +179,27 @@ def sources() -> None:
     (SOURCE / "conf.py").write_text(CONF, "utf-8")
 
 
+HOW_TO = ("running", "own-model", "images", "api", "costs", "batches", "engines", "old-checkpoints", "keeping", "offline", "cluster", "how-many", "labels",
+          "compare", "verdicts", "measures", "metrics", "uncertainty", "distil", "export", "extend")
+
+
+def how_to() -> str:
+    "The table of docs/running.md: what somebody wants to do, and the page that says how."
+    rows = [line for line in (ROOT / "docs" / "running.md").read_text("utf-8").splitlines() if line.startswith("|")]
+    return "\n".join(re.sub(r"\]\((?=[\w-]+\.md)", "](docs/", line) for line in rows)
+
+
 def front(rest: list[str]) -> str:
     "The first page."
     lessons = [f"/{b.removesuffix('.ipynb')}" for b in sorted(rest, key=lambda b: "/tutorials/" not in b)]
     return "\n".join([
         "# unsaf", "", "*Does a multimodal model know what it does not know?*", "",
-        "Begin with the [README](README.md): what is measured, and a first score in one command.", "",
+        "Begin with the [README](README.md): what is measured, and a first score in one command.", "", how_to(), "",
         toctree("Start", ["README <README>", "docs/faq"]), toctree("Lessons", lessons),
-        toctree("How to", [f"docs/{x}" for x in ("running", "verdicts", "measures", "export", "cluster", "extend")]),
+        toctree("How to", [f"docs/{x}" for x in HOW_TO]),
         toctree("The paper", [f"docs/{x}" for x in ("paper", "gaps", "rehearsal", "routes")]),
         toctree("How it works, room by room", [f"rooms/{r}" for r in ROOMS]),
-        toctree("Looked up", ["reference/index", "benchmarks/RESULTS", "CHANGELOG", "CONTRIBUTING"])])
+        toctree("Looked up", ["reference/index", "docs/promises", "benchmarks/RESULTS", "CHANGELOG", "CONTRIBUTING"])])
 
 
 def build(jobs: int = 2) -> int:

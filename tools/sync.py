@@ -1,4 +1,4 @@
-"""Bring exported code, notebooks and README into step; with --check, fail where they were not."""
+"""Bring exported code, notebooks, README and the page of promises into step; with --check, fail where they were not."""
 import hashlib, os, re, subprocess, sys
 from pathlib import Path
 
@@ -6,7 +6,7 @@ root = Path(__file__).resolve().parent.parent
 
 
 def state() -> dict[str, str]:
-    files = [p for d in ('nbs', 'unsaf') for p in (root/d).rglob('*') if p.suffix in ('.ipynb', '.py')] + [root/'README.md']
+    files = [p for d in ('nbs', 'unsaf') for p in (root/d).rglob('*') if p.suffix in ('.ipynb', '.py')] + [root/'README.md', root/'docs/promises.md']
     return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest()
             for p in files if p.exists() and '.ipynb_checkpoints' not in str(p)}
 
@@ -31,6 +31,7 @@ def main():
     before = state()
     for tool in ('nbdev_export', 'nbdev_clean'): subprocess.run([Path(sys.executable).parent/tool], check=True)
     if (root/'nbs/index.ipynb').exists(): readme()
+    subprocess.run([sys.executable, root/'tools/promises.py'], check=True)
     after = state()
     changed = sorted(f for f in before.keys() | after.keys() if before.get(f) != after.get(f))
     if changed: print('out of step:' if '--check' in sys.argv else 'written:', *changed, sep='\n  ')
