@@ -114,7 +114,7 @@ SAID = "document.getElementById('said').textContent"
 CONTRAST = """(() => {
   const linear = x => x <= .03928 ? x / 12.92 : ((x + .055) / 1.055) ** 2.4;
   const light = c => c.match(/[\\d.]+/g).slice(0, 3).map(x => linear(x / 255)).reduce((sum, x, i) => sum + x * [.2126, .7152, .0722][i], 0);
-  const ground = n => n ? (c => /, 0\\)|transparent/.test(c) ? ground(n.parentElement) : c)(getComputedStyle(n).backgroundColor) : 'rgb(255,255,255)';
+  const ground = n => n ? (c => /^rgba.*, 0\\)/.test(c) ? ground(n.parentElement) : c)(getComputedStyle(n).backgroundColor) : 'rgb(255,255,255)';
   const ratio = n => { const [a, b] = [light(getComputedStyle(n).color), light(ground(n))].sort((x, y) => y - x); return (a + .05) / (b + .05); };
   const texts = 'h1, p, td, th, .tag, .small, .text, pre, a, button, summary, .note, .sentence';
   return Math.min(...[...document.querySelectorAll(texts)].filter(n => n.offsetParent).map(ratio)); })()"""
