@@ -14,7 +14,7 @@ from shlex import quote
 from typing import Any, Sequence
 import numpy as np
 from .. import __version__
-from .figures import Drawing, marks_axes, rates_axes
+from .figures import Drawing, marks_axes, rates_axes, scores_figure      # noqa: F401 (its old place)
 from .gallery import THUMBNAIL, gallery, names_of, weight_line
 from .pages import rendered, svg_of
 from .plane import rates_plane
