@@ -87,7 +87,7 @@ class Browser:
 
     def until(self, code: str, seconds: float = 30) -> None:
         end = time.monotonic() + seconds
-        while not self.js(code):
+        while not self.js(f"!!({code})"):
             assert time.monotonic() < end, code
             time.sleep(.02)
 
@@ -98,7 +98,7 @@ class Browser:
         for key in keys:
             text = dict(text=key) if len(key) == 1 else {}
             for kind in ("keyDown", "keyUp"):
-                code = CODES.get(key, ord(key[0].upper()))
+                code = CODES.get(key) or (ord(key.upper()) if key.isalnum() else 0)
                 self.send("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, **(text if kind == "keyDown" else {}))
         self.frame()
 

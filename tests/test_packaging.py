@@ -23,7 +23,8 @@ def dist(tmp_path_factory) -> Path:
 def test_both_carry_the_model_the_page_and_the_licence(dist):
     with zipfile.ZipFile(next(dist.glob("*.whl"))) as z: wheel = z.namelist()
     with tarfile.open(next(dist.glob("*.tar.gz"))) as t: sdist = t.getnames()
-    for end in ("unsaf/templates/report.html", "unsaf/tables/coco_objects.txt", "unsaf/tiny_models/tiny-m/model.safetensors",
+    for end in ("unsaf/templates/report.html", "unsaf/templates/style.css", "unsaf/templates/gallery.js",
+                "unsaf/tables/coco_objects.txt", "unsaf/tiny_models/tiny-m/model.safetensors",
                 "unsaf/tiny_models/tiny-l/card.json", "LICENSE"):
         assert any(n.endswith(end) for n in wheel) and any(n.endswith(end) for n in sdist), end
     assert not [n for n in wheel if n.startswith(("tests", "nbs"))]

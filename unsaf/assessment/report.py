@@ -14,7 +14,7 @@ from shlex import quote
 from typing import Any, Sequence
 import numpy as np
 from .. import __version__
-from .figures import Drawing, marks_axes, rates_axes
+from .figures import Drawing, marks_axes, rates_axes, scores_figure      # noqa: F401 (its old place)
 from .gallery import THUMBNAIL, gallery, names_of, weight_line
 from .pages import rendered, svg_of
 from .plane import rates_plane
@@ -143,7 +143,7 @@ ASKS = {"cross": "whose awareness is it? Every model answers every other's quest
         "swap": "and where there is something else to see?",
         "leakage": "what could be had from the words of the questions, without looking?",
         "audit": "how many of its labels are wrong?",
-        "corrected": "what would J be without the wrong labels, if they are wrong by lot?"}
+        "corrected": "what would J be without the wrong labels, if they are wrong at random?"}
 _STRIP = (("blank", "youden_j", "on empty images"), ("swap", "youden_j", "on the wrong images"),
           ("leakage", "youden_j_words", "by the words alone"),
           ("corrected", "youden_j_true", "by the truth of the audited questions"),

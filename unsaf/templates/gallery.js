@@ -80,7 +80,7 @@ function question(q) {
 
 function sideOf(side, rows) {
   const node = make("div"), asked = side.questions.filter(q => !rows || rows.has(q));
-  if (rows && !asked.length) return node;
+  if (rows && !asked.length) return "";
   node.append(make("h4", "", `written as ${side.answerable ? "answerable" : "unanswerable"}`), ...asked.map(question));
   if (!asked.length) node.append(make("p", "small", "no question could be read" + (side.error ? ": " + side.error : "")));
   node.append(fold(["raw reply", side.reading, side.pieces && "left over: " + side.pieces].filter(Boolean).join(" · "), side.raw || ""));
@@ -95,7 +95,7 @@ function cardOf({ card, rows }) {
     left.append(look);
   }
   left.append(make("a", "small", card.id, { href: place(card) }));
-  asks.append(...card.sides.map(side => sideOf(side, rows)));
+  asks.append(...card.sides.map(side => sideOf(side, rows)).filter(Boolean));
   node.append(left, asks);
   return node;
 }
@@ -188,6 +188,7 @@ function go(i) {
   const n = Math.floor(at / CHUNK);
   chunks.slice(Math.max(0, n - 1), n + 2).forEach(fill);
   const card = chunks[n].children[at % CHUNK];
+  document.documentElement.style.setProperty("--hands", $("hands").offsetHeight + "px");      // what stands above a card that one goes to
   card.scrollIntoView({ block: "start" });
   card.focus({ preventScroll: true });
 }
