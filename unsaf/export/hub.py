@@ -135,6 +135,7 @@ def _reason(e: Exception) -> str:
 def _sent(call: Any) -> Any:
     "What `call` gives for the package; its errors are one line each."
     hub = _hub()
-    http = hub.errors.HfHubHTTPError.__bases__[0]      # of the library by which the Hub is asked
+    from huggingface_hub.errors import HfHubHTTPError
+    http = HfHubHTTPError.__bases__[0]      # every error of the library by which the Hub is asked
     try: return call(hub)
     except (OSError, ValueError, http) as e: raise UnsafError(f"the Hub did not take it: {_reason(e)}") from None
