@@ -44,9 +44,15 @@ def linked(text: str, page: str, here: set[str]) -> str:
     return "".join(part if i % 2 else LINK.sub(one, part) for i, part in enumerate(parts))
 
 
-def levelled(text: str, least: int) -> str:
-    "Headings of a cell no deeper than one step under `least`, as Sphinx wants it."
-    return re.sub(r"^#{%d,}(?= )" % (least + 2), "#" * (least + 1), text, flags=re.M)
+def levelled(text: str, depth: int) -> tuple[str, int]:
+    "`text` with each heading at most one step under the one before it (at first `depth`), as Sphinx wants it, and the depth of the last."
+    lines, fenced = text.split("\n"), False
+    for i, line in enumerate(lines):
+        fenced ^= line.startswith("```")
+        if fenced or not (found := re.match(r"#+(?= )", line)): continue
+        depth = min(len(found[0]), depth + 1)
+        lines[i] = "#" * depth + line[found.end():]
+    return "\n".join(lines), depth
 
 
 def notebook(path: Path, page: str, here: set[str]) -> dict:
@@ -57,8 +63,7 @@ def notebook(path: Path, page: str, here: set[str]) -> dict:
         text = "".join(cell["source"])
         if NOT_SHOWN.search(text): continue
         if cell["cell_type"] == "markdown":
-            text = levelled(linked(text, page, here), depth)
-            depth = max([depth, *(len(m) for m in re.findall(r"^(#+) ", text, re.M))][-1:] or [depth])
+            text, depth = levelled(linked(text, page, here), depth)
         else: text = DIRECTIVE.sub("", text).strip("\n")
         if not text.strip(): continue
         cells.append({**cell, "source": text.splitlines(keepends=True)} | ({"outputs": plain(cell)} if "outputs" in cell else {}))

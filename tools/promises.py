@@ -16,7 +16,7 @@ PAGE = ROOT / "docs" / "promises.md"
 # section -> name -> (the promise, where it is made: pages of docs/, without their ending, or README)
 PROMISES: dict[str, dict[str, tuple[str, str]]] = {
     "Nothing is paid for twice": {
-        "killed": ("A run that was killed is given again, asks only what is missing, and ends with the tables of one that was not", "keeping"),
+        "killed": ("A killed run, started again by the same command, asks only what is missing, and ends with the tables of a whole one", "keeping"),
         "twice": ("A second run of the same asks nothing, and says the same", "keeping"),
         "shared": ("Several runs on one store ask each request once; what a killed one was at, the others take over", "keeping"),
         "interrupt": ("The first Ctrl-C lets nothing more go out, awaits what is under way and stores it; the second ends at once", "costs"),
