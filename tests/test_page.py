@@ -10,6 +10,7 @@ from unsaf.assessment import report
 from unsaf.assessment.gallery import Images, gallery
 from unsaf.assessment.pages import embedded
 from unsaf.assessment.report import CITED, command_of, page
+from unsaf.assessment.shown import Frame
 from unsaf.core import Outcome, Picture, Reply, Sample, UnsafError
 from unsaf.models.base import Scripted
 
@@ -172,6 +173,17 @@ def test_keys_links_and_an_image_shown_large(made):
         assert tab.js("document.querySelector('#runs .on').textContent") == "multiple choice"        # of the last link to questions
         right = "getComputedStyle([...document.querySelectorAll('.reply .text')].find(t => t.textContent.includes('هذا'))).unicodeBidi"
         assert tab.js(right) == "plaintext" and not tab.problems and not tab.asked
+
+
+@in_browser
+def test_links_within_the_frame_of_a_notebook(results, tmp_path):
+    (tmp_path / "notebook.html").write_text("<h1>a notebook</h1>" + Frame(results, limit=4)._repr_html_())
+    with Browser(tmp_path / "notebook.html") as tab:
+        tab.until("frames[0].document.querySelector('#cells button')")
+        for link, there in (("#again", "again"), ("#questions-mc", "questions")):
+            tab.js(f"frames[0].document.querySelector('nav a[href=\"{link}\"]').click()")
+            tab.until(f"Math.abs(frames[0].document.getElementById('{there}').getBoundingClientRect().top) < 300")
+        assert tab.js("frames[0].document.querySelector('#runs .on').textContent") == "multiple choice" and not tab.problems
 
 
 @in_browser

@@ -200,10 +200,10 @@ function step(by) {      // from the card that has the focus; where that is out 
   go(top && top[0].getBoundingClientRect().top < innerHeight ? top[1] : 0);
 }
 
-function follow() {      // #questions-mc, or #mc/IMAGE
-  const hash = location.hash.slice(1), cut = hash.indexOf("/"), id = cut < 0 ? hash.replace(/^questions-/, "") : hash.slice(0, cut);
+function follow(link) {      // #questions-mc, or #mc/IMAGE
+  const hash = link.slice(1), cut = hash.indexOf("/"), id = cut < 0 ? hash.replace(/^questions-/, "") : hash.slice(0, cut);
   const run = runs.findIndex(r => r.id === id);
-  if (run < 0 || (cut < 0 && id === hash)) return;      // a part of the page that is not the gallery
+  if (run < 0 || (cut < 0 && id === hash)) return $(hash)?.scrollIntoView();      // a part of the page that is not the gallery
   if (run !== state.run || cut >= 0) { state = { ...ALL, run }; update(); }
   if (cut < 0) return $("questions").scrollIntoView();
   let name = hash.slice(cut + 1);
@@ -236,7 +236,13 @@ for (const cell of ["", ...CELLS]) {
 }
 for (const id of ["outcome", "note", "sort"]) $(id).onchange = () => set({ [id]: $(id).value });
 $("words").oninput = () => set({ words: $("words").value });
-addEventListener("hashchange", follow);
+addEventListener("hashchange", () => follow(location.hash));
+document.addEventListener("click", event => {      // in a notebook's frame a link would lead to the notebook
+  const link = event.target.closest?.("a[href^='#']");
+  if (!link || location.protocol !== "about:") return;
+  event.preventDefault();
+  follow(link.getAttribute("href"));
+});
 document.addEventListener("keydown", event => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || $("large").open) return;
   const typing = event.target.matches?.("input, select, textarea");
@@ -257,4 +263,4 @@ addEventListener("beforeprint", () => {
 addEventListener("afterprint", draw);
 $("hands").hidden = false;
 update();
-follow();
+if (location.hash) follow(location.hash);
