@@ -18,12 +18,16 @@ LINK = re.compile(r"(!?)\[([^\]\n]+)\]\(([^)\s]+)\)")
 CONF = '''
 project, author, copyright = "unsaf", "The unsaf authors", "2026 onwards, the unsaf authors"
 extensions = ["myst_nb"]
-html_theme, html_title, html_static_path = "furo", "unsaf", []
+html_theme, html_title, html_static_path, html_css_files = "furo", "unsaf", ["_static"], ["site.css"]
 nb_execution_mode, nb_merge_streams, root_doc = "off", True, "index"
 myst_enable_extensions, myst_heading_anchors = ["dollarmath"], 4
 html_show_sphinx, html_copy_source, language = False, False, "en"
 suppress_warnings = ["misc.highlighting_failure"]      # transcripts of a shell are no language
 '''
+# a wide table of a notebook scrolls by itself on a telephone; an option such as `--limit` is not broken at its hyphens
+CSS = """.cell_output .output { overflow-x: auto; }
+code.literal { hyphens: none; word-break: normal; }
+"""
 
 
 def shown(target: str, page: str, here: set[str]) -> "str | None":
@@ -181,7 +185,8 @@ def sources() -> None:
     write("reference/index.md", "# Reference\n\nEvery public name, by module.\n\n" + toctree("", names).replace(":caption: \n", ""))
     rest = [b for b in books if not any(b.startswith(f"nbs/{r}/") for r in ROOMS)]
     write("index.md", front(rest))
-    (SOURCE / "conf.py").write_text(CONF, "utf-8")
+    write("conf.py", CONF)
+    write("_static/site.css", CSS)
 
 
 HOW_TO = ("running", "own-model", "images", "api", "costs", "batches", "engines", "old-checkpoints", "keeping", "offline", "cluster", "how-many", "labels",
