@@ -60,8 +60,9 @@ def _bare(name: str, total: np.ndarray, drawn: np.ndarray) -> tuple[np.ndarray, 
     "d' or criterion of drawn rates as they are, since the half that its counts are given draws it towards 0; else nothing."
     if name not in ("d_prime", "criterion") or not total.all(): return ()
     ta, fa, tu, fu = drawn.T
-    with np.errstate(all="ignore"): zs = ndtri(ta / (ta + fu)), ndtri(fa / (fa + tu))
-    return (zs[0] - zs[1] if name == "d_prime" else -(zs[0] + zs[1]) / 2,)
+    with np.errstate(all="ignore"):
+        t, f = ndtri(ta / (ta + fu)), ndtri(fa / (fa + tu))
+        return (t - f if name == "d_prime" else -(t + f) / 2,)
 
 def _limits(name: str, value: float, draws: Sequence[np.ndarray], total: np.ndarray, level: float) -> np.ndarray:
     "The limits that lie furthest out over the kinds of draws and the value; nan where the value is undefined."
