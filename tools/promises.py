@@ -57,7 +57,7 @@ PROMISES: dict[str, dict[str, tuple[str, str]]] = {
     "The numbers": {
         "hand": ("Audacity, timidity, UnF1, J, d' and their relations are those known by hand and of other implementations", "measures"),
         "sentence": ("The sentence above a score claims no more than both intervals", "verdicts"),
-        "intervals": ("Intervals hold the truth as often as they say, also with few images and in the corners", "measures"),
+        "intervals": ("Intervals of UnF1, J and d' hold the truth nearly as often as they say, also with few images and in the corners", "measures"),
         "anytime": ("Who looks again and again at an anytime-valid interval is wrong in at most 1 of 20 runs", "how-many"),
         "labels": ("Prediction-powered scores hold the truth whatever is wrong with the labels, and a plan for labels comes out as wide as it says", "labels"),
         "blind": ("Whoever judges labels sees neither what a question was written as nor the reply", "labels"),
@@ -75,7 +75,7 @@ PROMISES: dict[str, dict[str, tuple[str, str]]] = {
     },
     "The same answers on every way": {
         "sharing": ("What is computed once for several prompts changes no token in float32", "own-model"),
-        "batching": ("Order, batch size and block size change no reply", "own-model"),
+        "batching": ("Order, batch size and block size change no reply in float32", "own-model"),
         "scored": ("Probabilities from a server are those of a local model", "api"),
         "engine": ("An engine starts and ends with its run, also when the run is killed; if it dies it is started once more", "engines"),
         "bridge": ("An old checkpoint behind the bridge replies and scores as it would here", "old-checkpoints"),
