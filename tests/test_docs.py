@@ -40,8 +40,6 @@ PHOTOS = ("path/to/photos", "photos")
 # what is too large, or belongs to others, and what stands in for it here; the rest of a line is as it is printed
 STAND_INS = {"--limit 100": "--limit 4", "--limit 200": "--limit 4", "limit: 100": "limit: 4",
              "hf:llava-hf/llava-1.5-7b-hf": "tiny-s", "path/to/checkpoint": str(root/"unsaf/tiny_models/tiny-s"), "=...": "=sk-of-nobody"}
-# what a page takes for granted
-BEFORE = {"README.md": ["unsaf assess --model tiny-m --images path/to/photos --store runs/mine --no-report"]}
 
 
 def blocks(page): return [m.groups() for m in BLOCK.finditer((root/page).read_text("utf-8"))]
@@ -93,7 +91,7 @@ def test_blocks_of_code_run(page, place, inside, monkeypatch):
         assert done.returncode == 0, f"{page}: {' '.join(words)}\n{done.stderr}"
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-nobody")
     names = {}
-    for how, _, language, code in [(None, None, "sh", "\n".join(BEFORE.get(page, ()))), *blocks(page)]:
+    for how, _, language, code in blocks(page):
         if how: continue
         for old, new in {**STAND_INS, "http://127.0.0.1:8000/v1": place.url}.items(): code = code.replace(old, new)
         if language == "python": exec(code, names)
