@@ -43,6 +43,10 @@ def test_the_table_has_the_scores_of_the_run(results):
     text = as_latex([odd])
     assert r"a|b\_c\%\textsuperscript{\textdagger}" in text and text.count(r"\\") == 2 and r"\label{tab:unsaf}" in text
 
+    mute = replace(odd, table=odd.table.iloc[:0], model="mute")      # one of two without a score: a line says why
+    assert "mute§ | 2 of" in (text := as_markdown([odd, mute])) and "§ mute, oe: nothing" in text
+    with pytest.raises(UnsafError, match="nothing"): as_markdown([mute])
+
 
 def test_the_model_card_is_what_the_hub_reads(results):
     from huggingface_hub import ModelCard

@@ -6,6 +6,7 @@
 __all__ = ['TEXTS', 'FORMATS', 'export']
 
 # %% ../../nbs/90_cli/04_exports.ipynb #1d29cb06
+import sys
 from pathlib import Path
 from .common import argument, option, say, say_written
 from .ranking import _results
@@ -31,6 +32,14 @@ def _written(results: list, to: str, out: Path, dataset: "str | None") -> list[P
         raise UnsafError("a log of inspect holds one run: name it with --setting oe or mc, or as FOLDER@MODEL")
     return [write_log(results[0], out)]
 
+def _scored(results: list) -> list:
+    "Those that have a score; a line for each that has none, and `UnsafError` where that is all of them."
+    from unsaf.export.tables import unscored
+    why = [unscored(r) for r in results]
+    if all(why): raise UnsafError(why[0])
+    say(*(f"unsaf: {r.model}, {r.plan.setting}: left out, {w}" for r, w in zip(results, why) if w), file=sys.stderr)
+    return [r for r, w in zip(results, why) if not w]
+
 def _pushed(results: list, to: str, out: "Path | None", repo: str, yes: bool, dataset: "str | None") -> list[str]:
     from unsaf.export import hub
     return hub.push_data(out, repo, yes) if to == "data-card" else hub.push_index(results, repo, yes, dataset)
@@ -55,6 +64,7 @@ def export(
     if push and to not in ("data-card", "model-index"):
         raise UnsafError(f"--push goes with --to data-card and model-index; {to} is for this machine")
     results = _results(runs, setting, images)
+    if to == "model-index": results = _scored(results)
     if out: say_written(_written(results, to, out, dataset))
     elif not push: print(_text(results, to, dataset), end="")
     if push: say(*_pushed(results, to, out, push, yes, dataset))
