@@ -160,3 +160,20 @@ def test_keys_undo_and_what_the_browser_keeps(mc, tmp_path):
     assert again["at"] == 4
     (tmp_path / "labels.json").write_text(json.dumps(again))
     assert filled(mc.table, tmp_path / "labels.json").looked_at.sum() == 4
+
+
+def test_buttons_in_a_notebook_write_what_the_page_exports(mc, tmp_path):
+    from unsaf.assessment.label_widget import Labeller
+    odd = mc.table.assign(question=[f"<b>{q}" if i == 0 else q for i, q in enumerate(mc.table.question)])
+    some, path = sheet(odd, n=100), tmp_path/"labels-ann.json"
+    ann = Labeller(mc, some, path, "Ann")
+    assert "&lt;b&gt;" in "".join((setattr(ann, "at", i), ann._show(), ann.view.value)[2] for i in range(len(ann.items))) and "<b><b>" not in ann.view.value
+    ann.at = 0
+    for word in ("yes", "no", "no", "unclear"): ann.say(word)          # the first is asked about its options, too
+    done = filled(mc.table, path)
+    assert int(done.looked_at.sum()) == 3 and json.loads(path.read_text())["judge"] == "Ann" and done.truth.dropna().tolist() == [False, False]      # a question whose options are not one counts as none
+    ann.undo()
+    assert Labeller(mc, some, path).done == 2
+    path.write_text(path.read_text().replace(mc.run_id, "another"))
+    with pytest.raises(UnsafError, match="labels of other questions"): Labeller(mc, some, path)
+    with pytest.raises(UnsafError, match="is no judgement"): ann.say("perhaps")
