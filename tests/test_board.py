@@ -49,6 +49,17 @@ def test_samples_without_a_common_image_are_not_ranked(one):
     assert [r["model"] for r in worst.rows] == ["b", "a"]      # less is better
 
 
+def test_an_interval_without_an_end_is_said_and_drawn(one, tmp_path):
+    board = leaderboard([like(one, "all", 1), like(one, "half", .5)], "d_prime", n=200)
+    best = board.groups[0].rows[0]["scores"]["d_prime"]
+    assert best["high"] is None and best["span"] == f"at least {best['low']:.3f}" and best["span"] in "\n".join(board.lines())
+    text = board.page(tmp_path/"b.html").read_text()
+    assert text.count(best["span"]) == 2 and text.count("M988 6L1000") == 1      # in the plot and in the table
+    ticks = [float(x) for x in re.findall(r'<span style="left:[\d.]+%">(.*?)</span>', text)]
+    assert 0 in ticks and best["value"] / 2 < max(ticks) <= best["value"] * 1.3
+    json.dumps(board.as_dict(), allow_nan=False)
+
+
 def test_the_board_of_two_folders(tmp_path, one, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, rate in (("a", .6), ("b", .9)): like(one, name, rate).save(tmp_path/name)

@@ -62,6 +62,10 @@ def _differs(runs: Sequence[Assessment], r: Assessment) -> str:
     odd = [k for k in vars(r.plan) if len({_set(other, k) for other in runs}) > 1]
     return ", ".join(f"{k} {_set(r, k)}" for k in odd)
 
+def _limits(i: Any) -> dict[str, Any]:
+    "The limits of an interval in words, empty where there are none, and whether it has no end below and above."
+    return dict(span="" if np.isnan([i.low, i.high]).any() else limits_text(i.low, i.high), open=[bool(np.isinf(x)) for x in (i.low, i.high)])
+
 def _row(r: Assessment, differs: str, measure: str, n: int) -> dict[str, Any]:
     "All that the table says of a run; `why` where it has no score."
     counts, read = counts_of(r.table, r.images), readable_of(r.table, r.lists, r.min_read)
@@ -71,7 +75,7 @@ def _row(r: Assessment, differs: str, measure: str, n: int) -> dict[str, Any]:
     if not counts.any(): return row | dict(why="no reply could be counted")
     names = tuple(dict.fromkeys((*SIDE_BY_SIDE, measure)))
     always = float(awareness(*map(int, counts.sum(0))).always_answer)
-    scores = {name: i.as_dict() for name, i in intervals_of(names, counts, n).items()}
+    scores = {name: i.as_dict() | _limits(i) for name, i in intervals_of(names, counts, n).items()}
     none = f"{MEASURES[measure]} is undefined: no counted question of one of the classes" if scores[measure]["value"] is None else ""
     return row | dict(scores=scores, always_answer=always if np.isfinite(always) else None, why=none)
 
@@ -112,7 +116,7 @@ class Group:
     source: str
     setting: str           # oe or mc
     images: int            # that all of them have
-    rows: list[dict]       # model, run, differs, rank, first, swaps, scores: name -> value, low, high; ...
+    rows: list[dict]       # model, run, differs, rank, first, swaps, scores: name -> value, low, high, span, open; ...
     notes: list[str]
 
     @property
@@ -156,11 +160,7 @@ def leaderboard(
     return Board(measure, [_group(some, measure, n) for some in _groups(results)], list(dict.fromkeys(r.note for r in results if r.note)))
 
 # %% ../../nbs/60_assessment/11_board.ipynb #27e952ec
-def _span(score: "Mapping | None") -> str:
-    "The limits of a score in words; empty where there are none."
-    if not score or score["low"] is None or score["high"] is None: return ""
-    return limits_text(score["low"], score["high"])
-
+def _span(score: "Mapping | None") -> str: return score["span"] if score else ""
 def _place(rank: "float | None") -> str: return "" if rank is None else f"{rank:g}"
 def _percent(share: "float | None") -> str: return "" if share is None else f"{share:.0%}"
 def _three(x: "float | None") -> str: return "" if x is None else f"{x + 0:.3f}"
@@ -173,9 +173,17 @@ def _lines(g: Group, measure: str) -> list[str]:
 
 # %% ../../nbs/60_assessment/11_board.ipynb #d9a6a31b
 def _axis(rows: Sequence[dict], measure: str) -> tuple[float, float]:
-    "From where to where the plot goes: 0 to 1 at least."
-    ends = [x for r in rows if (s := r["scores"].get(measure)) for x in s.values() if x is not None]
-    return min([0.0, *ends]), max([1.0, *ends])
+    "From where to where the plot goes: 0 to 1 at least, and beyond the last value where an interval has no end."
+    scores = [s for r in rows if (s := r["scores"].get(measure))]
+    ends = [0.0, 1.0, *(s[k] for s in scores for k in ("value", "low", "high") if s[k] is not None)]
+    low, high = min(ends), max(ends)
+    room = .1 * (high - low)
+    return low - room * any(s["open"][0] for s in scores), high + room * any(s["open"][1] for s in scores)
+
+def _ticks(low: float, high: float) -> list[float]:
+    "Round numbers from `low` to `high`, seven at most."
+    step = next(s for s in (.5, 1, 2, 5, 10, 20) if (high - low) / s <= 7)
+    return [float(step * i) for i in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1)]
 
 def _reference(r: dict, measure: str) -> "float | None":
     "What a policy that knows nothing would have: J and d' 0, UnF1 that of always answering."
@@ -187,9 +195,10 @@ def _plot(g: Group, measure: str) -> dict[str, Any]:
     low, high = _axis(g.rows, measure)
     at = lambda x: None if x is None else round(1000 * (x - low) / (high - low), 1)
     rows = [dict(name=seen(r["model"]), differs=r["differs"], text=f"{_three(s['value'])} ({_span(s)})".removesuffix(" ()"),
-                 reference=at(_reference(r, measure)), x=at(s["value"]), low=at(s["low"]), high=at(s["high"]))
+                 reference=at(_reference(r, measure)), x=at(s["value"]), low=0 if s["open"][0] else at(s["low"]),
+                 high=1000 if s["open"][1] else at(s["high"]), open=s["open"])
             for r in g.rows if not r["why"] for s in [r["scores"][measure]]]
-    return dict(rows=rows, ticks=[(at(x) / 10, f"{x:g}") for x in (0.0, .5, 1.0)])
+    return dict(rows=rows, ticks=[(at(x) / 10, f"{x:g}") for x in _ticks(low, high)])
 
 # %% ../../nbs/60_assessment/11_board.ipynb #6179f0d7
 def _dollars(cost: "Mapping | None") -> str:
