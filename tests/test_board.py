@@ -18,10 +18,13 @@ BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil
 def one(): return next(as_saved(r) for r in saved_runs(GOLDEN/"run") if r.card["plan"]["setting"] == "oe")
 
 
+def cut(r, images):
+    on = lambda t: t[t["image_id"].isin(images)].copy()
+    return replace(r, images=list(images), table=on(r.table), lists=on(r.lists))
+
+
 def test_what_differs_is_said_or_stands_apart(one, tmp_path):
-    short = replace(like(one, "<b>short", .9), images=one.images[:4])
-    short.table = short.table[short.table["image_id"].isin(short.images)]
-    short.lists = short.lists[short.lists["image_id"].isin(short.images)]
+    short = cut(like(one, "<b>short", .9), one.images[:4])
     bold = replace(like(one, "a", .7, seed=3), plan=replace(one.plan, suffix="audacity"))
     silent = replace(like(one, "silent", .5), table=one.table.assign(cell=None, outcome="unreadable"))
     board = leaderboard([like(one, "a", .6), bold, short, silent, like(one, "z", .6, "elsewhere")], "unf1", n=300)
@@ -58,6 +61,16 @@ def test_an_interval_without_an_end_is_said_and_drawn(one, tmp_path):
     ticks = [float(x) for x in re.findall(r'<span style="left:[\d.]+%">(.*?)</span>', text)]
     assert 0 in ticks and best["value"] / 2 < max(ticks) <= best["value"] * 1.3
     json.dumps(board.as_dict(), allow_nan=False)
+
+
+def test_a_rank_is_not_surer_than_the_intervals_and_a_tie_is_a_toss(one):
+    twins = leaderboard([like(one, "a", .7), like(one, "b", .7)], n=300).groups[0].rows
+    assert [r["rank"] for r in twins] == [1.5, 1.5] and twins[0]["swaps"] == .5 and twins[0]["first"] == pytest.approx(.5, abs=.15)
+    three = [cut(like(one, m, 1), one.images[:3]) for m in "ab"]
+    t = three[1].table
+    t.loc[t.index[t["answerable"]][[0, -1]], "cell"] = "FU"      # two replies on two of three images
+    rows = leaderboard(three, n=2000).groups[0].rows
+    assert rows[0]["model"] == "a" and .5 < rows[0]["first"] < .9
 
 
 def test_the_board_of_two_folders(tmp_path, one, monkeypatch):

@@ -17,9 +17,9 @@ from .ranks import LOWER, _differing, _set, _unread
 from .run import Assessment
 from .scores import FEW_IMAGES, counts_of, intervals_of, readable_of
 from ..core import UnsafError, in_lines, one_of, write_file
-from ..metrics.awareness import awareness, scorer
+from ..metrics.awareness import awareness
 from ..metrics.resampling import limits_text
-from ..metrics.stability import rank_bootstrap
+from ..metrics.smoothed import smoothed_ranking
 from ..runs import seen
 
 # %% ../../nbs/60_assessment/11_board.ipynb #4b63ddd6
@@ -86,7 +86,7 @@ def _ranked(runs: Sequence[Assessment], rows: list[dict], measure: str, n: int) 
     rest = [row for i, row in enumerate(rows) if i not in at]
     if len(at) < 2: return [rows[i] for i in at] + rest, "one run with a score has no rank"
     counts = np.stack([counts_of(runs[i].table, runs[0].images) for i in at]).astype(float)
-    try: found = rank_bootstrap(lambda x: scorer(measure)(x)[measure], counts, n=n, higher_is_better=measure not in LOWER)
+    try: found = smoothed_ranking(measure, counts, n, higher_is_better=measure not in LOWER)
     except ValueError as e: return rows, f"no ranks: {e}"
     order = np.lexsort((np.arange(len(at)), found.ranks))
     chance = [float(found.inversion[i, j]) for i, j in zip(order, order[1:])]
