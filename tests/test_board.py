@@ -23,11 +23,17 @@ def cut(r, images):
     return replace(r, images=list(images), table=on(r.table), lists=on(r.lists))
 
 
+def moved(r):
+    "As if of other images."
+    on = lambda t: t.assign(image_id="other-" + t["image_id"])
+    return replace(r, images=[f"other-{name}" for name in r.images], table=on(r.table), lists=on(r.lists))
+
+
 def test_what_differs_is_said_or_stands_apart(one, tmp_path):
     short = cut(like(one, "<b>short", .9), one.images[:4])
     bold = replace(like(one, "a", .7, seed=3), plan=replace(one.plan, suffix="audacity"))
     silent = replace(like(one, "silent", .5), table=one.table.assign(cell=None, outcome="unreadable"))
-    board = leaderboard([like(one, "a", .6), bold, short, silent, like(one, "z", .6, "elsewhere")], "unf1", n=300)
+    board = leaderboard([like(one, "a", .6), bold, short, silent, moved(like(one, "z", .6, "elsewhere"))], "unf1", n=300)
     same, other = board.groups
     said = "\n".join(same.notes)
     assert same.images == 4 and "all are scored on the 4 images that they share" in said and "suffix audacity, none" in said
@@ -40,16 +46,22 @@ def test_what_differs_is_said_or_stands_apart(one, tmp_path):
 
 
 def test_samples_without_a_common_image_are_not_ranked(one):
-    names = {name: f"other-{name}" for name in one.images}
-    moved = lambda t: t.assign(image_id=t["image_id"].map(names))
-    other = replace(like(one, "b", .9), images=[*names.values()])
-    other = replace(other, table=moved(other.table), lists=moved(other.lists))
-    board = leaderboard([like(one, "a", .5), other], n=100)
+    board = leaderboard([like(one, "a", .5), moved(like(one, "b", .9))], n=100)
     assert [len(g.rows) for g in board.groups] == [1, 1] and all("has no rank" in g.notes[-1] for g in board.groups)
-    with pytest.raises(UnsafError, match="given twice"): leaderboard([one, one])
+    with pytest.raises(UnsafError, match="two of the runs are run .* give one of them"): leaderboard([one, one])
     with pytest.raises(UnsafError, match="measure"): leaderboard([one], "always_answer")
     worst = leaderboard([like(one, "a", .5), like(one, "b", 1)], "fa_rate", n=100).groups[0]
     assert [r["model"] for r in worst.rows] == ["b", "a"]      # less is better
+
+
+def test_runs_stand_together_by_their_images(one, tmp_path):
+    here, there, some = like(one, "here", .9, "folder:/a"), like(one, "there", .6, "folder:/b"), cut(like(one, "some", .8, "folder:/a"), one.images[:4])
+    board = leaderboard([here, moved(like(one, "else", .5, "folder:/a")), there, some], n=200)
+    assert [sorted(r["model"] for r in g.rows) for g in board.groups] == [["here", "some", "there"], ["else"]]
+    said = "\n".join(board.groups[0].notes)
+    assert board.groups[0].title.startswith("4 images of folder:/a and folder:/b,") and "matched by name" in said and "here 2 of its 6" in said
+    text = board.page(tmp_path/"b.html").read_text()
+    assert "2 tables: runs are ranked against each other only where" in text and "runs on other images" not in text
 
 
 def test_an_interval_without_an_end_is_said_and_drawn(one, tmp_path):

@@ -32,23 +32,26 @@ def _shared(runs: Sequence[Assessment]) -> list[str]:
     return [name for name in runs[0].images if name in both]
 
 def _groups(results: Sequence[Assessment]) -> list[list[Assessment]]:
-    "Runs that can be ranked against each other; raises `UnsafError` where one is given twice."
-    found: dict[tuple, list[Assessment]] = {}
+    "Runs that can be ranked against each other: all of a group have two or more images in common, or the very same."
+    groups: list[list[Assessment]] = []
     for r in results:
-        some = found.setdefault((r.source or "a list", str(r.plan.setting)), [])
-        if any(r.run_id == other.run_id for other in some): raise UnsafError(f"run {r.run_id} of {r.model} is given twice: give it once")
-        some.append(r)
-    out = []
-    for some in found.values():
-        if len(some) == 1 or len(_shared(some)) > 1: out.append(some)
-        else: out += _by(some, lambda r: frozenset(r.images))
-    if not out: raise UnsafError("no run to show: give run folders")
-    return out
+        common = [len(_shared([*some, r])) for some in groups]
+        fits = [(n, -i) for i, (n, some) in enumerate(zip(common, groups)) if _setting(r) == _setting(some[0])
+                and (n > 1 or set(r.images) == set(_shared(some)))]
+        if fits: groups[-max(fits)[1]].append(r)
+        else: groups.append([r])
+    if not groups: raise UnsafError("no run to show: give run folders")
+    return groups
 
-def _by(things: Iterable, key: Any) -> list[list]:
-    found: dict = {}
-    for thing in things: found.setdefault(key(thing), []).append(thing)
-    return list(found.values())
+def _once(results: Sequence[Assessment]) -> None:
+    "Raises `UnsafError` where two runs have one name."
+    known: set[str] = set()
+    for r in results:
+        if r.run_id in known: raise UnsafError(f"two of the runs are run {r.run_id} of {r.model}: the same model, settings and images; give one of them")
+        known.add(r.run_id)
+
+def _setting(r: Assessment) -> str: return str(r.plan.setting)
+def _sources(runs: Sequence[Assessment]) -> str: return " and ".join(dict.fromkeys(r.source or "a list" for r in runs))
 
 # %% ../../nbs/60_assessment/11_board.ipynb #bdcaf3ef
 def _cut(r: Assessment, images: Sequence[str]) -> Assessment:
@@ -105,6 +108,7 @@ def _notes(runs: Sequence[Assessment], images: Sequence[str]) -> list[str]:
     "What keeps runs of one table from being compared, or makes it weak."
     left = [f"{r.model} {len(r.images) - len(images)} of its {len(r.images)}" for r in runs if len(r.images) > len(images)]
     notes = _differing(runs)
+    if len({r.source for r in runs}) > 1: notes.append(f"the sources are called {_sources(runs)}: images are matched by name")
     if left: notes.append(f"all are scored on the {len(images)} images that they share; left out: {', '.join(left)}")
     if len(images) < FEW_IMAGES: notes.append(f"{len(images)} images tell little: other images could give another order")
     return [*notes, *(line for r in runs for line in _about(r))]
@@ -127,7 +131,7 @@ def _group(runs: list[Assessment], measure: str, n: int) -> Group:
     cut = [_cut(r, images) for r in runs]
     rows = [_row(c, _differs(runs, r), measure, n) | dict(run=r.run_id) for r, c in zip(runs, cut)]
     rows, why = _ranked(cut, rows, measure, n)
-    return Group(runs[0].source or "a list", str(runs[0].plan.setting), len(images), rows, _notes(runs, images) + [why] * bool(why))
+    return Group(_sources(runs), _setting(runs[0]), len(images), rows, _notes(runs, images) + [why] * bool(why))
 
 @in_lines
 @dataclass(frozen=True)
@@ -154,9 +158,10 @@ def leaderboard(
     measure: str = "youden_j",         # what ranks, of `MEASURES`
     n: int = 10_000,                   # resamples of the images
 ) -> Board:
-    "Runs side by side, ranked by `measure` where they had the same images; raises `UnsafError`."
+    "Runs side by side, ranked by `measure` where they have images in common; raises `UnsafError`."
     one_of("measure", measure, MEASURES)
     results = list(results)
+    _once(results)
     return Board(measure, [_group(some, measure, n) for some in _groups(results)], list(dict.fromkeys(r.note for r in results if r.note)))
 
 # %% ../../nbs/60_assessment/11_board.ipynb #27e952ec
