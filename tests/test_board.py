@@ -94,6 +94,23 @@ def test_the_board_of_two_folders(tmp_path, one, monkeypatch):
     assert told.exit_code == 0 and "written: board.html" in told.stdout and (tmp_path/"board.html").exists()
 
 
+def test_a_page_that_cannot_be_written_is_told_before_and_a_run_is_not_compared_with_itself(tmp_path, one, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, rate in (("a", .6), ("b", .9)): like(one, name, rate).save(tmp_path/name)
+    (tmp_path/"file").write_text("")
+    told = lambda *args: CliRunner().invoke(app, ["compare", "a", *map(str, args)], prog_name="unsaf")
+    for place in ("a", "file/page.html"):
+        lost = told("b", "--store", "out", "--page", place)
+        assert lost.exit_code == 2 and f"--page {place}" in lost.output and "p = " not in lost.output and not (tmp_path/"out").exists()
+    monkeypatch.setattr("unsaf.assessment.compared.compared_page", broken)      # a disk that is full, say
+    assert told("b", "--store", "out", "--page", "new/page.html").exit_code == 2 and (tmp_path/"out/compare.json").exists()
+    shutil.copytree("a", "copy")
+    for name in ("a", "copy"): assert (same := told(name)).exit_code == 2 and "are one run" in same.output
+
+
+def broken(*_): raise UnsafError("no space left")
+
+
 def test_a_question_of_both_stands_once(one):
     b = replace(one, model="b", table=one.table.assign(cell=one.table.cell.replace("TU", "FA"), outcome="answered"))
     images = compared_data(paired(one, b, n=50))["images"]
