@@ -8,10 +8,9 @@ from unsaf.assessment.compared import compared_data, compared_page
 from unsaf.assessment.saved import as_saved, paired, saved_runs
 from unsaf.cli import app
 from unsaf.core import UnsafError
+from browser import BROWSER, Browser
 from test_golden import GOLDEN
 from test_ranking import like
-
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +84,13 @@ def test_a_rank_is_not_surer_than_the_intervals_and_a_tie_is_a_toss(one):
     assert rows[0]["model"] == "a" and .5 < rows[0]["first"] < .9
 
 
+def test_no_name_turns_a_page_round(one, tmp_path):
+    odd = like(one, "gpt\u202e4 \x00\x1b", .5, "list\u2067")
+    pages = leaderboard([odd, like(one, "b", 1)], n=100).page(tmp_path/"b.html"), compared_page(paired(odd, like(one, "b", 1), n=50), tmp_path/"c.html")
+    for text in (page.read_text() for page in pages):
+        assert not re.search("[\u202a-\u202e\u2066-\u2069\x00\x1b]", text) and "<bdi>gpt\ufffd4 \u2400\u241b</bdi>" in text and "<bdi>b</bdi>" in text
+
+
 def test_the_board_of_two_folders(tmp_path, one, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, rate in (("a", .6), ("b", .9)): like(one, name, rate).save(tmp_path/name)
@@ -145,3 +151,8 @@ def test_both_pages_in_a_browser(one, tmp_path):
     assert shown(page, "", tmp_path).endswith(f"|{len(one.images)}")
     odd = shown(page, "document.getElementById('odd').click()", tmp_path)
     assert odd.endswith("|1") and f"1 of {len(one.images)} images" in odd
+    with Browser(page) as tab:
+        tab.js("data.images = Array(130).fill(data.images[0]); show(false); dispatchEvent(new Event('beforeprint'))")
+        tab.send("Emulation.setEmulatedMedia", media="print")
+        assert tab.js("[...document.querySelectorAll('.card')].filter(card => card.offsetHeight).length") == 100
+        assert "the first 100 of 130" in tab.js("document.body.innerText") and not tab.js("[...document.querySelectorAll('button')].some(b => b.offsetHeight)")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 import numpy as np
 from .. import __version__
+from .compared import named
 from .pages import rendered
 from .ranks import LOWER, _differing, _set, _unread
 from .run import Assessment
@@ -20,7 +21,6 @@ from ..core import UnsafError, in_lines, one_of, write_file
 from ..metrics.awareness import awareness
 from ..metrics.resampling import limits_text
 from ..metrics.smoothed import smoothed_ranking
-from ..runs import seen
 
 # %% ../../nbs/60_assessment/11_board.ipynb #4b63ddd6
 MEASURES = {"youden_j": "J", "unf1": "UnF1", "unf1_class": "UnF1, classes alike", "d_prime": "d'", "audacity": "audacity",
@@ -199,7 +199,7 @@ def _plot(g: Group, measure: str) -> dict[str, Any]:
     "Where each dot and interval lies, in thousandths of the width."
     low, high = _axis(g.rows, measure)
     at = lambda x: None if x is None else round(1000 * (x - low) / (high - low), 1)
-    rows = [dict(name=seen(r["model"]), differs=r["differs"], text=f"{_three(s['value'])} ({_span(s)})".removesuffix(" ()"),
+    rows = [dict(name=named(r["model"]), differs=r["differs"], text=f"{_three(s['value'])} ({_span(s)})".removesuffix(" ()"),
                  reference=at(_reference(r, measure)), x=at(s["value"]), low=0 if s["open"][0] else at(s["low"]),
                  high=1000 if s["open"][1] else at(s["high"]), open=s["open"])
             for r in g.rows if not r["why"] for s in [r["scores"][measure]]]
@@ -215,16 +215,16 @@ def _dollars(cost: "Mapping | None") -> str:
 def _cells(r: dict, names: Sequence[str]) -> dict[str, Any]:
     "A row as the page shows it: texts, and numbers to sort by."
     scores = [(_three(s.get("value")), _span(s), s.get("value")) for s in (r["scores"].get(name, {}) for name in names)]
-    return r | dict(model=seen(r["model"]), place=_place(r["rank"]), sure=_percent(r["first"]), swap=_percent(r["swaps"]), cells=scores,
+    return r | dict(model=named(r["model"]), place=_place(r["rank"]), sure=_percent(r["first"]), swap=_percent(r["swaps"]), cells=scores,
                     always=_three(r["always_answer"]), share="" if r["read"] is None else f"{r['read']:.1%}", dollars=_dollars(r["cost"]),
                     paid=(r["cost"] or {}).get("dollars"))
 
 def _page(board: Board) -> dict[str, Any]:
     "All that the template shows."
     names = list(dict.fromkeys((board.measure, *SIDE_BY_SIDE)))
-    groups = [dict(title=seen(g.title), notes=[seen(x) for x in g.notes], plot=_plot(g, board.measure), rows=[_cells(r, names) for r in g.rows],
+    groups = [dict(title=named(g.title), notes=[named(x) for x in g.notes], plot=_plot(g, board.measure), rows=[_cells(r, names) for r in g.rows],
                    priced=any(r["cost"] for r in g.rows)) for g in board.groups]
-    return dict(groups=groups, measure=MEASURES[board.measure], heads=[MEASURES[x] for x in names], testbed=[seen(x) for x in board.testbed],
+    return dict(groups=groups, measure=MEASURES[board.measure], heads=[MEASURES[x] for x in names], testbed=[named(x) for x in board.testbed],
                 reference=dict(youden_j="0: a policy that ignores the question", d_prime="0: a policy that ignores the question",
                                unf1="always answering that run's questions", unf1_class="always answering").get(board.measure, ""),
                 version=__version__, less=board.measure in LOWER, runs=sum(len(g.rows) for g in board.groups))
