@@ -84,6 +84,16 @@ def test_a_rank_is_not_surer_than_the_intervals_and_a_tie_is_a_toss(one):
     assert rows[0]["model"] == "a" and .5 < rows[0]["first"] < .9
 
 
+def test_one_image_and_failed_calls_are_said_as_they_are(one, tmp_path):
+    failed = lambda t: t.assign(finish="failed", error="server said 500")
+    dead = replace(like(one, "dead", .5), lists=failed(one.lists).assign(kept=0), table=one.table[:0])
+    board = leaderboard([cut(r, one.images[:1]) for r in (like(one, "a", .5), dead)], n=100)
+    group, text = board.groups[0], board.page(tmp_path/"b.html").read_text()
+    assert group.title.startswith("1 image of") and "1 image tells little" in "\n".join(group.notes) and not re.search(r"\b1 images", text)
+    assert "dead: no reply could be counted: every call failed, most often with: server said 500" in group.notes
+    assert "of the readable ones" not in text and group.rows[-1]["why"] == "no reply could be counted: every call failed"
+
+
 def test_no_name_turns_a_page_round(one, tmp_path):
     odd = like(one, "gpt\u202e4 \x00\x1b", .5, "list\u2067")
     pages = leaderboard([odd, like(one, "b", 1)], n=100).page(tmp_path/"b.html"), compared_page(paired(odd, like(one, "b", 1), n=50), tmp_path/"c.html")

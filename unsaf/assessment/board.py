@@ -21,11 +21,14 @@ from ..core import UnsafError, in_lines, one_of, write_file
 from ..metrics.awareness import awareness
 from ..metrics.resampling import limits_text
 from ..metrics.smoothed import smoothed_ranking
+from ..runs import most_frequent
 
 # %% ../../nbs/60_assessment/11_board.ipynb #4b63ddd6
 MEASURES = {"youden_j": "J", "unf1": "UnF1", "unf1_class": "UnF1, classes alike", "d_prime": "d'", "audacity": "audacity",
             "timidity": "timidity", "fa_rate": "FA rate"}     # what can rank, and how a page calls it
 SIDE_BY_SIDE = ("youden_j", "unf1", "audacity", "timidity")   # the columns of the table
+
+def _n(number: int, what: str) -> str: return f"{number:,} {what}{'s' * (number != 1)}"
 
 def _shared(runs: Sequence[Assessment]) -> list[str]:
     both = set.intersection(*(set(r.images) for r in runs))
@@ -69,13 +72,20 @@ def _limits(i: Any) -> dict[str, Any]:
     "The limits of an interval in words, empty where there are none, and whether it has no end below and above."
     return dict(span="" if np.isnan([i.low, i.high]).any() else limits_text(i.low, i.high), open=[bool(np.isinf(x)) for x in (i.low, i.high)])
 
+def _uncounted(r: Assessment) -> str:
+    "Why a run has no score, in words."
+    calls = [kind for t in (r.lists, r.table) for kind in t["finish"]]
+    failed = calls.count("failed")
+    some = f"{failed:,} of {_n(len(calls), 'call')}" if failed < len(calls) else "every call" if failed > 1 else "the call"
+    return f"no reply could be counted{f': {some} failed' * bool(failed)}"
+
 def _row(r: Assessment, differs: str, measure: str, n: int) -> dict[str, Any]:
     "All that the table says of a run; `why` where it has no score."
     counts, read = counts_of(r.table, r.images), readable_of(r.table, r.lists, r.min_read)
     row = dict(model=r.model, run=r.run_id, differs=differs, testbed=bool(r.note), images=len(r.images), questions=int(counts.sum()),
-               read=read.share if read.asked else None, of_the_readable=read.of_the_readable, cost=r.cost or None,
+               read=read.share if read.asked else None, of_the_readable=read.of_the_readable and read.read > 0, cost=r.cost or None,
                rank=None, first=None, swaps=None, always_answer=None, scores={}, why="")
-    if not counts.any(): return row | dict(why="no reply could be counted")
+    if not counts.any(): return row | dict(why=_uncounted(r))
     names = tuple(dict.fromkeys((*SIDE_BY_SIDE, measure)))
     always = float(awareness(*map(int, counts.sum(0))).always_answer)
     scores = {name: i.as_dict() | _limits(i) for name, i in intervals_of(names, counts, n).items()}
@@ -99,18 +109,21 @@ def _ranked(runs: Sequence[Assessment], rows: list[dict], measure: str, n: int) 
 # %% ../../nbs/60_assessment/11_board.ipynb #a591f471
 def _about(r: Assessment) -> list[str]:
     "What to know of one run."
-    ended = f"{r.model} {r.stopped}: {len(r.images)} of {len(r.planned)} images are finished" if r.stopped else ""
-    unread = f"{r.model}: {len(r.failures)} images could not be read" if len(r.failures) else ""
+    ended = f"{r.model} {r.stopped}: {len(r.images)} of {_n(len(r.planned), 'image')} finished" if r.stopped else ""
+    unread = f"{r.model}: {_n(len(r.failures), 'image')} could not be read" if len(r.failures) else ""
+    none = "" if counts_of(r.table, r.images).any() else f"{r.model}: {_uncounted(r)}"
+    often = "".join(f", most often with: {error}" for error, _ in most_frequent([*r.lists["error"], *r.table["error"]])[:bool(none)])
     grew = f"{r.model} was looked at with fewer images before: its interval is for a number that was fixed beforehand" if r.looks else ""
-    return [line for line in (_unread(r), ended, unread, grew) if line]
+    return [line for line in (none + often or _unread(r), ended, unread, grew) if line]
 
 def _notes(runs: Sequence[Assessment], images: Sequence[str]) -> list[str]:
     "What keeps runs of one table from being compared, or makes it weak."
     left = [f"{r.model} {len(r.images) - len(images)} of its {len(r.images)}" for r in runs if len(r.images) > len(images)]
     notes = _differing(runs)
     if len({r.source for r in runs}) > 1: notes.append(f"the sources are called {_sources(runs)}: images are matched by name")
-    if left: notes.append(f"all are scored on the {len(images)} images that they share; left out: {', '.join(left)}")
-    if len(images) < FEW_IMAGES: notes.append(f"{len(images)} images tell little: other images could give another order")
+    if left: notes.append(f"all are scored on the {_n(len(images), 'image')} that they share; left out: {', '.join(left)}")
+    if len(images) < FEW_IMAGES:
+        notes.append(f"{_n(len(images), 'image')} {'tells' if len(images) == 1 else 'tell'} little: other images could give another order")
     return [*notes, *(line for r in runs for line in _about(r))]
 
 # %% ../../nbs/60_assessment/11_board.ipynb #a1db9987
@@ -124,7 +137,7 @@ class Group:
     notes: list[str]
 
     @property
-    def title(self) -> str: return f"{self.images} images of {self.source}, {dict(oe='open-ended', mc='multiple choice')[self.setting]}"
+    def title(self) -> str: return f"{_n(self.images, 'image')} of {self.source}, {dict(oe='open-ended', mc='multiple choice')[self.setting]}"
 
 def _group(runs: list[Assessment], measure: str, n: int) -> Group:
     images = _shared(runs)
