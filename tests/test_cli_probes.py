@@ -117,7 +117,7 @@ def test_what_cannot_be_compared_is_one_line(cheated, inside, tmp_path):
 def test_settings_that_differ_are_told():
     a, b = (unsaf.assess(StyleCheat(), unsaf.images("scenes", n=6, seed=5)[:n], suffix=s) for n, s in ((5, None), (6, "timidity")))
     pair = paired(a, b)
-    assert pair.notes[0] == "asked differently: suffix None and 'timidity'" and "1 images" in pair.notes[1] and len(pair.images) == 5
+    assert pair.notes[0] == "asked differently: suffix None and 'timidity'" and "1 image that" in pair.notes[1] and len(pair.images) == 5
 
 
 # ---- report

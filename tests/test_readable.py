@@ -125,7 +125,8 @@ def test_the_option_reaches_every_command(tmp_path, inside):
     assert inside("report", tmp_path / "few").returncode == 0 and GATED in (tmp_path / "few/report.html").read_text()
     inside("report", tmp_path / "few", "--min-read", "0")
     assert GATED not in (tmp_path / "few/report.html").read_text()
-    shown = inside("compare", tmp_path / "few", tmp_path / "few", "--json")
+    unsaf.assess(Few(), "scenes", n=5, seed=5, store=tmp_path / "fewer").save(tmp_path / "fewer")
+    shown = inside("compare", tmp_path / "few", tmp_path / "fewer", "--json")
     assert json.loads(shown.stdout)["of_the_readable"] == ["cheat"] * 2
     wrong = inside("report", tmp_path / "few", "--min-read", "2")
     assert wrong.returncode == 2 and "give a share from 0 to 1" in wrong.stderr

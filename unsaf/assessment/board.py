@@ -12,43 +12,49 @@ from pathlib import Path
 from typing import Any
 import numpy as np
 from .. import __version__
+from .compared import named
 from .pages import rendered
 from .ranks import LOWER, _differing, _set, _unread
 from .run import Assessment
 from .scores import FEW_IMAGES, counts_of, intervals_of, readable_of
 from ..core import UnsafError, in_lines, one_of, write_file
-from ..metrics.awareness import awareness, scorer
+from ..metrics.awareness import awareness
 from ..metrics.resampling import limits_text
-from ..metrics.stability import rank_bootstrap
-from ..runs import seen
+from ..metrics.smoothed import smoothed_ranking
+from ..runs import most_frequent
 
 # %% ../../nbs/60_assessment/11_board.ipynb #4b63ddd6
 MEASURES = {"youden_j": "J", "unf1": "UnF1", "unf1_class": "UnF1, classes alike", "d_prime": "d'", "audacity": "audacity",
             "timidity": "timidity", "fa_rate": "FA rate"}     # what can rank, and how a page calls it
 SIDE_BY_SIDE = ("youden_j", "unf1", "audacity", "timidity")   # the columns of the table
 
+def _n(number: int, what: str) -> str: return f"{number:,} {what}{'s' * (number != 1)}"
+
 def _shared(runs: Sequence[Assessment]) -> list[str]:
     both = set.intersection(*(set(r.images) for r in runs))
     return [name for name in runs[0].images if name in both]
 
 def _groups(results: Sequence[Assessment]) -> list[list[Assessment]]:
-    "Runs that can be ranked against each other; raises `UnsafError` where one is given twice."
-    found: dict[tuple, list[Assessment]] = {}
+    "Runs that can be ranked against each other: all of a group have two or more images in common, or the very same."
+    groups: list[list[Assessment]] = []
     for r in results:
-        some = found.setdefault((r.source or "a list", str(r.plan.setting)), [])
-        if any(r.run_id == other.run_id for other in some): raise UnsafError(f"run {r.run_id} of {r.model} is given twice: give it once")
-        some.append(r)
-    out = []
-    for some in found.values():
-        if len(some) == 1 or len(_shared(some)) > 1: out.append(some)
-        else: out += _by(some, lambda r: frozenset(r.images))
-    if not out: raise UnsafError("no run to show: give run folders")
-    return out
+        common = [len(_shared([*some, r])) for some in groups]
+        fits = [(n, -i) for i, (n, some) in enumerate(zip(common, groups)) if _setting(r) == _setting(some[0])
+                and (n > 1 or set(r.images) == set(_shared(some)))]
+        if fits: groups[-max(fits)[1]].append(r)
+        else: groups.append([r])
+    if not groups: raise UnsafError("no run to show: give run folders")
+    return groups
 
-def _by(things: Iterable, key: Any) -> list[list]:
-    found: dict = {}
-    for thing in things: found.setdefault(key(thing), []).append(thing)
-    return list(found.values())
+def _once(results: Sequence[Assessment]) -> None:
+    "Raises `UnsafError` where two runs have one name."
+    known: set[str] = set()
+    for r in results:
+        if r.run_id in known: raise UnsafError(f"two of the runs are run {r.run_id} of {r.model}: the same model, settings and images; give one of them")
+        known.add(r.run_id)
+
+def _setting(r: Assessment) -> str: return str(r.plan.setting)
+def _sources(runs: Sequence[Assessment]) -> str: return " and ".join(dict.fromkeys(r.source or "a list" for r in runs))
 
 # %% ../../nbs/60_assessment/11_board.ipynb #bdcaf3ef
 def _cut(r: Assessment, images: Sequence[str]) -> Assessment:
@@ -62,16 +68,27 @@ def _differs(runs: Sequence[Assessment], r: Assessment) -> str:
     odd = [k for k in vars(r.plan) if len({_set(other, k) for other in runs}) > 1]
     return ", ".join(f"{k} {_set(r, k)}" for k in odd)
 
+def _limits(i: Any) -> dict[str, Any]:
+    "The limits of an interval in words, empty where there are none, and whether it has no end below and above."
+    return dict(span="" if np.isnan([i.low, i.high]).any() else limits_text(i.low, i.high), open=[bool(np.isinf(x)) for x in (i.low, i.high)])
+
+def _uncounted(r: Assessment) -> str:
+    "Why a run has no score, in words."
+    calls = [kind for t in (r.lists, r.table) for kind in t["finish"]]
+    failed = calls.count("failed")
+    some = f"{failed:,} of {_n(len(calls), 'call')}" if failed < len(calls) else "every call" if failed > 1 else "the call"
+    return f"no reply could be counted{f': {some} failed' * bool(failed)}"
+
 def _row(r: Assessment, differs: str, measure: str, n: int) -> dict[str, Any]:
     "All that the table says of a run; `why` where it has no score."
     counts, read = counts_of(r.table, r.images), readable_of(r.table, r.lists, r.min_read)
     row = dict(model=r.model, run=r.run_id, differs=differs, testbed=bool(r.note), images=len(r.images), questions=int(counts.sum()),
-               read=read.share if read.asked else None, of_the_readable=read.of_the_readable, cost=r.cost or None,
+               read=read.share if read.asked else None, of_the_readable=read.of_the_readable and read.read > 0, cost=r.cost or None,
                rank=None, first=None, swaps=None, always_answer=None, scores={}, why="")
-    if not counts.any(): return row | dict(why="no reply could be counted")
+    if not counts.any(): return row | dict(why=_uncounted(r))
     names = tuple(dict.fromkeys((*SIDE_BY_SIDE, measure)))
     always = float(awareness(*map(int, counts.sum(0))).always_answer)
-    scores = {name: i.as_dict() for name, i in intervals_of(names, counts, n).items()}
+    scores = {name: i.as_dict() | _limits(i) for name, i in intervals_of(names, counts, n).items()}
     none = f"{MEASURES[measure]} is undefined: no counted question of one of the classes" if scores[measure]["value"] is None else ""
     return row | dict(scores=scores, always_answer=always if np.isfinite(always) else None, why=none)
 
@@ -82,7 +99,7 @@ def _ranked(runs: Sequence[Assessment], rows: list[dict], measure: str, n: int) 
     rest = [row for i, row in enumerate(rows) if i not in at]
     if len(at) < 2: return [rows[i] for i in at] + rest, "one run with a score has no rank"
     counts = np.stack([counts_of(runs[i].table, runs[0].images) for i in at]).astype(float)
-    try: found = rank_bootstrap(lambda x: scorer(measure)(x)[measure], counts, n=n, higher_is_better=measure not in LOWER)
+    try: found = smoothed_ranking(measure, counts, n, higher_is_better=measure not in LOWER)
     except ValueError as e: return rows, f"no ranks: {e}"
     order = np.lexsort((np.arange(len(at)), found.ranks))
     chance = [float(found.inversion[i, j]) for i, j in zip(order, order[1:])]
@@ -92,17 +109,21 @@ def _ranked(runs: Sequence[Assessment], rows: list[dict], measure: str, n: int) 
 # %% ../../nbs/60_assessment/11_board.ipynb #a591f471
 def _about(r: Assessment) -> list[str]:
     "What to know of one run."
-    ended = f"{r.model} {r.stopped}: {len(r.images)} of {len(r.planned)} images are finished" if r.stopped else ""
-    unread = f"{r.model}: {len(r.failures)} images could not be read" if len(r.failures) else ""
+    ended = f"{r.model} {r.stopped}: {len(r.images)} of {_n(len(r.planned), 'image')} finished" if r.stopped else ""
+    unread = f"{r.model}: {_n(len(r.failures), 'image')} could not be read" if len(r.failures) else ""
+    none = "" if counts_of(r.table, r.images).any() else f"{r.model}: {_uncounted(r)}"
+    often = "".join(f", most often with: {error}" for error, _ in most_frequent([*r.lists["error"], *r.table["error"]])[:bool(none)])
     grew = f"{r.model} was looked at with fewer images before: its interval is for a number that was fixed beforehand" if r.looks else ""
-    return [line for line in (_unread(r), ended, unread, grew) if line]
+    return [line for line in (none + often or _unread(r), ended, unread, grew) if line]
 
 def _notes(runs: Sequence[Assessment], images: Sequence[str]) -> list[str]:
     "What keeps runs of one table from being compared, or makes it weak."
     left = [f"{r.model} {len(r.images) - len(images)} of its {len(r.images)}" for r in runs if len(r.images) > len(images)]
     notes = _differing(runs)
-    if left: notes.append(f"all are scored on the {len(images)} images that they share; left out: {', '.join(left)}")
-    if len(images) < FEW_IMAGES: notes.append(f"{len(images)} images tell little: other images could give another order")
+    if len({r.source for r in runs}) > 1: notes.append(f"the sources are called {_sources(runs)}: images are matched by name")
+    if left: notes.append(f"all are scored on the {_n(len(images), 'image')} that they share; left out: {', '.join(left)}")
+    if len(images) < FEW_IMAGES:
+        notes.append(f"{_n(len(images), 'image')} {'tells' if len(images) == 1 else 'tell'} little: other images could give another order")
     return [*notes, *(line for r in runs for line in _about(r))]
 
 # %% ../../nbs/60_assessment/11_board.ipynb #a1db9987
@@ -112,18 +133,18 @@ class Group:
     source: str
     setting: str           # oe or mc
     images: int            # that all of them have
-    rows: list[dict]       # model, run, differs, rank, first, swaps, scores: name -> value, low, high; ...
+    rows: list[dict]       # model, run, differs, rank, first, swaps, scores: name -> value, low, high, span, open; ...
     notes: list[str]
 
     @property
-    def title(self) -> str: return f"{self.images} images of {self.source}, {dict(oe='open-ended', mc='multiple choice')[self.setting]}"
+    def title(self) -> str: return f"{_n(self.images, 'image')} of {self.source}, {dict(oe='open-ended', mc='multiple choice')[self.setting]}"
 
 def _group(runs: list[Assessment], measure: str, n: int) -> Group:
     images = _shared(runs)
     cut = [_cut(r, images) for r in runs]
     rows = [_row(c, _differs(runs, r), measure, n) | dict(run=r.run_id) for r, c in zip(runs, cut)]
     rows, why = _ranked(cut, rows, measure, n)
-    return Group(runs[0].source or "a list", str(runs[0].plan.setting), len(images), rows, _notes(runs, images) + [why] * bool(why))
+    return Group(_sources(runs), _setting(runs[0]), len(images), rows, _notes(runs, images) + [why] * bool(why))
 
 @in_lines
 @dataclass(frozen=True)
@@ -150,17 +171,14 @@ def leaderboard(
     measure: str = "youden_j",         # what ranks, of `MEASURES`
     n: int = 10_000,                   # resamples of the images
 ) -> Board:
-    "Runs side by side, ranked by `measure` where they had the same images; raises `UnsafError`."
+    "Runs side by side, ranked by `measure` where they have images in common; raises `UnsafError`."
     one_of("measure", measure, MEASURES)
     results = list(results)
+    _once(results)
     return Board(measure, [_group(some, measure, n) for some in _groups(results)], list(dict.fromkeys(r.note for r in results if r.note)))
 
 # %% ../../nbs/60_assessment/11_board.ipynb #27e952ec
-def _span(score: "Mapping | None") -> str:
-    "The limits of a score in words; empty where there are none."
-    if not score or score["low"] is None or score["high"] is None: return ""
-    return limits_text(score["low"], score["high"])
-
+def _span(score: "Mapping | None") -> str: return score["span"] if score else ""
 def _place(rank: "float | None") -> str: return "" if rank is None else f"{rank:g}"
 def _percent(share: "float | None") -> str: return "" if share is None else f"{share:.0%}"
 def _three(x: "float | None") -> str: return "" if x is None else f"{x + 0:.3f}"
@@ -173,9 +191,17 @@ def _lines(g: Group, measure: str) -> list[str]:
 
 # %% ../../nbs/60_assessment/11_board.ipynb #d9a6a31b
 def _axis(rows: Sequence[dict], measure: str) -> tuple[float, float]:
-    "From where to where the plot goes: 0 to 1 at least."
-    ends = [x for r in rows if (s := r["scores"].get(measure)) for x in s.values() if x is not None]
-    return min([0.0, *ends]), max([1.0, *ends])
+    "From where to where the plot goes: 0 to 1 at least, and beyond the last value where an interval has no end."
+    scores = [s for r in rows if (s := r["scores"].get(measure))]
+    ends = [0.0, 1.0, *(s[k] for s in scores for k in ("value", "low", "high") if s[k] is not None)]
+    low, high = min(ends), max(ends)
+    room = .1 * (high - low)
+    return low - room * any(s["open"][0] for s in scores), high + room * any(s["open"][1] for s in scores)
+
+def _ticks(low: float, high: float) -> list[float]:
+    "Round numbers from `low` to `high`, seven at most."
+    step = next(s for s in (.5, 1, 2, 5, 10, 20) if (high - low) / s <= 7)
+    return [float(step * i) for i in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1)]
 
 def _reference(r: dict, measure: str) -> "float | None":
     "What a policy that knows nothing would have: J and d' 0, UnF1 that of always answering."
@@ -186,10 +212,11 @@ def _plot(g: Group, measure: str) -> dict[str, Any]:
     "Where each dot and interval lies, in thousandths of the width."
     low, high = _axis(g.rows, measure)
     at = lambda x: None if x is None else round(1000 * (x - low) / (high - low), 1)
-    rows = [dict(name=seen(r["model"]), differs=r["differs"], text=f"{_three(s['value'])} ({_span(s)})".removesuffix(" ()"),
-                 reference=at(_reference(r, measure)), x=at(s["value"]), low=at(s["low"]), high=at(s["high"]))
+    rows = [dict(name=named(r["model"]), differs=r["differs"], text=f"{_three(s['value'])} ({_span(s)})".removesuffix(" ()"),
+                 reference=at(_reference(r, measure)), x=at(s["value"]), low=0 if s["open"][0] else at(s["low"]),
+                 high=1000 if s["open"][1] else at(s["high"]), open=s["open"])
             for r in g.rows if not r["why"] for s in [r["scores"][measure]]]
-    return dict(rows=rows, ticks=[(at(x) / 10, f"{x:g}") for x in (0.0, .5, 1.0)])
+    return dict(rows=rows, ticks=[(at(x) / 10, f"{x:g}") for x in _ticks(low, high)])
 
 # %% ../../nbs/60_assessment/11_board.ipynb #6179f0d7
 def _dollars(cost: "Mapping | None") -> str:
@@ -201,16 +228,16 @@ def _dollars(cost: "Mapping | None") -> str:
 def _cells(r: dict, names: Sequence[str]) -> dict[str, Any]:
     "A row as the page shows it: texts, and numbers to sort by."
     scores = [(_three(s.get("value")), _span(s), s.get("value")) for s in (r["scores"].get(name, {}) for name in names)]
-    return r | dict(model=seen(r["model"]), place=_place(r["rank"]), sure=_percent(r["first"]), swap=_percent(r["swaps"]), cells=scores,
+    return r | dict(model=named(r["model"]), place=_place(r["rank"]), sure=_percent(r["first"]), swap=_percent(r["swaps"]), cells=scores,
                     always=_three(r["always_answer"]), share="" if r["read"] is None else f"{r['read']:.1%}", dollars=_dollars(r["cost"]),
                     paid=(r["cost"] or {}).get("dollars"))
 
 def _page(board: Board) -> dict[str, Any]:
     "All that the template shows."
     names = list(dict.fromkeys((board.measure, *SIDE_BY_SIDE)))
-    groups = [dict(title=seen(g.title), notes=[seen(x) for x in g.notes], plot=_plot(g, board.measure), rows=[_cells(r, names) for r in g.rows],
+    groups = [dict(title=named(g.title), notes=[named(x) for x in g.notes], plot=_plot(g, board.measure), rows=[_cells(r, names) for r in g.rows],
                    priced=any(r["cost"] for r in g.rows)) for g in board.groups]
-    return dict(groups=groups, measure=MEASURES[board.measure], heads=[MEASURES[x] for x in names], testbed=[seen(x) for x in board.testbed],
+    return dict(groups=groups, measure=MEASURES[board.measure], heads=[MEASURES[x] for x in names], testbed=[named(x) for x in board.testbed],
                 reference=dict(youden_j="0: a policy that ignores the question", d_prime="0: a policy that ignores the question",
                                unf1="always answering that run's questions", unf1_class="always answering").get(board.measure, ""),
                 version=__version__, less=board.measure in LOWER, runs=sum(len(g.rows) for g in board.groups))

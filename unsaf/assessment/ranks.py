@@ -17,7 +17,8 @@ from .scores import counts_of, readable_of
 from ..core import UnsafError, in_lines, one_of
 from ..metrics.awareness import scorer
 from ..metrics.floors import rank_floor
-from ..metrics.stability import images_needed, rank_bootstrap
+from ..metrics.smoothed import smoothed_ranking
+from ..metrics.stability import images_needed
 
 # %% ../../nbs/60_assessment/09_ranks.ipynb #615e6515
 def _by_source(results: Iterable[Assessment]) -> dict[str, dict[str, Assessment]]:
@@ -85,8 +86,8 @@ def _needed(of: Any, a: np.ndarray, b: np.ndarray, n: int) -> str:
     except ValueError: return ""
     return f"{found.images:,} ({found.low:,} to {found.high:,})"
 
-def _table(of: Any, models: Sequence[str], counts: np.ndarray, n: int, higher: bool = True) -> pd.DataFrame:
-    found = rank_bootstrap(of, counts, n=n, higher_is_better=higher)
+def _table(measure: str, models: Sequence[str], counts: np.ndarray, n: int) -> pd.DataFrame:
+    found, of = smoothed_ranking(measure, counts, n, higher_is_better=measure not in LOWER), lambda sums: scorer(measure)(sums)[measure]
     order = np.lexsort((np.arange(len(models)), found.ranks))
     rows = [dict(model=models[i], score=found.scores[i], rank=found.ranks[i], first=found.first[i],
                  swaps=found.inversion[i, j] if j is not None else np.nan,
@@ -123,7 +124,7 @@ def ranked(
     counts = {source: _counts(source, models) for source, models in sources.items()}
     tables, notes = {}, [*_differing(results), *filter(None, map(_unread, results))]
     for source, (_, x) in counts.items():
-        try: tables[source] = _table(of, list(sources[source]), x, n, measure not in LOWER)
+        try: tables[source] = _table(measure, list(sources[source]), x, n)
         except ValueError as e: raise UnsafError(f"{source}: {measure} cannot be ranked: {e}") from None
     floors = []
     for a, b in combinations(counts, 2):

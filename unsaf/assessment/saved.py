@@ -251,7 +251,7 @@ def _differing(a: Assessment, b: Assessment, common: int) -> list[str]:
         notes.append(f"the sources are called {a.source or 'a list'} and {b.source or 'a list'}: "
                      "pictures are matched by name")
     if left := len(a.images) + len(b.images) - 2 * common:
-        notes.append(f"{left} images that only one of the two has are left out")
+        notes.append(f"{left} images that only one of the two has are left out" if left > 1 else "1 image that only one of the two has is left out")
     for r in (a, b):
         if (read := _readable(r)).of_the_readable:
             notes.append(f"{r.model}: {read.line('questions', 'were written and answered legibly')}")

@@ -7,7 +7,7 @@ __all__ = ['Judge', 'wanted', 'put', 'keep', 'judged', 'judged_before', 'hand_au
            'report']
 
 # %% ../../nbs/90_cli/03_probes.ipynb #7bba50ed
-import json, sys
+import json, os, sys
 from dataclasses import replace
 from pathlib import Path
 from shlex import quote
@@ -142,27 +142,27 @@ def compare(
     if cross and (_folder_of(a)[0] or _folder_of(b)[0]):
         raise UnsafError("--cross asks models anew: give two models; with --store nothing is asked twice")
     _all_needed(a, b, dict(limit=limit, k=k, seed=seed))
+    _writable("--page", page)
     sides, asked = _sides((a, b), setting, k, seed, images, limit, store, how, max_failures)
     sides = [replace(side, min_read=min_read) for side in sides]
     probes = put(sides[:1], asked[0], ["cross"], asked[1:], store) if cross else []
     pair = paired(*sides, measure)
     measures = pair.table.astype(object).where(pair.table.notna(), None).to_dict("records")
-    body = json.dumps(dict(a=pair.a.as_dict(), b=pair.b.as_dict(), images=len(pair.images),
-                           notes=pair.notes, measures=measures, primary=measure, of_the_readable=pair.of_the_readable,
-                           cross=probes[0].as_dict() if probes else None,
+    body = json.dumps(dict(a=pair.a.as_dict(), b=pair.b.as_dict(), images=len(pair.images), notes=pair.notes, measures=measures,
+                           primary=measure, of_the_readable=pair.of_the_readable, cross=probes[0].as_dict() if probes else None,
                            **(dict(anytime=pair.anytime.as_dict()) if pair.anytime else {})), indent=1)
     new, old = ([r for r, m in zip(sides, asked) if bool(m) == given] for given in (True, False))
     if as_json: print(body)
     else: say(*pair.lines(bool(probes)), *(line for p in probes for line in ["", *p.lines()]))
+    if store:
+        paths = [*(path for r in new for path in r.save(store)), write_table(pair.table, store / "compare.csv"),
+                 write_file(store / "compare.json", body)]
+        if not as_json: say_written(paths)
     if page:
         from unsaf.assessment.compared import compared_page
         written = compared_page(pair, page, [line for p in probes for line in p.lines()],
                                 probes[0].found.get("cross") if probes else None)
         if not as_json: say(f"\nwritten: {written}")
-    if store:
-        paths = [*(path for r in new for path in r.save(store)), write_table(pair.table, store / "compare.csv"),
-                 write_file(store / "compare.json", body)]
-        if not as_json: say_written(paths)
     exit_code(old, "make that run again with its --store to repeat only them")
     raise typer.Exit(exit_code([*new, *probes], repeat(store)))
 
@@ -173,6 +173,15 @@ def _all_needed(a: str, b: str, given: Mapping[str, Any]) -> None:
     if idle and _folder_of(a)[0] and _folder_of(b)[0]:
         raise UnsafError(f"{', '.join(idle)}: for models that are asked now; {a} and {b} are runs, "
                          "compared on the images that both hold: leave it out")
+
+def _writable(option: str, path: Path | None) -> None:
+    "Raises `UnsafError` where no file can be written at `path`: before anybody is asked, not after."
+    if path is None: return
+    if path.is_dir(): raise UnsafError(f"{option} {path}: is a folder; name a file in it")
+    if path.exists() and not path.is_file(): return      # a device, a pipe
+    near = next(p for p in path.absolute().parents if p.exists())      # the folders below it are made
+    if not near.is_dir(): raise UnsafError(f"{option} {path}: {near} is no folder; name another place")
+    if not os.access(near, os.W_OK | os.X_OK): raise UnsafError(f"{option} {path}: {near} cannot be written to; name another place")
 
 def _sides(names: tuple, setting: str | None, k: int, seed: int, images: str | None,
            limit: int | None, store: Path | None, given: Models,
@@ -186,6 +195,8 @@ def _sides(names: tuple, setting: str | None, k: int, seed: int, images: str | N
         raise UnsafError(f"both are {models[0].name}: give two models; of one name on two servers, "
                          "run unsaf assess on each, with a --store of its own, and compare these")
     runs = [_opened(name, setting, images) if m is None else None for name, m in zip(names, models)]
+    if None not in runs and runs[0].run_id == runs[1].run_id and runs[0].table.equals(runs[1].table):
+        raise UnsafError(f"{names[0]} and {names[1]} are one run ({runs[0].run_id}, with the same replies): give two")
     like = next((r for r in runs if r is not None), None)
     if like is None:
         shown = open_images("scenes" if images is None else images, n=limit, seed=seed)

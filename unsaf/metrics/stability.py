@@ -117,7 +117,7 @@ class Ranking:
     "A ranking of models, and what is left of it when the images are drawn again."
     scores: np.ndarray       # (models,) on the data as they are
     ranks: np.ndarray        # (models,) 1 is the best
-    inversion: np.ndarray    # (models, models) chance that a resample orders the pair otherwise; a tie counts half
+    inversion: np.ndarray    # (models, models) chance that a resample orders the pair otherwise; a tie in either counts half
     first: np.ndarray        # (models,) chance of being the best, shared by ties
     changed: float           # share of the resamples whose ranking is not that of the data
     footrule: float          # mean distance of a resample's ranking from that of the data
@@ -145,6 +145,24 @@ def _resampled(statistic: Callable, x: np.ndarray, n: int, seed: int, paired: bo
     return np.array([i.value for i in found]), np.stack([i.samples for i in found], axis=1)
 
 # %% ../../nbs/10_metrics/10_stability.ipynb #d0e4fcfa
+def _ranking(scores: np.ndarray, samples: np.ndarray, higher_is_better: bool) -> Ranking:
+    "The ranking by `scores`, and how it changes over `samples` (resamples, models); raises `ValueError`."
+    good, n = samples[np.isfinite(samples).all(1)], len(samples)
+    missing = np.flatnonzero(~np.isfinite(scores)).tolist()
+    if missing:
+        raise ValueError(f"the counts of models {missing}, numbered from 0, leave their score undefined: rank the others")
+    if len(good) == 0:
+        raise ValueError(f"a score is undefined in each of {n} resamples: more images are needed")
+    ranks = rank(scores, higher_is_better)
+    drawn, times = np.unique(rank(good, higher_is_better), axis=0, return_counts=True)
+    share, best = times / len(good), drawn == drawn.min(1, keepdims=True)
+    order, was = np.sign(drawn[:, :, None] - drawn[:, None]), np.sign(ranks[:, None] - ranks)
+    turned = np.where((order == 0) | (was == 0), .5, order != was) * (1 - np.eye(len(ranks)))
+    return Ranking(scores, ranks, np.tensordot(share, turned, 1),
+                   share @ (best / best.sum(1, keepdims=True)),
+                   float(share @ np.any(drawn != ranks, axis=1)),
+                   float(share @ footrule(drawn, ranks)), n, 1 - len(good) / n)
+
 def rank_bootstrap(
     statistic: Callable[[np.ndarray], Any],              # as for `cluster_bootstrap`, with one score
     counts: Sequence[Sequence[Sequence[float]]],         # models x images x cells
@@ -156,21 +174,7 @@ def rank_bootstrap(
     "Rank models by a score of their counts, and again in `n` resamples of the images; raises `ValueError`."
     x = _finite(counts, "counts (models x images x cells)", ndim=3)
     if len(x) < 2: raise ValueError("one model has no rank: give the counts of two or more")
-    scores, samples = _resampled(statistic, x, n, seed, paired)
-    good = samples[np.isfinite(samples).all(1)]
-    missing = np.flatnonzero(~np.isfinite(scores)).tolist()
-    if missing:
-        raise ValueError(f"the counts of models {missing}, numbered from 0, leave their score undefined: rank the others")
-    if len(good) == 0:
-        raise ValueError(f"a score is undefined in each of {n} resamples: more images are needed")
-    ranks = rank(scores, higher_is_better)
-    drawn, times = np.unique(rank(good, higher_is_better), axis=0, return_counts=True)
-    share, best = times / len(good), drawn == drawn.min(1, keepdims=True)
-    order, was = np.sign(drawn[:, :, None] - drawn[:, None]), np.sign(ranks[:, None] - ranks)
-    return Ranking(scores, ranks, np.tensordot(share, np.abs(order - was) / 2, 1),
-                   share @ (best / best.sum(1, keepdims=True)),
-                   float(share @ np.any(drawn != ranks, axis=1)),
-                   float(share @ footrule(drawn, ranks)), n, 1 - len(good) / n)
+    return _ranking(*_resampled(statistic, x, n, seed, paired), higher_is_better)
 
 # %% ../../nbs/10_metrics/10_stability.ipynb #b8489b8d
 def _per_image(statistic: Callable, rows: np.ndarray, times: np.ndarray) -> np.ndarray:
