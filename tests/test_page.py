@@ -9,6 +9,7 @@ from PIL import Image
 import unsaf
 from browser import BROWSER, Browser, cards_of, data_of
 from unsaf.assessment import report
+from unsaf.assessment.figures import scores_figure
 from unsaf.assessment.gallery import Images, gallery
 from unsaf.assessment.names import command_of, model_name, unnamed
 from unsaf.assessment.pages import embedded
@@ -157,6 +158,15 @@ def test_models_are_named_so_that_they_are_found_again_or_not_at_all():
         model = from_spec(spec, omit=("seed", "top_p"), extra_body={"a": "b c"})
         said = dict(omit="seed,top_p", extra_body='{"a": "b c"}')
         assert named(model.name, model.identity) == ((spec, said) if known else ("", {}))
+
+
+def test_a_name_cannot_disturb_the_page():
+    odd = "m\0\x1b[31m\u202e<b>"
+    run = unsaf.assess(Scripted(talker, name=odd), photos(1), k=1, progress=False)
+    again = unsaf.assess(Scripted(talker, name="n"), photos(1), k=1, progress=False)
+    text = report.page_text([run, again])
+    assert not re.search(r"[\0\x1b]", text) and "<bdi>m\u2400\u241b[31m\u202e&lt;b&gt;</bdi>" in text and "(m\u2400" in data_of(text)["runs"][0]["title"]
+    assert "\0" not in scores_figure([run]).axes[0].get_title("left")
 
 
 # ---- in a browser

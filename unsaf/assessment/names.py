@@ -90,6 +90,7 @@ def _engine(name: str, who: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 def model_name(result: Any) -> tuple[str, dict[str, Any]]:
     "What `unsaf.load` takes for the model of a run, and its options on the command line; empty where that is not known."
     who, name = result.identity, result.model
+    if not name.isprintable(): return "", {}
     if who.get("kind") == "transformers" and not {"cove", "dola"} & who.keys(): return _local(name, who), {}
     if not {"api", "engine"} & who.keys() or who.keys() - _OURS - _FLAGS.keys(): return "", {}
     spec, said = (_server(name, who), {}) if "api" in who else _engine(name, who)
