@@ -226,7 +226,7 @@ def test_keys_links_and_an_image_shown_large(made):
         assert tab.js(now) == "photo 0/ü?.jpg"
         tab.click(".card .look")
         assert tab.js("document.getElementById('large').open")
-        assert "256 × 128 pixels; it was asked about with 600 × 300" in tab.js("document.getElementById('caption').textContent")
+        assert "256 × 128 pixels; the image has 600 × 300" in tab.js("document.getElementById('caption').textContent")
         tab.key("Escape")
         assert not tab.js("document.getElementById('large').open")
         for link in tab.js("[...document.querySelectorAll('nav a')].map(a => a.getAttribute('href'))"):
