@@ -160,6 +160,11 @@ def test_models_are_named_so_that_they_are_found_again_or_not_at_all():
         assert named(model.name, model.identity) == ((spec, said) if known else ("", {}))
 
 
+def test_a_page_of_nothing_is_refused_in_a_line(tmp_path):
+    with pytest.raises(UnsafError, match="at least one assessment"): page([], tmp_path / "x.html")
+    assert not (tmp_path / "x.html").exists()
+
+
 def test_a_name_cannot_disturb_the_page():
     odd = "m\0\x1b[31m\u202e<b>"
     run = unsaf.assess(Scripted(talker, name=odd), photos(1), k=1, progress=False)

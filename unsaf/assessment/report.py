@@ -198,7 +198,8 @@ def _seen(found: Any) -> list[str]: return [seen(line) for line in found.lines()
 
 def page_text(results: Sequence[Any], limit: int | None = None, probes: Any = None, judged: Sequence[Any] = (),
               by_hand: Sequence[Any] = (), thumbnails: int = THUMBNAIL, folder: str = "") -> str:
-    "The page of `page`, as HTML; `folder`: the name of the run folder, where there is one."
+    "The page of `page`, as HTML; `folder`: the name of the run folder, where there is one. Raises `UnsafError`."
+    if not len(results): raise UnsafError("a page shows at least one assessment, and none was given: run unsaf.assess first")
     sections = [_section(r, name, title) | dict(judged=_seen(j), by_hand=_seen(a), command=command_of(r, folder))
                 for r, name, title, j, a in zip_longest(results, *names_of(results), judged, by_hand)]
     return rendered("report.html", results=results, version=__version__, sections=sections, folder=quote(folder) if folder else "",
