@@ -1,6 +1,6 @@
 """A page in a real browser: chromium without a head, driven over its own pipe with nothing but the standard library.
 
-    with Browser(BROWSER, page, width=390) as tab: tab.key("j"); tab.js("document.title")
+    with Browser(page, width=390) as tab: tab.key("j"); tab.js("document.title")
 """
 import base64, json, os, re, shutil, subprocess, tempfile, time
 from pathlib import Path

@@ -179,7 +179,10 @@ def test_what_replicas_cannot_do_is_one_line(inside, tmp_path, options, message)
 
 @pytest.mark.parametrize("options, message", [
     ("table04 --replicas 2", "--replicas is for --ray"), ("table04 --ray local --workers 2", "--workers counts processes of this machine"),
-    ("labels --ray local --replicas 2", "labels has no units of one model")])
+    ("labels --ray local --replicas 2", "labels has no units of one model"), ("labels --gpus 3", "--gpus: labels has no units"),
+    ("table04 --dry-run --ray local --replicas 4", "--dry-run runs nothing: leave --ray and --replicas out"),
+    ("labels --dry-run --gpus 3", "--dry-run runs nothing: leave --gpus out"),
+    ("ledger --ray local --replicas 2", "ledger runs nothing: leave --ray and --replicas out")])
 def test_what_replicas_of_units_cannot_do_is_one_line(inside, tmp_path, options, message):
     done = inside("reproduce", *options.split(), "--store", tmp_path)
     assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1

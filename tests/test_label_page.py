@@ -1,15 +1,18 @@
 "The page to label with: what it holds and must not hold, its keys in a browser, and two judges' files read back."
 import json, os, re, shutil, subprocess
 from dataclasses import replace
+from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 import unsaf
 from unsaf.assessment.label_audit import COLUMN, _ids, filled, sheet
 from unsaf.assessment.label_judges import judged
 from unsaf.assessment.label_page import label_page, page_data, sheet_of
 from unsaf.assessment.probes import StyleCheat
 from unsaf.core import UnsafError
+from unsaf.models.base import Scripted
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -132,6 +135,17 @@ out.id = "out";
 out.textContent = JSON.stringify({ ...exported(), at: state.at, seen: document.body.innerText });
 document.body.append(out);
 </script>"""
+
+
+def test_an_image_whose_name_is_no_text_is_copied_beside_the_sheet(tmp_path):
+    from unsaf.assessment.label_files import with_images
+    folder = tmp_path / "f"
+    folder.mkdir()
+    for name in ("bad\udcff.png", "good.png"): Image.new("RGB", (8, 8)).save(folder / name)
+    run = unsaf.assess(Scripted(lambda r: "1. Question: What is it?", name="m"), folder, k=1, progress=False)
+    page = run.table.drop_duplicates("image_id")[["image_id"]]
+    bad, good = with_images(page, run, tmp_path, "oe").image
+    assert good == str(folder / "good.png") and Path(bad).parent == tmp_path / "label-oe-images" and Path(bad).exists()
 
 
 def in_browser(page, steps, folder):

@@ -1,15 +1,19 @@
 "The page of a run in a real browser: its gallery, keys and links, a narrow screen, a dark one, and paper. And what it weighs."
 import re
+import shlex
 from pathlib import Path
+from types import SimpleNamespace
 import pytest
 import yaml
 from PIL import Image
 import unsaf
 from browser import BROWSER, Browser, cards_of, data_of
 from unsaf.assessment import report
+from unsaf.assessment.figures import scores_figure
 from unsaf.assessment.gallery import Images, gallery
+from unsaf.assessment.names import command_of, model_name, unnamed
 from unsaf.assessment.pages import embedded
-from unsaf.assessment.report import CITED, command_of, page
+from unsaf.assessment.report import CITED, page
 from unsaf.assessment.shown import Frame
 from unsaf.core import Outcome, Picture, Reply, Sample, UnsafError
 from unsaf.models.base import Scripted
@@ -98,13 +102,76 @@ def test_the_command_writes_small_images_or_none(results, tmp_path, inside):
 
 def test_it_says_how_to_rerun_and_cite_it(results, made):
     text, entry = made.read_text().replace("&#39;", "'"), yaml.safe_load((Path(__file__).parent.parent / "CITATION.cff").read_text())
-    assert "unsaf report my run" in text or "unsaf report 'my run'" in text
+    assert "unsaf report 'my run'" in text
     paper = entry["preferred-citation"]
     for part in (entry["title"], entry["authors"][0]["name"], paper["title"], paper["authors"][0]["name"], paper["notes"].rstrip(".")): assert part in CITED
     sketches = unsaf.images("scenes", n=2, domain="sketch", seed=7)
     drawn = unsaf.assess(Scripted(talker, name="m"), sketches, "mc", k=2, seed=7, layout="paper", progress=False)
-    assert command_of(drawn, "x") == ("unsaf assess --model m --images scenes:sketch --limit 2 --setting mc --k 2 --seed 7 "
+    assert command_of(drawn, "x") == ("unsaf assess --model MODEL --images scenes:sketch --limit 2 --setting mc --k 2 --seed 7 "
                                       "--template none --layout paper --store x")
+    assert "For MODEL put in the model as it was named, with its options: the run keeps that it is called talker." in text
+
+
+def given(result) -> dict[str, str]:
+    words = shlex.split(command_of(result))
+    return {name: value for name, value in zip(words, words[1:]) if name.startswith("--")}
+
+
+def test_images_are_named_so_that_they_are_found_again_or_not_at_all(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for i in range(4): Image.new("RGB", (8, 8), (60 * i, 0, 0)).save(tmp_path / f"im {i}.png")
+    Image.new("RGB", (8, 8)).save(tmp_path / "one.jpg")
+    (tmp_path / "own.csv").write_text("image,question\nim 1.png,What?\nim 3.png,Why?\n")
+    folder, drawn = unsaf.images(tmp_path), unsaf.images("scenes", n=3, seed=5)
+    others = next(found for seed in range(1, 9) if (found := folder.choose(2, seed)).image_ids != folder.choose(2, 0).image_ids)
+    named = {"folder": tmp_path, "part": folder.choose(2, 0), "file": "one.jpg", "pattern": f"{tmp_path}/im*.png", "table": "own.csv", "scenes": drawn}
+    unknown = {"list": [*tmp_path.glob("*.png")], "relative": "im*.png", "slice": folder[3:], "later": drawn[1:], "other seed": others}
+    for which, source in (named | unknown).items():
+        run = unsaf.assess(Scripted(talker, name="t"), source, k=1, progress=False)
+        words = given(run)
+        if which in unknown: assert words["--images"] == "IMAGES", which
+        else:
+            again = unsaf.images(words["--images"], n=int(words["--limit"]), seed=int(words["--seed"]))
+            assert (again.source, again.image_ids) == (run.source, run.images), which
+        assert any("IMAGES" in line for line in unnamed(run)) == (which in unknown)
+
+
+def test_models_are_named_so_that_they_are_found_again_or_not_at_all():
+    from unsaf.models.checkpoint import weights_fingerprint
+    from unsaf.models.loading import checkpoint_of
+    from unsaf.models.served.api import from_spec
+    from unsaf.world import tiny
+    named = lambda name, identity: model_name(SimpleNamespace(model=name, identity=identity))
+    local = lambda weights, **more: dict(weights=weights, kind="transformers", **more)
+    own, commit = weights_fingerprint(tiny.path("tiny-s")), "ab" * 20
+    assert named("tiny-s", local(own)) == ("tiny-s", {}) and checkpoint_of("tiny-s")
+    assert named("owner/name", local(f"hub:{commit}")) == (f"hf:owner/name@{commit}", {})
+    assert checkpoint_of(f"hf:owner/name@{commit}") == ("owner/name", commit)
+    assert named("mix:tiny-s+tiny-m@0.5", local("sha256:0"))[0] == "mix:tiny-s+tiny-m@0.5"
+    served = dict(engine="vllm 0.11.0", weights=f"hub:{commit}", arguments=["--max-num-seqs", "64"], omit=["seed"])
+    assert named("owner/name", served) == (f"vllm:owner/name@{commit}", dict(engine_args="--max-num-seqs 64", omit="seed"))
+    for name, identity in (("tiny-m", local(own)), ("ckpt", local("sha256:0")), ("mix:sub/a+tiny-m@0.5", local("sha256:0")), ("o/n", dict(name="o/n")),
+                           ("o/n", dict(bridge="key")), ("o/n", served | dict(detail="high")), ("o/n", served | dict(weights="sha256:0")),
+                           *(("tiny-s", local(own, **{k: {"a": 1}})) for k in ("adapter", "processor_kwargs", "dola", "cove"))):
+        assert named(name, identity) == ("", {}), (name, identity)
+    for spec, known in (("api:my-model@http://localhost:8000/v1", True), ("api:o/a@https://api.openai.com/v1", True), ("api:m@http://gpu7:1/v1", False)):
+        model = from_spec(spec, omit=("seed", "top_p"), extra_body={"a": "b c"})
+        said = dict(omit="seed,top_p", extra_body='{"a": "b c"}')
+        assert named(model.name, model.identity) == ((spec, said) if known else ("", {}))
+
+
+def test_a_page_of_nothing_is_refused_in_a_line(tmp_path):
+    with pytest.raises(UnsafError, match="at least one assessment"): page([], tmp_path / "x.html")
+    assert not (tmp_path / "x.html").exists()
+
+
+def test_a_name_cannot_disturb_the_page():
+    odd = "m\0\x1b[31m\u202e<b>"
+    run = unsaf.assess(Scripted(talker, name=odd), photos(1), k=1, progress=False)
+    again = unsaf.assess(Scripted(talker, name="n"), photos(1), k=1, progress=False)
+    text = report.page_text([run, again])
+    assert not re.search(r"[\0\x1b]", text) and "<bdi>m\u2400\u241b[31m\u202e&lt;b&gt;</bdi>" in text and "(m\u2400" in data_of(text)["runs"][0]["title"]
+    assert "\0" not in scores_figure([run]).axes[0].get_title("left")
 
 
 # ---- in a browser
@@ -164,7 +231,7 @@ def test_keys_links_and_an_image_shown_large(made):
         assert tab.js(now) == "photo 0/ü?.jpg"
         tab.click(".card .look")
         assert tab.js("document.getElementById('large').open")
-        assert "256 × 128 pixels; it was asked about with 600 × 300" in tab.js("document.getElementById('caption').textContent")
+        assert "256 × 128 pixels; the image has 600 × 300" in tab.js("document.getElementById('caption').textContent")
         tab.key("Escape")
         assert not tab.js("document.getElementById('large').open")
         for link in tab.js("[...document.querySelectorAll('nav a')].map(a => a.getAttribute('href'))"):

@@ -247,11 +247,11 @@ def most_frequent(errors: Iterable[str]) -> list[tuple[str, int]]:
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 SHOWN = 5_000     # characters of one reply on the page; all of it stands in the tables
 
-def seen(text: str) -> str:
-    "`text` for a page: control characters by their symbols, a very long one cut."
+def seen(text: str, most: int = SHOWN) -> str:
+    "`text` for a page: control characters by their symbols, one of more than `most` characters cut."
     text = text.replace("\r\n", "\n")
-    cut = f" … ({len(text) - SHOWN:,} more characters are in the table)" if len(text) > SHOWN else ""
-    return _CONTROL.sub(lambda m: chr(0x2400 + ord(m[0])) if m[0] < " " else "\ufffd", text[:SHOWN]) + cut
+    cut = f" … ({len(text) - most:,} more characters are in the table)" if len(text) > most else ""
+    return _CONTROL.sub(lambda m: chr(0x2400 + ord(m[0])) if m[0] < " " else "\ufffd", text[:most]) + cut
 
 # %% ../nbs/00_core/02_runs.ipynb #abd8b8ab
 LEAST = 50

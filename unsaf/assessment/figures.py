@@ -11,6 +11,7 @@ from typing import Any, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 from ..core import Outcome, UnsafError
+from ..runs import seen
 
 # %% ../../nbs/60_assessment/01_figures.ipynb #029f7af0
 INK, SOFT, WORDS = "#1c1f23", "#8a929b", "#6a3d9a"
@@ -89,7 +90,7 @@ def scores_figure(results: Sequence[Any]) -> Drawing:
         mark = result.scores.readable.mark
         rates_axes(left, result)
         marks_axes(right, result)
-        left.set_title(f"{result.model}, {result.plan.setting.words}, {len(result.images)} images", loc="left",
+        left.set_title(f"{seen(result.model)}, {result.plan.setting.words}, {len(result.images)} images", loc="left",
                        fontsize=11, pad=24, parse_math=False)
         if mark: right.set_title(mark, loc="right", fontsize=9, pad=36, color="#b3261e")
     return figure

@@ -99,7 +99,7 @@ def names_of(results: Sequence[Any]) -> tuple[list[str], list[str]]:
     "What the part of each of `results` is called, in links and in words: its setting, and more where two have the same."
     settings = [r.plan.setting for r in results]
     models = len({r.model for r in results}) > 1
-    more = [f" ({r.model if models else r.run_id})" if settings.count(r.plan.setting) > 1 else "" for r in results]
+    more = [f" ({seen(r.model) if models else r.run_id})" if settings.count(r.plan.setting) > 1 else "" for r in results]
     ids = [f"{s}-{settings[:i].count(s) + 1}" if s in settings[:i] else f"{s}" for i, s in enumerate(settings)]
     return ids, [f"{s.words}{m}" for s, m in zip(settings, more)]
 

@@ -13,6 +13,7 @@ from .label_audit import Audit, audit_labels
 from .label_judges import Agreement
 from .run import Assessment
 from ..core import ImageError, Picture, UnsafError, fingerprint, write_file
+from ..data.image_set import _text
 from ..runs import read_table, write_table
 
 # %% ../../nbs/60_assessment/10_label_files.ipynb #6aabd002
@@ -22,15 +23,16 @@ def _safe(name: str) -> str:
     return plain if plain == name else f"{plain[:80]}-{fingerprint(name)[:8]}"
 
 def _file_of(picture: Picture, folder: Path, stem: str) -> str:
-    "Where a person can open an image: its file, or a copy in a folder beside the sheet; empty where it cannot be read."
+    """Where a person can open an image: its file, or, where that is none or has a name that no text holds, a copy in a
+    folder beside the sheet; empty where it cannot be read."""
     path = getattr(picture.read, "path", None)
-    if path: return os.path.abspath(path)
+    if path and _text(full := os.path.abspath(path)) == full.replace(os.sep, "/"): return full
     file = folder / f"label-{stem}-images" / f"{_safe(picture.image_id)}.png"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         try: picture.pixels().save(file)
         except ImageError: return ""
-    return str(file.absolute())
+    return _text(str(file.absolute()))
 
 def with_images(page: pd.DataFrame, result: Assessment, folder: "str | Path", stem: str) -> pd.DataFrame:
     "A sheet with the column image, paths that a person can open; as it is where the images are not at hand."

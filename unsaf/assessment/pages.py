@@ -9,6 +9,7 @@ __all__ = ['THEME', 'inlined', 'embedded', 'rendered', 'svg_of']
 import io, json, re
 from importlib.resources import files
 from typing import Any
+from ..runs import seen
 
 # %% ../../nbs/60_assessment/01_pages.ipynb #b7df7e18
 def inlined(name: str) -> Any:
@@ -25,10 +26,14 @@ def embedded(data: Any) -> Any:
     return Markup(_UNSAFE.sub(lambda m: f"\\u{ord(m[0]):04x}", text))
 
 # %% ../../nbs/60_assessment/01_pages.ipynb #d621556b
+def _visible(value: Any) -> Any:
+    "A text of whatever origin, a name of a model for one, without characters that a page must not hold."
+    return seen(value, len(value)) if type(value) is str else value
+
 def rendered(template: str, **values: Any) -> str:
     "A template of the package with `values`; `inlined` and `embedded` are at hand in it."
     from jinja2 import Environment
-    page = Environment(autoescape=True, trim_blocks=True)
+    page = Environment(autoescape=True, trim_blocks=True, finalize=_visible)
     page.globals.update(inlined=inlined, embedded=embedded)
     return page.from_string(files("unsaf").joinpath("templates", template).read_text(encoding="utf-8")).render(**values)
 

@@ -94,6 +94,7 @@ def _beforehand(wanted: list, units: list, table: Any) -> Iterator[str]:
     sizes = {job.name: beforehand.size_of(job.units) for job in wanted}
     yield from ("", "what it can tell:", *(f"  {line}" for line in beforehand.power_lines(sizes)))
 
+# %% ../../nbs/90_cli/02_paper.ipynb #5d1e0a23
 def _machine(workers: int, ray: str | None, replicas: int | None, gpus: int | None, store: Path, out: Path) -> Any:
     if ray is None:
         from unsaf.paper.workers import Workers
@@ -104,8 +105,11 @@ def _machine(workers: int, ray: str | None, replicas: int | None, gpus: int | No
     from unsaf.paper.workers import Cluster
     return Cluster(ray, dict.fromkeys([store, out]))
 
-def _check_places(workers: int, ray: str | None, replicas: int | None) -> None:
-    "Raises `UnsafError` for places that do not go together."
+def _check_places(workers: int, ray: str | None, replicas: int | None, gpus: int | None, idle: str = "") -> None:
+    "Raises `UnsafError` for places that do not go together, or of which nothing comes: `idle` runs nothing."
+    given = {"--workers": None if workers == 1 else workers, "--ray": ray, "--replicas": replicas, "--gpus": gpus}
+    unused = [name for name, value in given.items() if value is not None]
+    if idle and unused: raise UnsafError(f"{idle} runs nothing: leave {' and '.join(unused)} out")
     if replicas and ray is None:
         raise UnsafError("--replicas is for --ray: add --ray auto, HOST:PORT or local, or leave it out")
     if workers > 1 and ray is not None:
@@ -142,7 +146,7 @@ def reproduce(
 ) -> None:
     "Run the paper's tables and figures, each thing they need once; or show the ledger of what came of it."
     from unsaf.paper.study import default_out
-    _check_places(workers, ray, replicas)
+    _check_places(workers, ray, replicas, gpus, "ledger" if "ledger" in notebooks else "--dry-run" if dry_run else "")
     target = out or default_out(store, profile)
     if "ledger" in notebooks:
         if len(notebooks) > 1: raise UnsafError("ledger stands alone: unsaf reproduce ledger")
@@ -150,7 +154,8 @@ def reproduce(
     from unsaf.paper.runner import books, notebook_names
     parameters = read_parameters(parameter)
     if wanted := _beyond(notebooks, profile, out, store, parameters):
-        if replicas: raise UnsafError(f"--replicas: {wanted[0].name} has no units of one model; leave it out")
+        if unused := "--replicas" * bool(replicas) or "--gpus" * (gpus is not None):
+            raise UnsafError(f"{unused}: {wanted[0].name} has no units of one model; leave it out")
         return _tell_beyond(wanted) if dry_run else _go(wanted, store, workers, ray, force, notebooks_too)
     names = notebook_names(notebooks, books())
     if dry_run: return _dry(names, profile, store, parameters, utilisation, price)

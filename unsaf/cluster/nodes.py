@@ -144,8 +144,6 @@ def _there(call: Callable[[], Any], secrets: Secrets, place: str) -> tuple[Any, 
     try: return call(), ""
     except UnsafError as e: return None, str(e)
 
-
-
 # %% ../../nbs/62_cluster/00_nodes.ipynb #d5f65a0c
 @contextmanager
 def quiet(most: int) -> Iterator[None]:

@@ -101,8 +101,7 @@ class RunSpec:
 
     def to_dict(self) -> dict:
         "As plain data; `from_dict` is the way back."
-        own = {"held_out": "apart"}           # the name that it has in the stores that there are
-        model = self.model
+        own, model = {"held_out": "apart"}, self.model      # the name that it has in the stores that there are
         if isinstance(model, Student): model = {own.get(k, k): v for k, v in asdict(model).items()}
         return to_json({**vars(self), "model": model, "of": self.of and self.of.to_dict()})
 
@@ -335,6 +334,7 @@ def _replicated(spec: RunSpec, store: "str | Path", name: str, options: dict, wh
     key = (_loads(spec), str(Path(store).resolve()), _as_it_is(spec, store), where, tuple(options.items()), done_to_it)
     return hold(key, lambda: replicas_of(name, options, where, done_to_it))
 
+# %% ../../nbs/80_paper/10_runspec.ipynb #5d1e0a24
 @dataclass(frozen=True)
 class Missing:
     "Stands for a result that cannot be, such as the score of a student for whom there was nothing to learn from."

@@ -219,8 +219,8 @@ function enlarge(card, image) {
   $("whole").src = image.src;
   $("whole").className = image.pixel ? "pixel" : "";
   $("whole").alt = card.id;
-  $("caption").textContent = `${card.id}: ` + (w === W && h === H ? `${w} × ${h} pixels, as it was asked about`
-    : `embedded here with ${w} × ${h} pixels; it was asked about with ${W} × ${H}`);
+  $("caption").textContent = `${card.id}: ` + (w === W && h === H ? `${w} × ${h} pixels, the size of the image`
+    : `embedded here with ${w} × ${h} pixels; the image has ${W} × ${H}`);
   $("large").showModal();
 }
 $("large").onclick = event => { if (event.target === $("large")) $("large").close(); };
