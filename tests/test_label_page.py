@@ -185,7 +185,8 @@ def test_buttons_in_a_notebook_write_what_the_page_exports(mc, tmp_path):
     ann.at = 0
     for word in ("yes", "no", "no", "unclear"): ann.say(word)          # the first is asked about its options, too
     done = filled(mc.table, path)
-    assert int(done.looked_at.sum()) == 3 and json.loads(path.read_text())["judge"] == "Ann" and done.truth.dropna().tolist() == [False, False]      # a question whose options are not one counts as none
+    assert int(done.looked_at.sum()) == 3 and json.loads(path.read_text())["judge"] == "Ann"
+    assert done.truth.dropna().tolist() == [False, False], "a question without exactly one right option counts as none"
     ann.undo()
     assert Labeller(mc, some, path).done == 2
     path.write_text(path.read_text().replace(mc.run_id, "another"))
