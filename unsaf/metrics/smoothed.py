@@ -124,7 +124,6 @@ def smoothed_ranking(
     drawn = [of(some.reshape(-1, 4))[name].reshape(some.shape[:2]) for some in _drawn_together(x, n, seed, level)]
     return _ranking(of(x.sum(1))[name], np.concatenate(drawn), higher_is_better)
 
-
 # %% ../../nbs/10_metrics/12_smoothed.ipynb #97df5866
 def simulated(rng: Any, images: int, t: float, f: float, icc: float, k: int = 5) -> np.ndarray:
     "Counts (images, 4) of one run of a model that answers a share t of answerable and f of unanswerable questions."
