@@ -132,20 +132,20 @@ def _kill_once_there(cluster, node, unit, store, killed):
     cluster.remove_node(node, allow_graceful=False)
 
 
+@pytest.mark.timeout(1800)      # a busy machine takes minutes for each start of a replica
 def test_units_that_ask_replicas_are_those_of_one_process(tmp_path, cluster, monkeypatch):
-    "A teacher, the student that it taught, its examination and a benchmark under CoVe; two replicas, and a node that trains."
+    "A teacher, the student that it taught and its examination; a replica, and a node that trains."
     from unsaf.paper.runspec import Student
     from unsaf.paper.spread import Spread
     monkeypatch.setenv("OMP_NUM_THREADS", "1")      # sums on two threads are rounded otherwise in the seventh digit
     student = Student("tiny-student", "UnD-IQ", "tiny-s", n=24, k=2, epochs=2)
-    units = [RunSpec("assess", student, "scenes", n=4, k=2, seed=9100),
-             RunSpec("bench", "tiny-s", "scenes", n=4, options=dict(benchmarks="accuracy", intervention="cove"))]
+    units = [RunSpec("assess", student, "scenes", n=4, k=2, seed=9100)]
     for where in ("alone", "spread"):
         work = job(tmp_path/where, "x", units, Path("x"))
-        with (Workers(1) if where == "alone" else Spread("auto", 2, 0, [tmp_path/where], tmp_path/"log")) as machine:
+        with (Workers(1) if where == "alone" else Spread("auto", 1, 0, [tmp_path/where], tmp_path/"log")) as machine:
             run = run_spec if where == "alone" else machine.run
             ended = runner.run_tasks(runner.tasks([work], run, done, 0)[:-1], machine)
-        assert len(ended) == 4 and not [e for e in ended.values() if e.error], ended
+        assert len(ended) == 3 and not [e for e in ended.values() if e.error], ended
     tables = sorted(p.relative_to(tmp_path/"alone") for p in (tmp_path/"alone").rglob("units/*/*.jsonl"))
-    assert len(tables) >= 4
+    assert len(tables) == 3
     for table in tables: assert (tmp_path/"spread"/table).read_bytes() == (tmp_path/"alone"/table).read_bytes(), table
