@@ -263,7 +263,7 @@ def test_concurrency_adapts_to_a_limit():
         replies = list(model.generate(asks(150)))
         assert all(r.finish == "stop" for r in replies)
         limited, settled = model.stats.retries["rate_limit"], model.stats.concurrency
-        assert 1 <= settled <= 12 and limited < 75
+        assert 1 <= settled <= 24 and limited < 75      # of 64; on a busy machine fewer calls meet, and it climbs further
         list(model.generate(asks(50)))                     # what was learned stays with the model
         assert model.stats.retries["rate_limit"] - limited < 25
     assert not set(model.stats.retries) - {"rate_limit"}
