@@ -147,5 +147,5 @@ def test_units_that_ask_replicas_are_those_of_one_process(tmp_path, cluster, mon
             ended = runner.run_tasks(runner.tasks([work], run, done, 0)[:-1], machine)
         assert len(ended) == 3 and not [e for e in ended.values() if e.error], ended
     tables = sorted(p.relative_to(tmp_path/"alone") for p in (tmp_path/"alone").rglob("units/*/*.jsonl"))
-    assert len(tables) == 3
+    assert len(tables) == 6
     for table in tables: assert (tmp_path/"spread"/table).read_bytes() == (tmp_path/"alone"/table).read_bytes(), table
