@@ -171,20 +171,16 @@ def test_what_can_be_told_before_a_cluster_is_joined(tmp_path):
     ("--ray auto --dry-run", "--dry-run asks its sample on this machine"), ("--ray auto --replicas 0", "replicas = 0"),
     ("--ray auto --max-calls 9", "--max-minutes is kept"),
     ("--ray auto --until-halfwidth .1", "leave it out with --ray"),
-    ("--ray auto --probes blank", "probe blank asks a model on this machine")])
+    ("--ray auto --probes blank", "probe blank asks a model on this machine"),
+    ("reproduce table04 --replicas 2", "--replicas is for --ray"),
+    ("reproduce table04 --ray local --workers 2", "--workers counts processes of this machine"),
+    ("reproduce labels --ray local --replicas 2", "labels has no units of one model"), ("reproduce labels --gpus 3", "--gpus: labels has no units"),
+    ("reproduce table04 --dry-run --ray local --replicas 4", "--dry-run runs nothing: leave --ray and --replicas out"),
+    ("reproduce labels --dry-run --gpus 3", "--dry-run runs nothing: leave --gpus out"),
+    ("reproduce ledger --ray local --replicas 2", "ledger runs nothing: leave --ray and --replicas out")])
 def test_what_replicas_cannot_do_is_one_line(inside, tmp_path, options, message):
-    done = inside("assess", "--model", "tiny-s", "--limit", "1", "--store", tmp_path, *options.split())
-    assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
-
-
-@pytest.mark.parametrize("options, message", [
-    ("table04 --replicas 2", "--replicas is for --ray"), ("table04 --ray local --workers 2", "--workers counts processes of this machine"),
-    ("labels --ray local --replicas 2", "labels has no units of one model"), ("labels --gpus 3", "--gpus: labels has no units"),
-    ("table04 --dry-run --ray local --replicas 4", "--dry-run runs nothing: leave --ray and --replicas out"),
-    ("labels --dry-run --gpus 3", "--dry-run runs nothing: leave --gpus out"),
-    ("ledger --ray local --replicas 2", "ledger runs nothing: leave --ray and --replicas out")])
-def test_what_replicas_of_units_cannot_do_is_one_line(inside, tmp_path, options, message):
-    done = inside("reproduce", *options.split(), "--store", tmp_path)
+    asked = options.split() if options.startswith("reproduce") else ["assess", "--model", "tiny-s", "--limit", "1", *options.split()]
+    done = inside(*asked, "--store", tmp_path)
     assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
 
 

@@ -191,4 +191,8 @@ def test_buttons_in_a_notebook_write_what_the_page_exports(mc, tmp_path):
     assert Labeller(mc, some, path).done == 2
     path.write_text(path.read_text().replace(mc.run_id, "another"))
     with pytest.raises(UnsafError, match="labels of other questions"): Labeller(mc, some, path)
+    for text in ("[]", '{"labels": ["x"]}', "{"):
+        path.write_text(text)
+        with pytest.raises(UnsafError, match="no file of labels"): Labeller(mc, some, path)
+    with pytest.raises(UnsafError, match="has no question"): Labeller(mc, some.iloc[:0], tmp_path/"none.json")
     with pytest.raises(UnsafError, match="is no judgement"): ann.say("perhaps")

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 import numpy as np
 from .. import __version__
-from .compared import named
-from .pages import rendered
+from .pages import named, rendered
 from .ranks import LOWER, _differing, _set, _unread
 from .run import Assessment
 from .scores import FEW_IMAGES, counts_of, intervals_of, readable_of

@@ -27,10 +27,12 @@ def _kept(path: Path, data: dict) -> tuple[dict[str, dict], str]:
     try: found = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as e: raise UnsafError(f"{path}: no file of labels ({e}); name another") from None
     known = {item["id"] for item in data["items"]}
-    rows = found.get("labels", []) if isinstance(found, dict) else []
-    if not isinstance(found, dict) or found.get("run") != data["run"] or not {r["id"] for r in rows} <= known:
-        raise UnsafError(f"{path} holds labels of other questions; name another file")
-    return {r["id"]: {f: r[f] for f in (COLUMN, OPTIONS) if f in r} for r in rows}, found.get("judge", "")
+    try:
+        labels = {r["id"]: {f: r[f] for f in (COLUMN, OPTIONS) if f in r} for r in found["labels"]}
+        ours, judge = found["run"] == data["run"] and labels.keys() <= known, str(found.get("judge", ""))
+    except (KeyError, TypeError, AttributeError): raise UnsafError(f"{path}: no file of labels; name another") from None
+    if not ours: raise UnsafError(f"{path} holds labels of other questions; name another file")
+    return labels, judge
 
 # %% ../../nbs/60_assessment/11_label_widget.ipynb #ccba5982
 class Labeller:
@@ -38,6 +40,7 @@ class Labeller:
     def __init__(self, result: Any, sheet: pd.DataFrame, path: "str | Path", judge: str = "", side: int = SIDE):
         self.data, self.path, self.before = page_data(result, sheet, side), Path(path), []
         self.items = self.data["items"]
+        if not self.items: raise UnsafError(f"the sheet of {result.model}'s run has no question")
         kept, who = _kept(self.path, self.data)
         self.labels = {item["id"]: item["label"] for item in self.items if "label" in item} | kept
         self.judge, self.at = judge or who, 0

@@ -114,8 +114,9 @@ class Replicas:
 
     def close(self) -> None:
         "End the replicas and what they started."
-        if self.actors: self._end()
-        self.after()
+        try:
+            if self.actors: self._end()
+        finally: self.after()
 
     def _end(self) -> None:
         self.ray.wait([actor.close.remote() for actor in self.actors], num_returns=len(self.actors), timeout=30)
