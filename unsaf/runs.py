@@ -294,7 +294,8 @@ def effort_line(effort: dict, n: int) -> str:
     if thought := effort.get("reasoning_tokens"): return f"reasoning in this run: {thought:,} tokens"
     if not computed or not n: return ""
     padding = effort.get("padding_tokens", 0)
-    line = (f"computed: {effort.get('vision_encodes', 0) / n:.1f} encodings per image, "
+    seen_anew = effort.get("vision_encodes", 0)       # none where the setting before had the same images
+    line = ("computed: " + (f"{seen_anew / n:.1f} encodings per image, " if seen_anew else "no image anew, ") +
             f"{computed:,} of {effort['prompt_tokens']:,} prompt tokens, "
             f"{padding / (computed + padding):.1%} padding, {effort.get('forwards', 0):,} passes, "
             f"{effort.get('truncated', 0)} replies cut at their cap")
