@@ -18,8 +18,9 @@ def test_the_command_finds_the_studies_and_what_can_be_set():
     assert {"gold", "labels", "optimised", "writes_badly"} <= set(books)
     for name, book in books.items(): assert {"folder", "out", "seeds"} <= set(parameters_of(book)), name
     found = cli("beyond", "--dry-run", "-p", "seeds", "[7]")
-    assert found.exit_code == 0 and found.output.count("seeds = [7]") == len(books)
+    assert found.exit_code == 0 and found.output.count("seeds = [7]") == len(books) + 1       # and the stability study
     assert "optimised: Does self-assessed J survive being optimised?" in found.output and "n_exam = " in found.output
+    assert "stability: Stability: how much" in found.output and "out = 'runs/beyond'" in found.output
 
 
 @pytest.mark.parametrize("words,expected", [
@@ -37,7 +38,7 @@ def test_a_study_is_run_into_folders_of_its_own_and_not_twice(tmp_path, monkeypa
              parameters="folder = '.'\nseeds = [0]\nout = None")
     monkeypatch.setattr(beyond, "beyond_books", lambda: {"colours": book})
     monkeypatch.chdir(tmp_path)
-    found = cli("beyond", "-p", "seeds=[1]")
+    found = cli("colours", "-p", "seeds=[1]")
     assert found.exit_code == 0 and "notebooks: 1 done" in found.output, found.output
     assert (tmp_path/"runs/beyond/colours.csv").read_text() == "runs/reproduce/beyond/colours [1]"
     assert "notebooks: 1 kept" in cli("colours", "-p", "seeds=[1]").output

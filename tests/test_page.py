@@ -1,6 +1,7 @@
 "The page of a run in a real browser: its gallery, keys and links, a narrow screen, a dark one, and paper. And what it weighs."
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 import pytest
@@ -9,11 +10,13 @@ from PIL import Image
 import unsaf
 from browser import BROWSER, Browser, cards_of, data_of
 from unsaf.assessment import report
+from unsaf.assessment.compared import compared_page
 from unsaf.assessment.figures import scores_figure
 from unsaf.assessment.gallery import Images, gallery
 from unsaf.assessment.names import command_of, model_name, unnamed
 from unsaf.assessment.pages import embedded
 from unsaf.assessment.report import CITED, page
+from unsaf.assessment.saved import paired
 from unsaf.assessment.shown import Frame
 from unsaf.core import Outcome, Picture, Reply, Sample, UnsafError
 from unsaf.models.base import Scripted
@@ -88,6 +91,9 @@ def test_a_heavy_page_says_what_makes_it_lighter(results, tmp_path, monkeypatch,
     page(results[:1], tmp_path / "heavy.html")
     line, = capsys.readouterr().err.splitlines()
     assert line.startswith("unsaf: ") and "heavy.html has 0 MB" in line and "--thumbnails 96" in line
+    compared_page(paired(results[0], replace(results[0], model="other"), n=50), tmp_path / "two.html", thumbnails=0)
+    line, = capsys.readouterr().err.splitlines()
+    assert "unsaf compare with --thumbnails 96" in line and "data:image" not in (tmp_path / "two.html").read_text()
 
 
 def test_the_command_writes_small_images_or_none(results, tmp_path, inside):

@@ -14,11 +14,11 @@ from typing import Any, Mapping, Sequence
 import pandas as pd
 from .. import __version__
 from .figures import scores_figure
-from .gallery import Images
+from .gallery import Images, write_page
 from .pages import named, rendered, svg_of
 from .scores import CELLS
 from .shown import _said
-from ..core import UnsafError, write_file
+from ..core import UnsafError
 from ..runs import seen
 
 # %% ../../nbs/60_assessment/09_compared.ipynb #bd6db1d4
@@ -77,15 +77,15 @@ def _images(pair: Any, crossed: "Mapping | None") -> list[dict]:
 
 THUMB = 200      # pixels of an image's longer side
 
-def _thumbs(pair: Any) -> tuple[list[dict], dict[str, int]]:
+def _thumbs(pair: Any, size: int) -> tuple[list[dict], dict[str, int]]:
     "The images, each distinct one once, and where in them that of each name is; without those that are not at hand."
-    images, held = Images(THUMB), pair.a if pair.a.samples is not None else pair.b
+    images, held = Images(size), pair.a if pair.a.samples is not None else pair.b
     places = images.of(replace(held, images=list(pair.images)))
     return images.found, places
 
-def compared_data(pair: Any, crossed: "Mapping | None" = None) -> dict[str, Any]:
+def compared_data(pair: Any, crossed: "Mapping | None" = None, thumbnails: int = THUMB) -> dict[str, Any]:
     "All that the script of the page knows."
-    thumbs, places = _thumbs(pair)
+    thumbs, places = _thumbs(pair, thumbnails)
     images = [image | (dict(image=places[image["id"]]) if image["id"] in places else {}) for image in _images(pair, crossed)]
     return dict(names=[named(r.model) for r in _titled(pair)], crossed=bool(crossed), images=images, thumbs=thumbs)
 
@@ -119,11 +119,12 @@ def compared_page(
     path: "str | Path",
     more: Sequence[str] = (),              # lines of a cross-examination
     crossed: "Mapping | None" = None,      # its assessments: (who wrote the questions, who answered) -> Assessment
+    thumbnails: int = THUMB,               # pixels of the images' longer side, 0 for none
 ) -> Path:
-    "Write a comparison as a page; returns its path."
+    "Write a comparison as a page; returns its path. A heavy page has a line on standard error."
     a, b = (named(r.model) for r in _titled(pair))
     about = f"the same {len(pair.images)} images of {named(pair.a.source or 'a list')}, {pair.a.plan.setting.words}, k = {pair.a.plan.k}"
-    return write_file(path, rendered(
+    return write_page(path, rendered(
         "compared.html", a=a, b=b, about=about, notes=[named(note) for note in pair.notes], rows=_rows(pair),
         below=[named(line.strip()) for line in pair.beside(bool(crossed))], plot=_figure(pair), more=named("\n".join(more)),
-        said=_SAID[bool(crossed)], data=compared_data(pair, crossed), version=__version__))
+        said=_SAID[bool(crossed)], data=compared_data(pair, crossed, thumbnails), version=__version__), "unsaf compare", "")

@@ -6,7 +6,6 @@
 __all__ = ['CITED', 'ASKS', 'page_text', 'page']
 
 # %% ../../nbs/60_assessment/01_report.ipynb #fa03732d
-import sys
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
@@ -15,12 +14,12 @@ from typing import Any, Sequence
 import numpy as np
 from .. import __version__
 from .figures import Drawing, marks_axes, rates_axes, scores_figure      # noqa: F401 (its old place)
-from .gallery import THUMBNAIL, gallery, names_of, weight_line
+from .gallery import THUMBNAIL, gallery, names_of, write_page
 from .names import command_of, unnamed
 from .pages import rendered, svg_of
 from .plane import rates_plane
 from .scores import CELLS, counts_of, shown, thoughts
-from ..core import UnsafError, say, write_file
+from ..core import UnsafError
 from ..metrics.floors import split_half
 from ..metrics.awareness import scorer
 from ..metrics.resampling import limits_text
@@ -213,7 +212,4 @@ def page(results: Sequence[Any], path: str | Path, limit: int | None = None, pro
     """Write one page for `results` and `probes` of them; returns its path. `limit`: only the first images of each;
     `judged`: for each result, in order, what a judge of abstention says of its replies; `by_hand`: the audit of its
     labels; `thumbnails`: pixels of the images' longer side, 0 for none. A heavy page has a line on standard error."""
-    written = write_file(path, page_text(results, limit, probes, judged, by_hand, thumbnails, folder))
-    size = written.stat().st_size if written.is_file() else 0
-    if line := weight_line(written, size): say(f"unsaf: {line}", file=sys.stderr)
-    return written
+    return write_page(path, page_text(results, limit, probes, judged, by_hand, thumbnails, folder))

@@ -131,6 +131,7 @@ def compare(
     *, how: Models,
     store: Store = None,
     page: option(Path | None, "write the comparison as a page, too", "--page", metavar="FILE") = None,
+    thumbnails: option(int | None, "pixels of the longer side of the images on the page; 0: no images; else 200") = None,
     max_failures: MaxFailures = .2,
     as_json: Json = False,
 ) -> None:
@@ -142,6 +143,7 @@ def compare(
     if cross and (_folder_of(a)[0] or _folder_of(b)[0]):
         raise UnsafError("--cross asks models anew: give two models; with --store nothing is asked twice")
     _all_needed(a, b, dict(limit=limit, k=k, seed=seed))
+    if thumbnails is not None and not page: raise UnsafError("--thumbnails: is for the images of a page: name it with --page")
     _writable("--page", page)
     sides, asked = _sides((a, b), setting, k, seed, images, limit, store, how, max_failures)
     sides = [replace(side, min_read=min_read) for side in sides]
@@ -159,9 +161,9 @@ def compare(
                  write_file(store / "compare.json", body)]
         if not as_json: say_written(paths)
     if page:
-        from unsaf.assessment.compared import compared_page
+        from unsaf.assessment.compared import THUMB, compared_page
         written = compared_page(pair, page, [line for p in probes for line in p.lines()],
-                                probes[0].found.get("cross") if probes else None)
+                                probes[0].found.get("cross") if probes else None, THUMB if thumbnails is None else thumbnails)
         if not as_json: say(f"\nwritten: {written}")
     exit_code(old, "make that run again with its --store to repeat only them")
     raise typer.Exit(exit_code([*new, *probes], repeat(store)))
