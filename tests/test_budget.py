@@ -147,6 +147,27 @@ def test_a_dry_run_tells_what_the_run_then_takes(tmp_path):
 
 
 @pytest.mark.promise("dry")
+def test_prices_that_come_later_count_for_what_is_stored(tmp_path):
+    "The natural order: a dry run without prices says to give them, and has its replies already."
+    with Faulty(varied) as server:
+        assert "give --prices" in assessed(server, "--store", tmp_path, "--dry-run", "--sample", 2).output
+        calls = len(server.calls)
+        told = json.loads(assessed(server, "--store", tmp_path, "--dry-run", "--sample", 2, "--prices", "1000,1000", "--json").stdout)[0]
+    assert len(server.calls) == calls and told["cost"] == dict(dollars=pytest.approx(calls * .11), paid=0, unpriced=0)
+    assert told["measures"]["dollars"]["value"] == pytest.approx(told["measures"]["calls"]["value"] * .11)
+
+
+@pytest.mark.parametrize("options, message", [
+    ("--prices nan,1 --max-cost 1", "two numbers from 0"), ("--prices=-1,2", "two numbers from 0"), ("--prices 1,inf", "two numbers from 0"),
+    ("--concurrency 100", "--max-concurrency 64 where it ends"), ("--max-concurrency 0", "max_concurrency must be at least 1"),
+    ("--sample 8", "--sample is of --dry-run"), ("--dry-run --until-halfwidth 7", "between 0 and 1")])
+def test_what_would_be_a_surprise_on_the_bill_is_one_line(options, message):
+    with Faulty() as server:
+        done = assessed(server, *options.split())
+    assert done.exit_code == 2 and message in done.output and not server.calls
+
+
+@pytest.mark.promise("dry")
 def test_a_dry_run_of_benchmarks_and_of_a_teacher(tmp_path):
     with Faulty(lambda c: reply(talk(c.text))) as server:
         model = f"api:m@{server.url}"

@@ -17,7 +17,7 @@ from .run import Assessment, Plan, _as_images, assess
 from ..core import UnsafError, setting_of
 from ..data.image_set import ImageSet
 from ..models.base import Model
-from ..models.budget import cost_line
+from ..models.budget import cost_line, prices_of
 from ..store import Store
 
 # %% ../../nbs/60_assessment/08_estimate.ipynb #1c2472b2
@@ -105,7 +105,7 @@ def rated(measures: dict, calls: Mapping[str, int], seconds: float, store: Store
     more = dict(time=scale(seconds / asked) if asked else None, disk=scale(size / stored) if stored else None)
     if not asked: unknown["time"] = "the sample came from the store, so that no rate was observed"
     inner = getattr(model, "model", model)
-    prices = getattr(model, "prices", None) or getattr(inner, "prices", None)
+    prices = prices_of(model)
     if not (hasattr(model, "prices") or hasattr(inner, "prices")): why = "a model that is not served has no prices"
     else: why = "the server does not tell its tokens" if prices else "give --prices IN,OUT, dollars per million tokens"
     unknown["dollars"] = why

@@ -7,12 +7,12 @@ __all__ = ['SILENT', 'ray', 'last_line', 'check_address', 'join', 'joined', 'Whe
            'secrets_for', 'call_there', 'quiet']
 
 # %% ../../nbs/62_cluster/00_nodes.ipynb #e2e9855e
-import logging, os, socket, sys
+import logging, math, os, socket, sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
-from ..core import UnsafError, positive
+from ..core import UnsafError, positive, say
 
 # %% ../../nbs/62_cluster/00_nodes.ipynb #ebaf0293
 def ray() -> Any:
@@ -97,16 +97,19 @@ class Where:
     def check(self) -> None:
         "Raises `UnsafError` for numbers that cannot be."
         positive("replicas", self.replicas)
-        if isinstance(self.gpus, bool) or not isinstance(self.gpus, (int, float)) or self.gpus < 0:
+        if isinstance(self.gpus, bool) or not isinstance(self.gpus, (int, float)) or not 0 <= self.gpus < math.inf:
             raise UnsafError(f"gpus = {self.gpus!r}: give the GPUs of one replica, 0 or more")
 
 # %% ../../nbs/62_cluster/00_nodes.ipynb #b018fb4e
 def check_room(package: Any, replicas: int, gpus: float) -> int:
-    "How many of `replicas` fit at once; raises `UnsafError` where not one does."
-    kind = "GPU" if gpus else "CPU"
-    has = [node["Resources"].get(kind, 0) for node in package.nodes() if node["Alive"]]
-    fit = int(sum(n // (gpus or 1) for n in has))
+    "How many of `replicas`, with one CPU each, fit at once; says where fewer do. Raises `UnsafError` where not one does."
+    kind, nodes = "GPU" if gpus else "CPU", [node["Resources"] for node in package.nodes() if node["Alive"]]
+    has = [node.get(kind, 0) for node in nodes]
+    fit = int(sum(min(n // (gpus or 1), node.get("CPU", 0) // 1) for n, node in zip(has, nodes)))
+    if 0 < fit < replicas: say(f"unsaf: {fit} of {replicas} replicas fit into the cluster", file=sys.stderr)
     if fit: return min(fit, replicas)
+    if max(has, default=0) >= (gpus or 1):
+        raise UnsafError("a replica takes 1 CPU beside its GPUs, and no node of the cluster has both: start Ray there with --num-cpus")
     raise UnsafError(f"a replica takes {gpus or 1:g} {kind} and the largest node of the cluster has "
                      f"{max(has, default=0):g}: give fewer with --gpus, or add nodes")
 

@@ -82,7 +82,8 @@ def _check(o: Options) -> None:
              "scores is True, False or None": o.scores not in (None, True, False),
              "concurrency must be at least 1": not 1 <= o.concurrency,
              "max_concurrency must be at least 1": not 1 <= o.max_concurrency,
-             f"concurrency {o.concurrency} is where it starts, and max_concurrency {o.max_concurrency} where it ends: give no more than that":
+             f"--concurrency {o.concurrency} is where it starts, and --max-concurrency {o.max_concurrency} where it ends "
+             "(concurrency, max_concurrency): give no more than that":
                  o.concurrency > o.max_concurrency,
              "timeout must be above 0": not o.timeout > 0, "retries must not be negative": o.retries < 0,
              f"omit can leave out {', '.join(OPTIONS)}, not {unknown}": unknown,
