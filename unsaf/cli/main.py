@@ -162,7 +162,7 @@ def _assess(o: Any) -> None:
     if o.dry_run: from unsaf.assessment.estimate import estimate as run
     elif not o.as_json:
         beside = " and ".join(name for name, asked in (("probes", o.probes), ("the judge", o.judge)) if asked)
-        announce(planned(loaded, samples, settings, o.k, o.store, beside))
+        announce(planned(loaded, samples, settings, o.k, o.store, beside, bool(o.spread)))
     results = _asked(o, loaded, run, samples, settings)
     if o.dry_run:
         told = cli_probes.with_judge(results, judging, o.k, o.store, o.budget)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 from ...core import ImageError, ModelError, Picture, Reply, Request
-from .address import is_loopback, one_line, origin, say
+from .address import hidden, is_loopback, one_line, origin, say
 from .api import Api, Secrets
 from .connection import ACCOUNT, UNSENT, as_environment_says
 from .endpoint import key_of, set_in_environment
@@ -224,8 +224,10 @@ def _client(self: Batched) -> Iterator[Any]:
     except json.JSONDecodeError: raise _strange(self) from None      # a page that calls itself JSON
     except openai.APIError as e:
         if isinstance(e.__cause__, ModelError): raise e.__cause__ from None
-        what = one_line(self.shown.line(str(e)), 250)
-        raise ModelError(f"{self.name}: {what}; what is under way goes on, and the same command collects it") from None
+        lost = type(e) is openai.APIConnectionError and f"{api.url} is not reachable ({e.__cause__ or e})"
+        what = one_line(self.shown.line(hidden(lost or str(e))), 250)
+        goes_on = "; what is under way goes on, and the same command collects it" if self.journal.sent() else "; nothing is under way"
+        raise ModelError(f"{self.name}: {what}{goes_on}") from None
 
 def _stays(api: Api) -> "Callable[[Any], None]":
     "What sees each request before it goes out: no redirect takes images elsewhere."
