@@ -17,7 +17,7 @@ from .run import Assessment, Plan, _as_images, assess
 from ..core import UnsafError, setting_of
 from ..data.image_set import ImageSet
 from ..models.base import Model
-from ..models.budget import cost_line, prices_of
+from ..models.budget import Stopped, cost_line, prices_of
 from ..store import Store
 
 # %% ../../nbs/60_assessment/08_estimate.ipynb #1c2472b2
@@ -160,7 +160,8 @@ def estimate(
     try:
         result = assess(model, _some(samples, drawn(len(samples), sample)), setting, k, kept, seed=seed, **options)
         if not result.images:
-            raise UnsafError(f"dry run: no image of the sample was asked in full ({result.stopped or 'none can be read'})")
+            kind = Stopped if result.stopped else UnsafError
+            raise kind(f"dry run: no image of the sample was asked in full ({result.stopped or 'none can be read'})")
         seconds = time.monotonic() - start
         stratum = Stratum(len(samples), dict.fromkeys(result.images, 1), _rows(result))
         measures, unknown = rated(extrapolated([stratum]), result.calls, seconds, kept, model)

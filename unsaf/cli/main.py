@@ -153,7 +153,7 @@ def _assess(o: Any) -> None:
     from unsaf.assessment.run import assess as run
     from unsaf.data.images import images as open_images
     samples = open_images(o.images, n=o.limit, seed=o.seed)
-    names, others = cli_probes.wanted(o.probes, o.cross, o.how)
+    names, others = cli_probes.wanted(o.probes, o.cross, o.how, o.budget)
     judging = cli_probes.judging(o.judge, o.model, o.how, o.judge_prices, o.budget)
     if o.spread: run, loaded = o.spread.assess(o.how, names, o.dry_run, o.budget, o.until_halfwidth), o.model
     else: loaded = o.how.load(o.model)

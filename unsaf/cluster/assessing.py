@@ -190,7 +190,8 @@ def _spread(job: Job, samples: Any, state: _Progress, size: int, where: Where, p
 def _assessment(state: _Progress, plan: Mapping[str, Any], samples: Any) -> Assessment:
     "What the parts say."
     if not state.card:
-        raise ModelError(f"no replica answered: {state.budget.reason or (state.lost or ['all of them died'])[-1]}")
+        if state.budget.reason: raise Stopped(f"no replica answered: {state.budget.reason}")
+        raise ModelError(f"no replica answered: {(state.lost or ['all of them died'])[-1]}")
     failures, owners = state.parts.frame("failure"), state.parts.owners()
     unread, ids = {*failures["image_id"]}, samples.image_ids
     images = [name for i, name in enumerate(ids) if i in owners and name not in unread]

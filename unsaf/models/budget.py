@@ -20,6 +20,9 @@ from ..runs import drained, stoppable
 # %% ../../nbs/50_models/01_budget.ipynb #fd09db8f
 class Stopped(UnsafError):
     "A run ended between two calls, by a bound or by Ctrl-C; what had come is in its store."
+    exit_code = 5
+    calls: Mapping[str, int] = {}      # what it had asked until then, as far as whoever raised it knows
+    cost: Mapping[str, Any] = {}
 
 @dataclass
 class Budget:
