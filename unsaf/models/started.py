@@ -31,6 +31,8 @@ def row_of(model: str) -> Known | None:
 def parts_of(engine: str, rest: str) -> tuple[str, str | None]:
     "(folder or hub name, commit or None) of what follows `vllm:` or `sglang:`. Raises `ModelError`."
     if not rest: raise ModelError(f"{engine}: names no checkpoint: give {engine}:OWNER/NAME or {engine}:FOLDER")
+    from unsaf.world import tiny
+    if rest in tiny.names(): return str(tiny.path(rest)), None
     if Path(os.path.expanduser(rest)).is_dir(): return locate(rest)[0], None
     hub, _, commit = rest.partition("@")
     if HUB_NAME.fullmatch(hub) and "/" not in hub: hub = find(hub).hub
