@@ -168,6 +168,8 @@ def test_a_bound_that_ends_a_probe_is_told_and_what_it_paid_counts(tmp_path):
         refused = assessed(server, *ask, "--cross", f"api:other@{server.url}", "--max-cost", 9)
         assert refused.exit_code == 2 and "the prices of other are not known: bound the calls" in refused.output and len(server.calls) == 164
         assert assessed(server, "--dry-run", "--max-calls", 3).exit_code == 5
+    with Faulty(lambda c: "filter 400" if c.number == 3 else varied(c)) as server:      # one refusal is not a server without tokens
+        assert "unknown: 1 of" in assessed(server, "--dry-run", "--sample", 2, "--prices", "1,2").output
 
 
 @pytest.mark.parametrize("options, message", [

@@ -97,7 +97,15 @@ def _bytes(n: float) -> str: return f"{n / 1e6:,.1f} MB" if n < 1e9 else f"{n / 
 _FORMS = dict(dollars=lambda x: f"${x:,.4f}" if x < 10 else f"${x:,.2f}", time=_time, disk=_bytes)
 
 # %% ../../nbs/60_assessment/08_estimate.ipynb #7e4d2523
-def rated(measures: dict, calls: Mapping[str, int], seconds: float, store: Store, model: Any) -> tuple[dict, dict]:
+def _untold(strata: Sequence[Stratum], otherwise: str) -> str:
+    "How many replies of a sample told no tokens; `otherwise`, where all did or none."
+    rows = pd.concat([s.rows for s in strata]) if strata else pd.DataFrame()
+    bare = int(rows["prompt_tokens"].isna().sum()) if len(rows) else 0
+    some = f"{bare:,} of {len(rows):,} replies of the sample told no tokens, as those that failed or were refused"
+    return some if 0 < bare < len(rows) else otherwise
+
+def rated(measures: dict, calls: Mapping[str, int], seconds: float, store: Store, model: Any,
+          strata: Sequence[Stratum] = ()) -> tuple[dict, dict]:
     "`measures` with time and disk, and why what is unknown is so."
     unknown, asked, stored = {}, calls.get("asked", 0) + calls.get("failed", 0), len(store)
     size = store.db.execute("select page_count * page_size from pragma_page_count(), pragma_page_size()").fetchone()[0]
@@ -107,9 +115,9 @@ def rated(measures: dict, calls: Mapping[str, int], seconds: float, store: Store
     inner = getattr(model, "model", model)
     prices = prices_of(model)
     if not (hasattr(model, "prices") or hasattr(inner, "prices")): why = "a model that is not served has no prices"
-    else: why = "the server does not tell its tokens" if prices else "give --prices IN,OUT, dollars per million tokens"
+    else: why = _untold(strata, "the server does not tell its tokens") if prices else "give --prices IN,OUT, dollars per million tokens"
     unknown["dollars"] = why
-    tokens = dict.fromkeys(("prompt_tokens", "output_tokens"), "not told with every reply")
+    tokens = dict.fromkeys(("prompt_tokens", "output_tokens"), _untold(strata, "not told with every reply"))
     return measures | more, tokens | unknown
 
 # %% ../../nbs/60_assessment/08_estimate.ipynb #115a8ab6
@@ -164,7 +172,7 @@ def estimate(
             raise kind(f"dry run: no image of the sample was asked in full ({result.stopped or 'none can be read'})")
         seconds = time.monotonic() - start
         stratum = Stratum(len(samples), dict.fromkeys(result.images, 1), _rows(result))
-        measures, unknown = rated(extrapolated([stratum]), result.calls, seconds, kept, model)
+        measures, unknown = rated(extrapolated([stratum]), result.calls, seconds, kept, model, [stratum])
     finally:
         if owned: kept.close()
     return Estimate(about, len(samples), len(result.images), measures, unknown, result.calls, result.cost,

@@ -303,9 +303,10 @@ def _looked(self: Batched, client: Any, batch: str) -> Any:
     until = time.monotonic() + self.api.max_wait
     while True:
         try: return _sound(self, client.batches.retrieve(batch))
-        except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError) as e:
+        except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError, json.JSONDecodeError, ModelError) as e:
             if time.monotonic() > until: raise
-            say(f"{self.name}: {self.shown.line(str(e))}; batch {batch} goes on, and is looked at again")
+            page = isinstance(e, (json.JSONDecodeError, ModelError))      # of a gateway that is being mended, say
+            say(f"{self.name}: {'what answers is no batch' if page else self.shown.line(str(e))}; batch {batch} goes on, and is looked at again")
         time.sleep(self.every)
 
 def _counts(state: Any) -> list[int]:
