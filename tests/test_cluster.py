@@ -191,4 +191,12 @@ def test_no_key_is_shown(monkeypatch):
     monkeypatch.setenv("MY_KEY", "sk-123")
     name, options = "api:x@http://h/v1", {"key_env": "MY_KEY"}
     spec = Spec(name, options, secrets_for(name, options))
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://gateway.example/v1")      # the driver's: a node's own would send images elsewhere
+    here = Spec.of("api:x", options)
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://another.example/v1")
+    assert here.load().url == "http://gateway.example/v1"
+    monkeypatch.delenv("OPENAI_BASE_URL")
+    unset = Spec.of("api:x", options)
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://another.example/v1")
+    assert unset.load().url == "https://api.openai.com/v1"
     assert spec.secrets["MY_KEY"] == "sk-123" and "sk-123" not in repr(Job(spec, {}, "r"))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from .. import __version__
 from ..assessment.run import assess
-from .nodes import Secrets, go_to, last_line, quiet, secrets_for
+from .nodes import ADDRESS, Secrets, go_to, last_line, quiet, secrets_for
 from .parts import packed
 from ..core import ModelError, Picture, Sample, UnsafError, fingerprint
 from ..data.image_set import FromFile, FromMemory, ImageSet
@@ -43,6 +43,8 @@ class Spec:
 
     def load(self) -> Any:
         "The model. Raises `UnsafError`."
+        if isinstance(self.model, str) and self.model.startswith("api:"):
+            for name in ADDRESS: os.environ.pop(name, None)
         os.environ.update(self.secrets)
         go_to(self.place)
         return intervene(self._plain(), self.intervention)
