@@ -171,7 +171,7 @@ def test_what_can_be_told_before_a_cluster_is_joined(tmp_path):
     ("--ray auto --dry-run", "--dry-run asks its sample on this machine"), ("--ray auto --replicas 0", "replicas = 0"),
     ("--ray auto --max-calls 9", "--max-minutes is kept"),
     ("--ray auto --until-halfwidth .1", "leave it out with --ray"),
-    ("bench --ray auto --max-cost 1", "--max-minutes is kept"), ("bench --ray auto --gpus nan", "gpus = nan"),
+    ("bench --ray auto --max-cost 1", "--max-minutes is kept"), ("bench --ray auto --gpus nan", "gpus = nan"), ("bench --ray auto --gpus 1.5", "gpus = 1.5"),
     ("--ray auto --probes blank", "probe blank asks a model on this machine"),
     ("reproduce table04 --replicas 2", "--replicas is for --ray"),
     ("reproduce table04 --ray local --workers 2", "--workers counts processes of this machine"),

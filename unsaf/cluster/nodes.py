@@ -97,8 +97,9 @@ class Where:
     def check(self) -> None:
         "Raises `UnsafError` for numbers that cannot be."
         positive("replicas", self.replicas)
-        if isinstance(self.gpus, bool) or not isinstance(self.gpus, (int, float)) or not 0 <= self.gpus < math.inf:
-            raise UnsafError(f"gpus = {self.gpus!r}: give the GPUs of one replica, 0 or more")
+        number = isinstance(self.gpus, (int, float)) and not isinstance(self.gpus, bool) and 0 <= self.gpus < math.inf
+        if not number or (self.gpus > 1 and self.gpus % 1):      # as Ray has it
+            raise UnsafError(f"gpus = {self.gpus!r}: give the GPUs of one replica, 0 or more: a share of one, or a whole number")
 
 # %% ../../nbs/62_cluster/00_nodes.ipynb #b018fb4e
 def check_room(package: Any, replicas: int, gpus: float) -> int:
