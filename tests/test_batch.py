@@ -281,5 +281,20 @@ def test_a_page_in_the_place_of_an_answer_is_not_believed(tmp_path):
         desk.upload, looked = right, desk.answer
         desk.answer = lambda method, path, body: b"<html>Log in</html>" if "/files/batch" in path else looked(method, path, body)
         with pytest.raises(ModelError, match="can be read .*Log in"): list(desk.model(tmp_path).generate(ask))
+        pages = iter([b"<html>Back soon</html>", b'{"id": 7}'])      # while it is waited for, they pass
+        desk.answer = lambda method, path, body: next(pages, None) or looked(method, path, body)
+        assert next(desk.model(tmp_path).generate(ask)).text and len(desk.batches) == 1 and not next(pages, None)
+
+def test_half_a_file_of_answers_is_fetched_again_and_not_asked_again(tmp_path):
+    asks = [unsaf.core.Request((f"What is {i}?",)) for i in range(4)]
+    with Desk() as desk:
+        looked = desk.answer
+        def cut(method, path, body):
+            made = looked(method, path, body)
+            return made[:len(made)*2//3] if path.endswith("output/content") else made
+        desk.answer, came = cut, []
+        with pytest.raises(ModelError, match="more answers than could be read.*fetches the rest"):
+            for reply in desk.model(tmp_path).generate(asks): came.append(reply)
+        assert len(came) == 2 and all(reply.text for reply in came)
         desk.answer = looked
-        assert next(desk.model(tmp_path).generate(ask)).text and len(desk.batches) == 1
+        assert [bool(r.text) for r in desk.model(tmp_path).generate(asks)] == [True] * 4 and len(desk.batches) == 1

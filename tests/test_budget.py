@@ -147,6 +147,42 @@ def test_a_dry_run_tells_what_the_run_then_takes(tmp_path):
 
 
 @pytest.mark.promise("dry")
+def test_prices_that_come_later_count_for_what_is_stored(tmp_path):
+    "The natural order: a dry run without prices says to give them, and has its replies already."
+    with Faulty(varied) as server:
+        assert "give --prices" in assessed(server, "--store", tmp_path, "--dry-run", "--sample", 2).output
+        calls = len(server.calls)
+        told = json.loads(assessed(server, "--store", tmp_path, "--dry-run", "--sample", 2, "--prices", "1000,1000", "--json").stdout)[0]
+    assert len(server.calls) == calls and told["cost"] == dict(dollars=pytest.approx(calls * .11), paid=0, unpriced=0)
+    assert told["measures"]["dollars"]["value"] == pytest.approx(told["measures"]["calls"]["value"] * .11)
+
+
+@pytest.mark.promise("bounds")
+def test_a_bound_that_ends_a_probe_is_told_and_what_it_paid_counts(tmp_path):
+    "12 images of 12 calls; of 120 further ones for the probe 20 go out, and none of another model whose price nobody knows."
+    with answering() as server:
+        ask = "--store", tmp_path, "--prices", "1000,1000", "--probes", "blank"
+        ended = assessed(server, *ask, "--max-calls", 164)
+        assert ended.exit_code == 5 and "blank: not done (stopped after 164 calls" in ended.output and "20 replies asked for" in ended.output
+        assert "$3.7720 of it paid in this run" in ended.output and len(server.calls) == 164      # 164 x 23 tokens
+        refused = assessed(server, *ask, "--cross", f"api:other@{server.url}", "--max-cost", 9)
+        assert refused.exit_code == 2 and "the prices of other are not known: bound the calls" in refused.output and len(server.calls) == 164
+        assert assessed(server, "--dry-run", "--max-calls", 3).exit_code == 5
+    with Faulty(lambda c: "filter 400" if c.number == 3 else varied(c)) as server:      # one refusal is not a server without tokens
+        assert "unknown: 1 of" in assessed(server, "--dry-run", "--sample", 2, "--prices", "1,2").output
+
+
+@pytest.mark.parametrize("options, message", [
+    ("--prices nan,1 --max-cost 1", "two numbers from 0"), ("--prices=-1,2", "two numbers from 0"), ("--prices 1,inf", "two numbers from 0"),
+    ("--concurrency 100", "--max-concurrency 64 where it ends"), ("--max-concurrency 0", "max_concurrency must be at least 1"),
+    ("--sample 8", "--sample is of --dry-run"), ("--dry-run --until-halfwidth 7", "between 0 and 1")])
+def test_what_would_be_a_surprise_on_the_bill_is_one_line(options, message):
+    with Faulty() as server:
+        done = assessed(server, *options.split())
+    assert done.exit_code == 2 and message in done.output and not server.calls
+
+
+@pytest.mark.promise("dry")
 def test_a_dry_run_of_benchmarks_and_of_a_teacher(tmp_path):
     with Faulty(lambda c: reply(talk(c.text))) as server:
         model = f"api:m@{server.url}"

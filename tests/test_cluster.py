@@ -171,6 +171,7 @@ def test_what_can_be_told_before_a_cluster_is_joined(tmp_path):
     ("--ray auto --dry-run", "--dry-run asks its sample on this machine"), ("--ray auto --replicas 0", "replicas = 0"),
     ("--ray auto --max-calls 9", "--max-minutes is kept"),
     ("--ray auto --until-halfwidth .1", "leave it out with --ray"),
+    ("bench --ray auto --max-cost 1", "--max-minutes is kept"), ("bench --ray auto --gpus nan", "gpus = nan"), ("bench --ray auto --gpus 1.5", "gpus = 1.5"),
     ("--ray auto --probes blank", "probe blank asks a model on this machine"),
     ("reproduce table04 --replicas 2", "--replicas is for --ray"),
     ("reproduce table04 --ray local --workers 2", "--workers counts processes of this machine"),
@@ -180,6 +181,7 @@ def test_what_can_be_told_before_a_cluster_is_joined(tmp_path):
     ("reproduce ledger --ray local --replicas 2", "ledger runs nothing: leave --ray and --replicas out")])
 def test_what_replicas_cannot_do_is_one_line(inside, tmp_path, options, message):
     asked = options.split() if options.startswith("reproduce") else ["assess", "--model", "tiny-s", "--limit", "1", *options.split()]
+    if options.startswith("bench"): asked = ["bench", "--model", "tiny-s", *options.split()[1:]]
     done = inside(*asked, "--store", tmp_path)
     assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
 
@@ -189,4 +191,12 @@ def test_no_key_is_shown(monkeypatch):
     monkeypatch.setenv("MY_KEY", "sk-123")
     name, options = "api:x@http://h/v1", {"key_env": "MY_KEY"}
     spec = Spec(name, options, secrets_for(name, options))
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://gateway.example/v1")      # the driver's: a node's own would send images elsewhere
+    here = Spec.of("api:x", options)
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://another.example/v1")
+    assert here.load().url == "http://gateway.example/v1"
+    monkeypatch.delenv("OPENAI_BASE_URL")
+    unset = Spec.of("api:x", options)
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://another.example/v1")
+    assert unset.load().url == "https://api.openai.com/v1"
     assert spec.secrets["MY_KEY"] == "sk-123" and "sk-123" not in repr(Job(spec, {}, "r"))

@@ -138,6 +138,17 @@ def test_a_proxy_of_the_environment_is_asked(monkeypatch):
     assert proxy.calls[0].path == "http://served.invalid/v1/chat/completions"
 
 
+@pytest.mark.parametrize("name, value, why", [("ALL_PROXY", "socks5://127.0.0.1:9", "socksio|socks"), ("HTTPS_PROXY", "ftp://me:secret@h", "Unknown scheme"),
+                                              ("HTTP_PROXY", ":::", "Invalid port"), ("SSL_CERT_FILE", "/no/such", "No such file")])
+def test_a_proxy_or_a_certificate_that_cannot_be_used_is_one_line_that_names_it(monkeypatch, tmp_path, name, value, why):
+    from unsaf.models.served.batch import Batched
+    monkeypatch.setenv(name, value)
+    model = api("m", "http://served.invalid/v1", key_env="")
+    for asked in (model, Batched(model, tmp_path)):
+        with pytest.raises(ModelError, match=f"of the environment .*{name}.* cannot be used: .*({why})") as e: list(asked.generate(asks(1)))
+        assert "secret" not in str(e.value)
+
+
 def test_a_proxy_that_is_not_there_or_refuses_is_named(monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     assert "is not reachable" in stops(api("m", "http://served.invalid/v1", key_env=""))

@@ -1,5 +1,5 @@
 "A model whose engine is started for it: found, started, waited for, asked, started again, stopped; with a small server in the place of vLLM."
-import json, os, signal, subprocess, sys, time
+import dataclasses, json, os, signal, subprocess, sys, time
 from pathlib import Path
 import psutil
 import pytest
@@ -165,6 +165,11 @@ def test_trust_and_spread(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,2")
     assert [round(n) for n in engine_python.gpus()] == [86, 26]
     assert engine_server.spread(64, [86, 86, 86]) == (1, 3) and engine_server.spread(65, [86] * 4) == (2, 2)
+    job = engine_server.Job(engine_python.SERVING["vllm"], "m", "m", together=2, copies=4)
+    assert {"--tensor-parallel-size", "--data-parallel-size"} < {*engine_server.arguments(job, 1)}
+    for more in (("-tp", "4"), ("--data_parallel_size=1",), ("--pp-size", "2")):      # the user's own, and nothing of ours beside it
+        said = engine_server.arguments(dataclasses.replace(job, more=more), 1)
+        assert tuple(said[-len(more):]) == more and {"--tensor-parallel-size", "--data-parallel-size"}.isdisjoint(said)
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from .run import Assessment, Plan, _as_images, assess
 from ..core import UnsafError, setting_of
 from ..data.image_set import ImageSet
 from ..models.base import Model
-from ..models.budget import cost_line
+from ..models.budget import Stopped, cost_line, prices_of
 from ..store import Store
 
 # %% ../../nbs/60_assessment/08_estimate.ipynb #1c2472b2
@@ -97,7 +97,15 @@ def _bytes(n: float) -> str: return f"{n / 1e6:,.1f} MB" if n < 1e9 else f"{n / 
 _FORMS = dict(dollars=lambda x: f"${x:,.4f}" if x < 10 else f"${x:,.2f}", time=_time, disk=_bytes)
 
 # %% ../../nbs/60_assessment/08_estimate.ipynb #7e4d2523
-def rated(measures: dict, calls: Mapping[str, int], seconds: float, store: Store, model: Any) -> tuple[dict, dict]:
+def _untold(strata: Sequence[Stratum], otherwise: str) -> str:
+    "How many replies of a sample told no tokens; `otherwise`, where all did or none."
+    rows = pd.concat([s.rows for s in strata]) if strata else pd.DataFrame()
+    bare = int(rows["prompt_tokens"].isna().sum()) if len(rows) else 0
+    some = f"{bare:,} of {len(rows):,} replies of the sample told no tokens, as those that failed or were refused"
+    return some if 0 < bare < len(rows) else otherwise
+
+def rated(measures: dict, calls: Mapping[str, int], seconds: float, store: Store, model: Any,
+          strata: Sequence[Stratum] = ()) -> tuple[dict, dict]:
     "`measures` with time and disk, and why what is unknown is so."
     unknown, asked, stored = {}, calls.get("asked", 0) + calls.get("failed", 0), len(store)
     size = store.db.execute("select page_count * page_size from pragma_page_count(), pragma_page_size()").fetchone()[0]
@@ -105,11 +113,11 @@ def rated(measures: dict, calls: Mapping[str, int], seconds: float, store: Store
     more = dict(time=scale(seconds / asked) if asked else None, disk=scale(size / stored) if stored else None)
     if not asked: unknown["time"] = "the sample came from the store, so that no rate was observed"
     inner = getattr(model, "model", model)
-    prices = getattr(model, "prices", None) or getattr(inner, "prices", None)
+    prices = prices_of(model)
     if not (hasattr(model, "prices") or hasattr(inner, "prices")): why = "a model that is not served has no prices"
-    else: why = "the server does not tell its tokens" if prices else "give --prices IN,OUT, dollars per million tokens"
+    else: why = _untold(strata, "the server does not tell its tokens") if prices else "give --prices IN,OUT, dollars per million tokens"
     unknown["dollars"] = why
-    tokens = dict.fromkeys(("prompt_tokens", "output_tokens"), "not told with every reply")
+    tokens = dict.fromkeys(("prompt_tokens", "output_tokens"), _untold(strata, "not told with every reply"))
     return measures | more, tokens | unknown
 
 # %% ../../nbs/60_assessment/08_estimate.ipynb #115a8ab6
@@ -160,10 +168,11 @@ def estimate(
     try:
         result = assess(model, _some(samples, drawn(len(samples), sample)), setting, k, kept, seed=seed, **options)
         if not result.images:
-            raise UnsafError(f"dry run: no image of the sample was asked in full ({result.stopped or 'none can be read'})")
+            kind = Stopped if result.stopped else UnsafError
+            raise kind(f"dry run: no image of the sample was asked in full ({result.stopped or 'none can be read'})")
         seconds = time.monotonic() - start
         stratum = Stratum(len(samples), dict.fromkeys(result.images, 1), _rows(result))
-        measures, unknown = rated(extrapolated([stratum]), result.calls, seconds, kept, model)
+        measures, unknown = rated(extrapolated([stratum]), result.calls, seconds, kept, model, [stratum])
     finally:
         if owned: kept.close()
     return Estimate(about, len(samples), len(result.images), measures, unknown, result.calls, result.cost,

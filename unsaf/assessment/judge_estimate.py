@@ -49,7 +49,7 @@ def judge_estimate(
     try:
         replies, kept = judge_replies(of.result, model, opened, tokens, budget)
         stratum = Stratum(of.size, dict.fromkeys(of.result.images, 1), _calls(of.result, replies))
-        measures, unknown = rated(extrapolated([stratum]), kept.counts, time.monotonic() - start, opened, model)
+        measures, unknown = rated(extrapolated([stratum]), kept.counts, time.monotonic() - start, opened, model, [stratum])
     finally:
         if owned: opened.close()
     return Estimate(about, of.size, of.sample, measures, unknown, dict(kept.counts), kept.cost, kept.budget.reason)

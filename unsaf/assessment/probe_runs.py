@@ -48,7 +48,7 @@ class Why(StrEnum):
 class Missing(Exception):
     "Why a probe could not be done."
     def __init__(self, why: Why, text: str):
-        super().__init__(f"{why}: {text}")
+        super().__init__(text if text.startswith(why) else f"{why}: {text}")
         self.why, self.text = why, text
 
 def _row(probe: str, measure: str, value: "Interval | float", n: int, note: str = "") -> dict:
@@ -75,6 +75,11 @@ class Probes:
     found: dict[str, Any] = field(default_factory=dict)     # by probe: Leakage, Audit, one Assessment or several
     calls: dict[str, int] = field(default_factory=dict)     # asked, cached, failed: what the probes asked of models
     cost: dict = field(default_factory=dict)                # dollars, paid, unpriced; where prices are known
+
+    @property
+    def stopped(self) -> str:
+        "The bound that kept a probe from its end; empty where none did."
+        return next((m.text for m in self.missing.values() if m.why is Why.STOPPED), "")
 
     def matrix(self, measure: str = "youden_j") -> pd.DataFrame:
         "A measure of `CROSSED`: questions of (rows), answered by (columns); empty where nobody was cross-examined."
@@ -186,14 +191,19 @@ class _Bench:
     def ask(self, model: Model, result: Assessment, images: Any) -> Assessment:
         "`result`'s questions to `model`, counted."
         try: return self.counted(reask(model, result, images, self.store, budget=self.budget))
-        except Stopped as e: raise Missing(Why.STOPPED, str(e)) from None
+        except Stopped as e:
+            self._noted(e)
+            raise Missing(Why.STOPPED, str(e)) from None
 
     def counted(self, found: Assessment) -> Assessment:
         "`found`, its calls and dollars noted; raises `Missing` where it was stopped before its end."
-        self.calls.update(found.calls)
-        self.costs.append(found.cost)
+        self._noted(found)
         if found.stopped: raise Missing(Why.STOPPED, found.stopped)
         return found
+
+    def _noted(self, found: "Assessment | Stopped") -> None:
+        self.calls.update(found.calls)
+        self.costs.append(found.cost)
 
 # %% ../../nbs/60_assessment/06_probe_runs.ipynb #d7d91475
 def _on_others(b: _Bench, probe: str) -> tuple[list[dict], Assessment]:

@@ -24,7 +24,7 @@ from ..world.scenes import blank, PLURALS, SHAPES, Scene
 from ..world.grammar import UNOBSERVABLE, Posed, values, written
 from ..metrics.resampling import Interval, cluster_bootstrap
 from ..models.base import Model, collect, decides, template_of
-from ..models.budget import Budget, spending
+from ..models.budget import Budget, Stopped, spending
 from ..models.cache import Cached
 from ..world.oracle import check, is_right
 from ..store import Store
@@ -200,6 +200,9 @@ def reask(
     kept = Cached(model, Store(store) if owned else store, budget=budget)
     try:
         with spending(kept.budget, model): rows, done, failures = _stage_two(kept, result, samples, plan, block)
+    except Stopped as e:
+        e.calls, e.cost = dict(kept.counts), kept.cost      # it was paid for
+        raise
     finally:
         if owned: kept.store.close()
     return Assessment(model.name, plan, pd.DataFrame(rows, columns=COLUMNS), result.lists,

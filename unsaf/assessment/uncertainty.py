@@ -24,7 +24,7 @@ from ..metrics.resampling import Interval, cluster_bootstrap_any
 from ..metrics.stated import auroc_of
 from ..metrics.text.normalise import UNFINISHED, split_reasoning
 from ..models.base import Model
-from ..models.budget import Budget, spending
+from ..models.budget import Budget, Stopped, spending
 from ..models.cache import Cached
 from ..prompts.benchmarks import accuracy_parts, version
 from ..prompts.certainty import certainty_parts, certainty_version, read_certainty
@@ -284,7 +284,8 @@ def _asked(kept: Cached, result: Assessment, by_name: Mapping[str, Any], how: _H
 def _result(result: Assessment, kept: Cached, tables: list, counts: Counter, lost: list, how: _How,
             shown: Any, n: int, risk: float | None = None) -> Uncertainty:
     "The findings; with the truth where the images are drawn scenes."
-    if not tables: raise UnsafError(f"no question was asked: {kept.budget.reason or 'the assessment has none'}")
+    if not tables and kept.budget.reason: raise Stopped(f"no image's questions were all asked: {kept.budget.reason}")
+    if not tables: raise UnsafError("no question was asked: the assessment has none")
     table = pd.concat(tables, ignore_index=True)
     if all("scene" in s.info for s in shown):
         from unsaf.assessment.probes import audited

@@ -124,7 +124,7 @@ def estimate(
         calls = {what: sum(c.counts[what] for c in kept) for what in ("asked", "cached", "failed")}
         found = extrapolated(strata)
         if "cu" not in opened: found = _exact(found, _counted(model, opened, plan, about))
-        measures, unknown = rated(found, calls, time.monotonic() - start, kept[0].store, model)
+        measures, unknown = rated(found, calls, time.monotonic() - start, kept[0].store, model, strata)
     finally:
         if owned: kept[0].store.close()
     asked, size = sum(sum(s.units.values()) for s in strata), sum(s.size for s in strata)

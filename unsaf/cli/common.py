@@ -227,10 +227,6 @@ def _of_kind(name: str, api: Iterable[str], local: Iterable[str]) -> Iterable[st
 def models_of(given: Mapping[str, Any], folder: Path | None = None) -> Models:
     "The options as they were typed, read; `folder`: of the run. Raises `UnsafError`."
     read = {name: _READ.get(name, lambda x: x)(value) for name, value in given.items() if value is not None}
-    start, most = read.get("concurrency", 1), read.get("max_concurrency")
-    if most is not None and start > most:
-        raise UnsafError(f"--concurrency {start} is where it starts, and --max-concurrency {most} where it ends: "
-                         "give no more than that")
     batch = read.pop("batch", False)
     return Models({k: v for k, v in read.items() if k not in TOKENS},
                   {k: v for k, v in read.items() if k in TOKENS}, batch, folder)

@@ -78,11 +78,13 @@ def init(
 
 # %% ../../nbs/90_cli/01_first.ipynb #bc8d867a
 def planned(model: Any, samples: Any, settings: tuple[str, ...], k: int, store: Path | None,
-            beside: str = "") -> str:
+            beside: str = "", on_ray: bool = False) -> str:
     "What a self-assessment is about to ask, and where its replies go."
     n, source = len(samples), getattr(samples, "source", "") or "a list"
     calls = 2 * n * (1 + k) * len(settings)
     where = f"replies and tables go to {store}" if store else "nothing is kept (--store FOLDER keeps it)"
-    there = " (what it holds is not asked again)" if store and (store/"replies.sqlite").exists() else ""
+    held = {False: bool(store) and (store/"replies.sqlite").exists(), True: bool(store) and any(store.glob("parts-*"))}
+    there = (" (what it holds is not asked again)" if held[on_ray] else
+             f" (what a run with{'out' * on_ray} --ray left there is asked anew: it goes on only so)" if held[not on_ray] else "")
     return (f"{getattr(model, 'name', model)}, {n:,} images of {source}, {' and '.join(settings)}: "
             f"up to {calls:,} calls{f', and those of {beside}' if beside else ''}; {where}{there}")

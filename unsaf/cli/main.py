@@ -129,7 +129,9 @@ def demo(
 # %% ../../nbs/90_cli/04_main.ipynb #046f4d3c
 def _asked(o: Any, loaded: Any, run: Any, samples: Any, settings: tuple) -> list:
     "An assessment for each setting, or what it would take."
+    from unsaf.assessment.looks import Goal
     modes = {"oe": "generate"} if o.setting == "both" and o.answer_mode == "logit" else {}
+    Goal(o.until_halfwidth)      # a dry run does not use it, and does not let a wrong one pass
     ends = dict(sample=o.sample) if o.dry_run else dict(until_halfwidth=o.until_halfwidth, min_read=o.min_read)
     with o.spread.joined():
         return [run(loaded, samples, s, o.k, o.store, seed=o.seed, layout=o.layout, suffix=o.suffix, paraphrase=o.paraphrase,
@@ -151,7 +153,7 @@ def _assess(o: Any) -> None:
     from unsaf.assessment.run import assess as run
     from unsaf.data.images import images as open_images
     samples = open_images(o.images, n=o.limit, seed=o.seed)
-    names, others = cli_probes.wanted(o.probes, o.cross, o.how)
+    names, others = cli_probes.wanted(o.probes, o.cross, o.how, o.budget)
     judging = cli_probes.judging(o.judge, o.model, o.how, o.judge_prices, o.budget)
     if o.spread: run, loaded = o.spread.assess(o.how, names, o.dry_run, o.budget, o.until_halfwidth), o.model
     else: loaded = o.how.load(o.model)
@@ -160,7 +162,7 @@ def _assess(o: Any) -> None:
     if o.dry_run: from unsaf.assessment.estimate import estimate as run
     elif not o.as_json:
         beside = " and ".join(name for name, asked in (("probes", o.probes), ("the judge", o.judge)) if asked)
-        announce(planned(loaded, samples, settings, o.k, o.store, beside))
+        announce(planned(loaded, samples, settings, o.k, o.store, beside, bool(o.spread)))
     results = _asked(o, loaded, run, samples, settings)
     if o.dry_run:
         told = cli_probes.with_judge(results, judging, o.k, o.store, o.budget)
@@ -199,7 +201,7 @@ def assess(
     config: Config = None,
     budget: Budget,
     dry_run: DryRun = False,
-    sample: Sample = 8,
+    sample: Sample = None,
     min_read: MinRead = .95,
     until_halfwidth: option(float | None, "ask about the images in random order and end where J is known to within "
                                           "this, as 0.05: by an interval that allows for being looked at") = None,
@@ -296,7 +298,7 @@ def bench(
     config: Config = None,
     budget: Budget,
     dry_run: DryRun = False,
-    sample: Sample = 8,
+    sample: Sample = None,
     spread: Spread,
     logprobs: option(bool, "api models: ask for token probabilities, which calibration needs", "--logprobs") = False,
     as_json: Json = False,

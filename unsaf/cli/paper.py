@@ -231,7 +231,7 @@ def data(
     config: Config = None,
     budget: Budget,
     dry_run: DryRun = False,
-    sample: Sample = 8,
+    sample: Sample = None,
     spread: Spread,
     exclude: option(list[str] | None, "evaluation images that must not be among them; repeatable") = None,
     pictures: option(bool, "write the images too, as PNG: later steps need nothing else then") = True,

@@ -20,12 +20,22 @@ from ..core import UnsafError, write_file
 from ..runs import write_table
 
 # %% ../../nbs/90_cli/03_probes.ipynb #a67a7b21
-def wanted(probes: str | None, cross: str | None, how: Models | None = None) -> tuple[list[str], list]:
+def wanted(probes: str | None, cross: str | None, how: Models | None = None, budget: Any = None) -> tuple[list[str], list]:
     "(probes, other models) of the two options, checked and loaded; --cross alone is a probe."
     from unsaf.assessment.probe_runs import probes_of
     names = probes_of(probes) if probes else []
     if cross and "cross" not in names: names = ["cross", *names]
-    return names, [(how or models_of({})).other(x) for x in map(str.strip, (cross or "").split(",")) if x]
+    others = [(how or models_of({})).other(x) for x in map(str.strip, (cross or "").split(",")) if x]
+    for other in others if budget else (): _bounded(other, budget, "probes", "bound the calls (--max-calls)")
+    return names, others
+
+def _bounded(model: Any, budget: Any, what: str, todo: str) -> None:
+    "Raises `UnsafError` where dollars are bounded and nobody knows what a further model costs."
+    from unsaf.models.budget import check_prices
+    if not hasattr(getattr(model, "model", model), "prices"): model.free = True      # it runs here
+    try: check_prices(budget, model)
+    except UnsafError:
+        raise UnsafError(f"--max-cost holds for the run and its {what} together, and the prices of {model.name} are not known: {todo}") from None
 
 def put(results: list, model: Any, names: list[str], others: list, store: Path | None, budget: Any = None) -> list:
     "The probes of each assessment, in order; [] where none is asked for."
@@ -70,14 +80,8 @@ def judging(name: str | None, model: str, how: Models, prices: str | None, budge
     if prices and name in (None, model):
         raise UnsafError("--judge-prices: of a --judge that is another model; the model's own are its --prices")
     if name in (None, model): return None
-    from unsaf.models.budget import check_prices
     found = how.other(name, prices=prices)
-    if not hasattr(getattr(found, "model", found), "prices"): found.free = True      # it runs here
-    try: check_prices(budget, found)
-    except UnsafError:
-        raise UnsafError("--max-cost holds for the run and its judge together, and the prices of "
-                         f"{found.name} are not known: give them with --judge-prices IN,OUT, or bound the "
-                         "calls (--max-calls)") from None
+    _bounded(found, budget, "judge", "give them with --judge-prices IN,OUT, or bound the calls (--max-calls)")
     return found
 
 def with_judge(estimates: list, judge: Any, k: int, store: Path | None, budget: Any) -> list:

@@ -13,6 +13,7 @@ from functools import partial, wraps
 from typing import Any
 from .common import Models, option, with_options
 from ..core import UnsafError
+from ..models.budget import check_stretches
 
 # %% ../../nbs/90_cli/01_replicas.ipynb #759947bf
 RAY = dict(
@@ -72,5 +73,7 @@ def with_ray(command: Callable) -> Callable:
     @wraps(command)
     def run(*args: Any, **given: Any) -> Any:
         chosen = {name: value for name in RAY if (value := given.pop(name, None)) is not None}
-        return command(*args, **given, spread=_spread(chosen, getattr(given.get("how"), "batch", False)))
+        spread = _spread(chosen, getattr(given.get("how"), "batch", False))
+        if spread and given.get("budget"): check_stretches(given["budget"])
+        return command(*args, **given, spread=spread)
     return with_options(run, command, "spread", RAY)

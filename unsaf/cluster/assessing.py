@@ -19,19 +19,24 @@ from ..assessment.run import Assessment, Plan, _as_images, _with_looks
 from ..metrics.readable import MIN_READ, gate
 from .nodes import Where, check_room, joined
 from .parts import Parts
-from .replicas import Job, Spec, blocks_of, finished
+from .replicas import HOW, Job, Spec, blocks_of, finished
 from ..core import ModelError, UnsafError, fingerprint, positive, setting_of
-from ..models.budget import Budget, Stopped
-from ..runs import Watch, stoppable, watched
+from ..models.budget import Budget, Stopped, check_stretches
+from ..runs import Pulse, Watch, stoppable, watched
 
 # %% ../../nbs/62_cluster/03_assessing.ipynb #01255a0c
 SERVED = ("vllm", "sglang", "api", "bridge")      # they answer many calls at once
 BLOCK, MANY = 32, 128      # images of a block; of such a model, which would idle at a block's end
 
-def run_of(spec: Spec, plan: Mapping[str, Any], source: str, ids: Sequence[str]) -> str:
+def run_of(spec: Spec, plan: Mapping[str, Any], source: str, ids: Sequence[str], but: Sequence[str] = HOW) -> str:
     "8 hexadecimal digits of what is asked of which images."
     images = sha256("\n".join(ids).encode("utf-8", "replace")).hexdigest()
-    return fingerprint(spec.name, {k: str(v) for k, v in plan.items()}, source, images)[:8]
+    return fingerprint(spec.called(but), {k: str(v) for k, v in plan.items()}, source, images)[:8]
+
+def _run_in(folder: Path, *what: Any) -> str:
+    "The run that `folder` has parts of; until 0.1 also how fast a model was asked, and the like, told two runs apart."
+    names = [run_of(*what), run_of(*what, ())]
+    return next((name for name in names if (folder/f"parts-{name}").is_dir()), names[0])
 
 def _size(model: Any, block: int | None) -> int:
     if block is not None:
@@ -52,6 +57,7 @@ class _Progress:
     effort: Counter = field(default_factory=Counter)
     lost: list[str] = field(default_factory=list)
     in_a_row: int = 0
+    came: int = 0                  # images that were asked about
     budget: Budget = field(default_factory=Budget)
 
     def see(self, content: bytes, about: dict) -> None:
@@ -64,6 +70,7 @@ class _Progress:
             raise ModelError(f"{self.card['name']}: two replicas hold different models (weights, engine or options "
                              "differ from node to node): install the same on all")
         if about["done"]: self.parts.add(content, about)
+        self.came += len(about["done"])
         self._count(about)
 
     def _lose(self, why: str) -> None:
@@ -141,7 +148,7 @@ def assess_on_ray(
     plan = dict(setting=setting_of(setting), k=k, template=template, seed=seed, **options)
     _check(plan)
     spec = Spec.of(model, model_options)
-    job = Job(spec, plan, run_of(spec, plan, samples.source, samples.image_ids), block)
+    job = Job(spec, plan, _run_in(Path(store), spec, plan, samples.source, samples.image_ids), block)
     parts = Parts(Path(store)/f"parts-{job.run}", job.run).open()
     state = _Progress(parts, Watch(max_failures), budget=budget)
     _spread(job, samples, state, size, where, progress)
@@ -153,9 +160,7 @@ def check_bounds(budget: Budget, until_halfwidth: float | None) -> None:
     if until_halfwidth is not None:
         raise UnsafError("--until-halfwidth looks at the images in their order, and replicas finish them in another: "
                          "leave it out with --ray")
-    if (budget.cost, budget.calls) != (None, None):
-        raise UnsafError("--max-cost and --max-calls are kept call by call, by one process: leave them out with --ray "
-                         "(--max-minutes is kept between two blocks)")
+    check_stretches(budget)
 
 def _check(plan: Mapping[str, Any]) -> None:
     "Raises `UnsafError` for a plan that cannot be, before a cluster is joined."
@@ -169,8 +174,11 @@ def _spread(job: Job, samples: Any, state: _Progress, size: int, where: Where, p
     said = len(state.parts.says)
     with joined(where.ray) as package, stoppable():
         where = replace(where, replicas=check_room(package, where.replicas, where.gpus))
-        with tqdm(total=len(samples), desc="images", unit="image", disable=not watched(progress)) as bar:
-            bar.update(len(samples) - len(state.parts.missing(len(samples))))
+        there = len(samples) - len(state.parts.missing(len(samples)))
+        line = lambda: f"{there + state.came:,} of {len(samples):,} images are back" + (
+            "" if state.card else "; the replicas load their models, or wait for room in the cluster (`ray status` tells)")
+        with tqdm(total=len(samples), desc="images", unit="image", disable=not watched(progress)) as bar, Pulse(line, progress):
+            bar.update(there)
             try:
                 state.budget.check()      # the minutes begin
                 _rounds(job, samples, state, size, where, bar)
@@ -182,7 +190,8 @@ def _spread(job: Job, samples: Any, state: _Progress, size: int, where: Where, p
 def _assessment(state: _Progress, plan: Mapping[str, Any], samples: Any) -> Assessment:
     "What the parts say."
     if not state.card:
-        raise ModelError(f"no replica answered: {state.budget.reason or (state.lost or ['all of them died'])[-1]}")
+        if state.budget.reason: raise Stopped(f"no replica answered: {state.budget.reason}")
+        raise ModelError(f"no replica answered: {(state.lost or ['all of them died'])[-1]}")
     failures, owners = state.parts.frame("failure"), state.parts.owners()
     unread, ids = {*failures["image_id"]}, samples.image_ids
     images = [name for i, name in enumerate(ids) if i in owners and name not in unread]

@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
 from ..core import ImageError, ModelError, Reply, Request, to_json
 from .base import Model, answers_of, as_model, batches, identity_of, indexed, placed, render, shown, template_of, whole_reply, whole_request
-from .budget import Budget, Costs
+from .budget import Budget, Costs, priced, prices_of
 from .claims import Call, Claims
 from ..runs import Watch
 from ..store import Store, ask_of, keys_of
@@ -139,7 +139,8 @@ class Cached:
 
 # %% ../../nbs/50_models/02_cache.ipynb #27fc67d1
 def _stored(self: Cached, asked: "_Asked", keys: Iterable[str]) -> dict[str, Reply]:
-    return self.ways.get(list(keys), partial(self._call_of, asked))
+    prices = prices_of(self.model)
+    return {key: priced(reply, prices) for key, reply in self.ways.get(list(keys), partial(self._call_of, asked)).items()}
 
 def _call_of(self: Cached, asked: "_Asked", key: str) -> tuple[str, str]:
     i = asked.places[key][0]

@@ -45,13 +45,16 @@ _SGLANG = dict(model="--model-path", context="--context-length", together="--tp-
                fixed=("--sampling-defaults", "openai"))
 
 # %% ../../nbs/50_models/15_engine_server.ipynb #60f2dc95
+_SPREAD = re.compile(r"--?(tp|dp|pp|(tensor|data|pipeline)-parallel)(-size)?")     # of the user's own: then it is spread as they say
+
 def arguments(job: Job, port: int) -> list[str]:
     "The engine's arguments for a job."
     words = _VLLM if job.engine.name == "vllm" else _SGLANG
+    own = any(_SPREAD.fullmatch(word.partition("=")[0].replace("_", "-")) for word in job.more)
     given = {words["model"]: job.model, "--served-model-name": job.name, "--host": "127.0.0.1", "--port": port,
              "--dtype": job.dtype, "--revision": job.commit, words["context"]: job.context,
-             words["together"]: job.together if job.together > 1 else None,
-             words["copies"]: job.copies if job.copies > 1 else None}
+             words["together"]: job.together if job.together > 1 and not own else None,
+             words["copies"]: job.copies if job.copies > 1 and not own else None}
     listed = [str(word) for pair in given.items() if pair[1] is not None for word in pair] + [*words["fixed"]]
     if job.trust: listed.append("--trust-remote-code")
     # compiled graphs pay on a GPU; on a CPU they need a C++ compiler and minutes

@@ -31,6 +31,8 @@ def row_of(model: str) -> Known | None:
 def parts_of(engine: str, rest: str) -> tuple[str, str | None]:
     "(folder or hub name, commit or None) of what follows `vllm:` or `sglang:`. Raises `ModelError`."
     if not rest: raise ModelError(f"{engine}: names no checkpoint: give {engine}:OWNER/NAME or {engine}:FOLDER")
+    from unsaf.world import tiny
+    if rest in tiny.names(): return str(tiny.path(rest)), None
     if Path(os.path.expanduser(rest)).is_dir(): return locate(rest)[0], None
     hub, _, commit = rest.partition("@")
     if HUB_NAME.fullmatch(hub) and "/" not in hub: hub = find(hub).hub
@@ -176,7 +178,8 @@ def started(engine: str, rest: str, *, dtype: str | None = None, trust_remote_co
     python = python_for(job.engine, install, say)
     facts = facts_of(job, version_at(python, job.engine))
     server = _server(job, python, log, start_seconds, say)
-    usual = dict(template=template_of(row_of(job.model), config), timeout=600, concurrency=16, max_concurrency=256)
+    usual = dict(template=template_of(row_of(job.model), config), timeout=600, max_concurrency=256,
+                 concurrency=min(16, options.get("max_concurrency", 16)))
     result = Started(job.name, server.url, key_env="", **usual | options)     # before minutes of loading: it checks the options
     say(f"{job.name}: {facts['engine']} loads it; its log is {server.log}")
     try: server.start()

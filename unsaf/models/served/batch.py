@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 from ...core import ImageError, ModelError, Picture, Reply, Request
-from .address import is_loopback, one_line, origin, say
+from .address import hidden, is_loopback, one_line, origin, say
 from .api import Api, Secrets
-from .connection import ACCOUNT, UNSENT
+from .connection import ACCOUNT, UNSENT, as_environment_says
 from .endpoint import key_of, set_in_environment
 from .faults import Fault
 from .messages import body_of, data_uri, understood
@@ -180,11 +180,15 @@ def _round(self: Batched, requests: Sequence[Request], todo: Sequence[int]) -> "
                 part.add(name, line)
         if part.names: job = _submit(self, client, part); wait[job.batch] = job
         yield from failed
-        for job, found in _ended(self, client, wait):
-            dead = [name for name in job.names if not isinstance(found.get(name), Reply)]
+        torn = []
+        for job, found, whole in _ended(self, client, wait):
+            there = [name for name in job.names if whole or name in found]
+            dead = [name for name in there if not isinstance(found.get(name), Reply)]
             if dead: self.journal.note(job.file, dead=dead)
-            for name in job.names:
+            for name in there:
                 for one in sent.pop(name, ()): yield one.index, _reply(self, one, found.get(name), job)
+            if not sent.keys().isdisjoint(job.names): torn.append(job)
+        if torn: raise _torn(self, torn[0])
 
 def _uri(self: Batched, image: Picture) -> str:
     "The image's data URI; the last one is held, since an image's questions follow each other."
@@ -212,15 +216,18 @@ def _client(self: Batched) -> Iterator[Any]:
     self.shown = Secrets(key)
     headers = {"User-Agent": "unsaf"} | dict.fromkeys(UNSENT, openai.Omit())
     if set_in_environment(api.key_env) != "OPENAI_API_KEY": headers |= dict.fromkeys(ACCOUNT, openai.Omit())
-    http = openai.DefaultHttpxClient(timeout=api.timeout, trust_env=not is_loopback(api.url), event_hooks={"request": [_stays(api)]})
+    with as_environment_says():
+        http = openai.DefaultHttpxClient(timeout=api.timeout, trust_env=not is_loopback(api.url), event_hooks={"request": [_stays(api)]})
     try:
         with openai.OpenAI(base_url=api.url, api_key=key, timeout=api.timeout, max_retries=api.retries, default_headers=headers,
                            default_query=dict(parse_qsl(api.query[1:])), http_client=http) as client: yield client
     except json.JSONDecodeError: raise _strange(self) from None      # a page that calls itself JSON
     except openai.APIError as e:
         if isinstance(e.__cause__, ModelError): raise e.__cause__ from None
-        what = one_line(self.shown.line(str(e)), 250)
-        raise ModelError(f"{self.name}: {what}; what is under way goes on, and the same command collects it") from None
+        lost = type(e) is openai.APIConnectionError and f"{api.url} is not reachable ({e.__cause__ or e})"
+        what = one_line(self.shown.line(hidden(lost or str(e))), 250)
+        goes_on = "; what is under way goes on, and the same command collects it" if self.journal.sent() else "; nothing is under way"
+        raise ModelError(f"{self.name}: {what}{goes_on}") from None
 
 def _stays(api: Api) -> "Callable[[Any], None]":
     "What sees each request before it goes out: no redirect takes images elsewhere."
@@ -243,6 +250,10 @@ def _sound(self: Batched, made: Any) -> Any:
     "A file or a batch; raises `ModelError` for what is none, as the page of a wrong address."
     if isinstance(getattr(made, "id", None), str): return made
     raise _strange(self)
+
+def _torn(self: Batched, job: Job) -> ModelError:
+    return ModelError(f"{self.name}: batch {job.batch} tells of more answers than could be read; what came is stored, and the same command fetches the "
+                      f"rest. If it stays so: to ask, and pay for, the rest again take the lines with {job.file} out of {self.journal.path}")
 
 def _strange(self: Batched) -> ModelError:
     return ModelError(f"{self.name}: {self.api.url} answers with neither a file nor a batch: check the address, which mostly ends in /v1")
@@ -274,16 +285,16 @@ def _adopt(self: Batched, client: Any, job: Job) -> Job:
     return _start(self, client, job.file)
 
 # %% ../../../nbs/50_models/03_served/09_batch.ipynb #7ece26e6
-def _ended(self: Batched, client: Any, wait: dict[str, Job]) -> "Iterator[tuple[Job, dict[str, Reply | Fault]]]":
-    "The jobs as they end, with what came; raises `ModelError` for a batch that was refused as a whole."
+def _ended(self: Batched, client: Any, wait: dict[str, Job]) -> "Iterator[tuple[Job, dict[str, Reply | Fault], bool]]":
+    "The jobs as they end, with what came, and whether that is all; raises `ModelError` for a batch that was refused as a whole."
     while wait:
         for batch, job in list(wait.items()):
             with _there(self, job): state = _looked(self, client, batch)
             _tell(self, state)
             if str(state.status).lower() not in ENDED: continue
             del wait[batch]
-            with _there(self, job): found = _fetched(self, client, state, job)
-            yield job, found
+            with _there(self, job): found, whole = _fetched(self, client, state, job)
+            yield job, found, whole
         if wait: time.sleep(self.every)
 
 def _looked(self: Batched, client: Any, batch: str) -> Any:
@@ -292,28 +303,35 @@ def _looked(self: Batched, client: Any, batch: str) -> Any:
     until = time.monotonic() + self.api.max_wait
     while True:
         try: return _sound(self, client.batches.retrieve(batch))
-        except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError) as e:
+        except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError, json.JSONDecodeError, ModelError) as e:
             if time.monotonic() > until: raise
-            say(f"{self.name}: {self.shown.line(str(e))}; batch {batch} goes on, and is looked at again")
+            page = isinstance(e, (json.JSONDecodeError, ModelError))      # of a gateway that is being mended, say
+            say(f"{self.name}: {'what answers is no batch' if page else self.shown.line(str(e))}; batch {batch} goes on, and is looked at again")
         time.sleep(self.every)
 
+def _counts(state: Any) -> list[int]:
+    "How many requests of a batch are done, there are in all, and have failed; 0 where that is not told."
+    told = (getattr(state.request_counts, name, None) for name in ("completed", "total", "failed"))
+    return [n if isinstance(n, int) else 0 for n in told]
+
 def _tell(self: Batched, state: Any) -> None:
-    counts = state.request_counts
-    done, total, failed = (getattr(counts, name, None) or 0 for name in ("completed", "total", "failed"))
-    line = f"batch {state.id}: {state.status}" + (f", {done:,} of {total:,} done, {failed:,} failed" if counts else "")
+    done, total, failed = _counts(state)
+    line = f"batch {state.id}: {state.status}" + (f", {done:,} of {total:,} done, {failed:,} failed" if state.request_counts else "")
     if self._told.get(state.id) != line: say(f"{self.name}: {line}")
     self._told[state.id] = line
 
-def _fetched(self: Batched, client: Any, state: Any, job: Job) -> "dict[str, Reply | Fault]":
+def _fetched(self: Batched, client: Any, state: Any, job: Job) -> "tuple[dict[str, Reply | Fault], bool]":
+    "What a batch has to say of each request, and whether that is all of which it tells."
     if str(state.status).lower() == "failed":
         why = [said for e in getattr(state.errors, "data", None) or () if (said := getattr(e, "message", ""))]
         self.journal.note(job.file, dead=job.names)
         raise ModelError(f"{self.name}: batch {state.id} was refused: {self.shown.line(why[0]) if why else 'no reason given'}; nothing of it was paid for")
-    found = {}
+    found, (done, _, failed) = {}, _counts(state)
     for file in filter(None, (state.output_file_id, state.error_file_id)):
         text = client.files.content(file).text
         came = answers_of(text, self.prices)
         if text.strip() and not came:      # a page in between, say; what was paid for is not given up for it
             raise ModelError(f"{self.name}: no line of {file}, from batch {state.id}, can be read ({self.shown.line(text)[:60]}): run again")
         found |= came
-    return found
+    answered = sum(not isinstance(one, Fault) for one in found.values())
+    return found, answered >= done or len(found) >= done + failed

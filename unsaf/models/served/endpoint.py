@@ -6,7 +6,7 @@
 __all__ = ['OPENAI', 'Options', 'set_in_environment', 'key_of', 'Endpoint']
 
 # %% ../../../nbs/50_models/03_served/07_endpoint.ipynb #5a1c0e03
-import json, os
+import json, math, os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, InitVar, dataclass
 from importlib.util import find_spec
@@ -30,7 +30,7 @@ class Options:
     _: KW_ONLY
     key_env: str | None = None  # the environment variable that holds the key; "": no key
     template: str = "llava"
-    concurrency: int = 8                        # calls at once to start with
+    concurrency: int | None = None              # calls at once to start with; None: 8, or what max_concurrency allows
     max_concurrency: int = 64
     timeout: float = 60                         # seconds for each call
     retries: int = 6                            # after rate limits; after other faults as often again
@@ -47,6 +47,7 @@ class Options:
 
     def __post_init__(self, base_url: str | None) -> None:
         _place(self, base_url)
+        if self.concurrency is None: self.concurrency = min(8, max(self.max_concurrency, 1))
         if isinstance(self.omit, str): self.omit = (self.omit,)  # one name is a name, not letters
         self.limits = {k: v for k in ("max_side", "max_bytes") if (v := getattr(self, k)) is not None}
         _check(self)
@@ -68,6 +69,11 @@ def _place(o: Options, base_url: str | None) -> None:
     check_variable(o.key_env)
 
 # %% ../../../nbs/50_models/03_served/07_endpoint.ipynb #2d86e1d9
+def _are_prices(given: Any) -> bool:
+    "Whether dollars can be counted by it: with a price that is no number, no bound would ever be reached."
+    if given is None: return True
+    return len(given) == 2 and all(isinstance(x, (int, float)) and math.isfinite(x) and x >= 0 for x in given)
+
 def _check(o: Options) -> None:
     "Raises `ModelError` for options that cannot work."
     unknown = hidden(", ".join(str(name) for name in o.omit if name not in OPTIONS))
@@ -76,11 +82,14 @@ def _check(o: Options) -> None:
              "scores is True, False or None": o.scores not in (None, True, False),
              "concurrency must be at least 1": not 1 <= o.concurrency,
              "max_concurrency must be at least 1": not 1 <= o.max_concurrency,
+             f"--concurrency {o.concurrency} is where it starts, and --max-concurrency {o.max_concurrency} where it ends "
+             "(concurrency, max_concurrency): give no more than that":
+                 o.concurrency > o.max_concurrency,
              "timeout must be above 0": not o.timeout > 0, "retries must not be negative": o.retries < 0,
              f"omit can leave out {', '.join(OPTIONS)}, not {unknown}": unknown,
              "max_side and max_bytes are whole numbers from 1":
                  not all(isinstance(n, int) and n >= 1 for n in o.limits.values()),
-             "prices are two, for a million prompt and output tokens": o.prices is not None and len(o.prices) != 2,
+             "prices are two numbers from 0, dollars for a million prompt and output tokens": not _are_prices(o.prices),
              f"extra_body is {type(body).__name__}: give a dict, as {{'reasoning_effort': 'low'}}":
                  body is not None and not isinstance(body, Mapping)}
     for what, broken in wrong.items():
