@@ -145,7 +145,7 @@ def judge_replies(
     rows = zip(t["question"], t["options"].fillna(""), t["reply"].fillna(""))
     requests = [judge_request(*row, tokens) for row in rows]
     asked = [r for r in requests if r is not None]
-    if not asked: raise Unjudged(f"no reply of {result.model} says anything: there is nothing to judge")
+    if not asked: raise Unjudged(f"no {result.plan.setting.words} reply of {result.model} says anything: there is nothing to judge")
     from unsaf.models.loading import load
     model = load(model)
     owned = not isinstance(store, Store)
