@@ -7,7 +7,7 @@ from PIL import Image
 from unsaf.world import tasks
 from unsaf.benchmarking.run import COLUMNS, Bench, bench
 from unsaf.prompts.benchmarks import DETAIL
-from unsaf.benchmarking.parts import BENCHMARKS, BenchPlan, gold_letter, open_all, part_of
+from unsaf.benchmarking.parts import BENCHMARKS, KNOWN, BenchPlan, gold_letter, idle, open_all, part_of
 from unsaf.benchmarking.runs import wrong_letter
 from unsaf.benchmarking.scores import score_mr, score_pope
 from unsaf.core import ImageError, ModelError, Outcome, Picture, Reply, Sample, UnsafError
@@ -346,6 +346,14 @@ def test_wrong_settings_are_one_line_before_anything_is_asked(wrong, word):
     mind = Scripted(seer)
     with pytest.raises(UnsafError) as e: bench(**{"model": mind, "n": 2, **wrong})
     assert word in str(e.value) and "\n" not in str(e.value) and not mind.asked
+
+
+def test_an_option_of_the_command_that_no_benchmark_heeds_is_refused():
+    for name, value in dict(rules="pope", scale="half", k=3, rephraser="world", confidence="raw", min_read=.5, question_tokens=9).items():
+        why = idle("accuracy,mr", "scenes", {name: value})
+        assert name.replace("_", "-") in why and "leave it out" in why and not idle(",".join(KNOWN), "scenes", {name: value, "confidence": "verbalised"})
+    assert "setting" in idle("pope, chair", "scenes", dict(setting="oe")) and not idle("accuracy", "mme:x", dict(rules="pope"))
+    assert "verbalised" in idle("calibration", "scenes", dict(scale="half"))
 
 
 # ---- what is kept of it

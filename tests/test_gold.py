@@ -40,7 +40,7 @@ def test_scores_by_hand():
     assert "effective_reliability" not in set(found.table.metric)         # the right answers among the unknown would not count
     known = bench(says({"right?": "red", "wrong?": "blue", "silent?": "unanswerable", "found?": "unanswerable", "missed?": "blue", "odd?": ""}),
                   "abstention", [s for s in some if s.question != "unknown?"], resamples=50)
-    assert known.value("abstention", "oe", "effective_reliability") == pytest.approx((1 - 1 - 1) / 6)
+    assert known.value("abstention", "oe", "effective_reliability") == pytest.approx((1 - 1 - 1) / 5)      # of those that were read, as it says
     assert "5 of 6 replies could be read" in known.how["abstention, oe"] and "of the readable ones" in str(known)
     rows = found.items["abstention"]
     assert rows.cell.fillna("-").tolist() == ["TA", "TA", "FU", "TA", "TU", "FA", "-"] and np.isnan(rows.credit[3])

@@ -19,6 +19,7 @@ from .pages import named, rendered, svg_of
 from .scores import CELLS
 from .shown import _said
 from ..core import UnsafError
+from ..metrics.resampling import limits_text
 from ..runs import seen
 
 # %% ../../nbs/60_assessment/09_compared.ipynb #bd6db1d4
@@ -105,7 +106,7 @@ def _figure(pair: Any) -> Any:
 def _rows(pair: Any) -> list[dict[str, str]]:
     "The differences, formatted."
     short = lambda x, form="+.3f": "" if pd.isna(x) else f"{x:{form}}"
-    span = lambda r: "" if pd.isna(r.low) else f"{r.low:+.3f} to {r.high:+.3f}"
+    span = lambda r: "" if pd.isna(r.low) else limits_text(r.low, r.high, "+.3f")
     return [dict(measure=r.measure, a=short(r.a, ".3f"), b=short(r.b, ".3f"), difference=short(r.difference), span=span(r), p=short(r.p, ".4f"))
             for r in pair.table.itertuples()]
 

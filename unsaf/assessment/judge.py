@@ -84,7 +84,7 @@ class Judgement:
         "Agreement with the word rule beyond chance, with its interval over images."
         counts = self._decided()
         if len(counts) < 2: return Interval.bare(float(kappa(counts.sum(0))))
-        return cluster_bootstrap(kappa, counts, n=2_000)
+        return cluster_bootstrap(kappa, counts, n=2_000).where_varied()
 
     @property
     def scores(self) -> dict[str, Interval]:

@@ -18,7 +18,8 @@ from ..data.image_set import ImageSet
 from ..data.images import images as open_images
 from ..runs import edited, read_table
 from ..metrics.awareness import scorer
-from ..metrics.resampling import paired_permutation
+from ..metrics.resampling import limits_text, paired_permutation
+from ..metrics.smoothed import smoothed_differences
 from ..models.cache import Replay
 from .looks import Looks, common_order
 from .scores import counts_of, readable_of
@@ -207,7 +208,7 @@ class Pair:
         mark = f"   {OF_THE_READABLE}" * bool(self.of_the_readable)
         said.append(f"  {'':14} {names[0][-14:]:>14} {names[1][-14:]:>14}   {'difference':>10}   {'95% interval':20} p{mark}")
         for r in self.table.itertuples():
-            span = "" if pd.isna(r.low) else f"{r.low:+7.3f} .. {r.high:+7.3f}"
+            span = "" if pd.isna(r.low) else limits_text(r.low, r.high, "+7.3f", " .. ")
             p = "" if pd.isna(r.p) else f"{r.p:.4f}"
             said.append(f"  {r.measure:14} {r.a:14.3f} {r.b:14.3f}   {r.difference:+10.3f}   {span:20} {p}".rstrip())
         return [*said, *self.beside(crossed)]
@@ -267,8 +268,9 @@ def paired(a: Assessment, b: Assessment, primary: str = "youden_j", n: int = 10_
     for r, counts in ((b, x), (a, y)):
         if not counts.sum():
             raise UnsafError(f"no reply of {r.model} could be counted: there is nothing to compare")
-    rows = [dict(measure=k, a=c.b, b=c.a, difference=c.difference, low=c.interval.low, high=c.interval.high, p=c.p)
-            for k, c in paired_permutation(x, y, scorer(*names), n=n).items()]
+    tests, spans = paired_permutation(x, y, scorer(*names), n=n), smoothed_differences(names, x, y, n=n)
+    rows = [dict(measure=k, a=c.b, b=c.a, difference=c.difference, low=spans[k].low, high=spans[k].high, p=c.p)
+            for k, c in tests.items()]
     return Pair(a, b, both, pd.DataFrame(rows), _differing(a, b, len(both)), _anytime(a, b))
 
 def _anytime(a: Assessment, b: Assessment) -> Anytime | None:

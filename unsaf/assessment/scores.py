@@ -62,7 +62,7 @@ def resampled_auroc(p: np.ndarray, positive: np.ndarray, place: np.ndarray) -> C
 # %% ../../nbs/60_assessment/00_scores.ipynb #4848b2f2
 def auroc_interval(rows: pd.DataFrame, images: Sequence[str], n: int = 1000, seed: int = 0,
                    level: float = .95) -> dict[str, float] | None:
-    "AUROC of p(abstain) with a percentile interval over resampled images; None where a class is empty."
+    "AUROC of p(abstain) with a percentile interval over resampled images, if it varied; None where a class is empty."
     if rows["answerable"].nunique() < 2: return None
     p, positive = rows["p"].to_numpy(float), ~rows["answerable"].to_numpy(bool)
     found = dict(value=float(auroc(p, ~positive)), low=np.nan, high=np.nan, undefined=1.0, replies=len(rows))
@@ -71,6 +71,7 @@ def auroc_interval(rows: pd.DataFrame, images: Sequence[str], n: int = 1000, see
     rng, of = np.random.default_rng(seed), resampled_auroc(p, positive, rows["image_id"].map(index).to_numpy())
     values = np.array([of(rng.multinomial(len(index), np.full(len(index), 1 / len(index)))) for _ in range(n)])
     low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
+    if low == high: low = high = np.nan      # nothing varied: no limit is known from these images
     return found | dict(low=float(low), high=float(high), undefined=float(np.isnan(values).mean()))
 
 # %% ../../nbs/60_assessment/00_scores.ipynb #8f925995

@@ -177,10 +177,10 @@ def part_of(sample: Sample, benchmark: str) -> str | None:
 # %% ../../nbs/65_benchmarking/00_parts.ipynb #1abe3508
 class Chosen(dict):
     """Samples by part; `left` counts those that have no options where a benchmark needs them, by reason, `unanswerable`
-    those of a table of one's own that have no right answer."""
-    def __init__(self, parts: Parts, left: Mapping[str, int] = {}, unanswerable: int = 0):
+    those of a table of one's own that have no right answer, `unlabelled` those that need a label and have none."""
+    def __init__(self, parts: Parts, left: Mapping[str, int] = {}, unanswerable: int = 0, unlabelled: int = 0):
         super().__init__(parts)
-        self.left, self.unanswerable = Counter(left), unanswerable
+        self.left, self.unanswerable, self.unlabelled = Counter(left), unanswerable, unlabelled
 
 def _has_no_answer(sample: Sample, benchmark: str) -> bool:
     "Whether a table of one's own says that there is nothing to be right about."
@@ -190,7 +190,7 @@ def _has_no_answer(sample: Sample, benchmark: str) -> bool:
 def given_parts(samples: Iterable[Sample], benchmark: str, plan: BenchPlan) -> Chosen:
     "The samples that a benchmark can use, by part, at most `plan.n` each, chosen by `plan.seed`."
     parts: dict[str, list[Sample]] = {}
-    samples, judged = list(samples), 0
+    samples, judged, unlabelled = list(samples), 0, 0
     for s in samples:
         if not isinstance(s, Sample):
             raise UnsafError(f"source: {s!r:.60} is no Sample; give a name, "
@@ -200,13 +200,14 @@ def given_parts(samples: Iterable[Sample], benchmark: str, plan: BenchPlan) -> C
             continue
         if benchmark == "mr": s = as_choice(s)
         part = part_of(s, benchmark)
+        unlabelled += benchmark == "abstention" and s.source.startswith("own:") and gold_answerable(s) is None
         asks = ("mc" if s.options else "oe") if benchmark == "abstention" else part
         if part and (benchmark in ("pope", "chair") or asks in SETTINGS[plan.setting]):
             parts.setdefault(part, []).append(s)
     left = left_open(samples) if benchmark == "mr" else {}
     twins = benchmark == "abstention"
     some = {part: _at_most(parts[part], plan, part, twins) for part in sorted(parts, key=_place)}
-    return Chosen(some, left, judged)
+    return Chosen(some, left, judged, unlabelled)
 
 def _place(part: str) -> tuple[int, str]:
     order = ("oe", "mc", *POLLINGS)
