@@ -114,7 +114,8 @@ def _about(r: Assessment) -> list[str]:
     none = "" if counts_of(r.table, r.images).any() else f"{r.model}: {_uncounted(r)}"
     often = "".join(f", most often with: {error}" for error, _ in most_frequent([*r.lists["error"], *r.table["error"]])[:bool(none)])
     grew = f"{r.model} was looked at with fewer images before: its interval is for a number that was fixed beforehand" if r.looks else ""
-    return [line for line in (none + often or _unread(r), ended, unread, grew) if line]
+    copied = f"{r.model}: {r.copied}" if r.copied else ""
+    return [line for line in (none + often or _unread(r), ended, unread, grew, copied) if line]
 
 def _notes(runs: Sequence[Assessment], images: Sequence[str]) -> list[str]:
     "What keeps runs of one table from being compared, or makes it weak."

@@ -135,7 +135,7 @@ def ranked(
     sources = _by_source(results)
     of, score = (lambda counts: score(counts)[measure]), scorer(measure)
     counts = {source: _counts(source, models) for source, models in sources.items()}
-    tables, notes = {}, [*_differing(results), *filter(None, map(_unread, results))]
+    tables, notes = {}, [*_differing(results), *filter(None, map(_unread, results)), *(f"{r.model}: {r.copied}" for r in results if r.copied)]
     for source, (_, x, asked) in counts.items():
         try: tables[source] = _table(measure, list(sources[source]), x, asked, n)
         except ValueError as e: raise UnsafError(f"{source}: {measure} cannot be ranked: {e}") from None
