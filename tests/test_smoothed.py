@@ -3,8 +3,8 @@ import warnings
 import numpy as np
 import pytest
 from unsaf.metrics.awareness import SHOWN, scorer
-from unsaf.metrics.resampling import cluster_bootstrap
-from unsaf.metrics.smoothed import coverage, design_effect, smoothed_bootstrap
+from unsaf.metrics.resampling import cluster_bootstrap, paired_permutation
+from unsaf.metrics.smoothed import coverage, design_effect, simulated, smoothed_bootstrap, smoothed_difference
 
 NAMES = ("unf1", "youden_j", "timidity")
 
@@ -27,6 +27,27 @@ def test_what_they_are_held_against_does_not():
 def test_they_are_hardly_wider_where_nothing_is_near_a_corner():
     old, new = (coverage(kind, NAMES, 100, .8, .3, .2, runs=20)[:, 1] for kind in (percentile, smoothed))
     assert (new / old < 1.1).all() and (new / old > .95).all()
+
+
+@pytest.mark.promise("intervals")
+def test_differences_cover_where_plain_ones_do_not():
+    "A reduced table of `benchmarks/bench_intervals.py --differences`, 10 images."
+    names, rng, held, rates = ("unf1", "youden_j", "audacity"), np.random.default_rng(0), [], ((.995, .002), (.97, .03))
+    truth = {name: x[0] - x[1] for name, x in scorer(*names)(np.array([[t, f, 1 - f, 1 - t] for t, f in rates])).items()}
+    for _ in range(100):
+        a, b = (simulated(rng, 10, t, f, .6) for t, f in rates)
+        kinds = paired_permutation(a, b, scorer(*names), n=300), smoothed_difference(names, a, b, n=300)
+        held.append([[truth[name] in found[name].interval for name in names] for found in kinds])
+        assert [found.p for found in kinds[0].values()] == pytest.approx([found.p for found in kinds[1].values()], nan_ok=True)
+    old, new = np.mean(held, 0)
+    assert (new >= .85).all() and old.min() < .6
+
+
+def test_a_difference_has_no_limit_where_one_of_its_sides_has_none():
+    never, good = np.array([[4, 0, 5, 1], [5, 0, 5, 0], [3, 0, 5, 2]]), np.array([[4, 1, 4, 1], [5, 0, 5, 0], [3, 1, 4, 2]])
+    up, down = (smoothed_difference(("d_prime",), *pair, n=100)["d_prime"].interval for pair in ((never, good), (good, never)))
+    assert np.isfinite(up.low) and up.high == np.inf and down.low == -np.inf and np.isfinite(down.high)
+    with pytest.raises(ValueError): smoothed_difference(("unf1",), never, good[:2])
 
 
 def test_order_and_empty_images_do_not_hurt():

@@ -12,7 +12,7 @@ from typing import Any, Mapping, Sequence
 import numpy as np
 import pandas as pd
 from ..metrics.resampling import Interval
-from ..metrics.smoothed import smoothed_bootstrap, smoothed_differences
+from ..metrics.smoothed import smoothed_bootstrap, smoothed_difference
 
 # %% ../../nbs/60_assessment/00_blind.ipynb #3cb2f7fa
 # Japanese, Chinese and Thai put no spaces between words: there each character stands for one
@@ -68,8 +68,8 @@ def side_by_side(table: pd.DataFrame, place: np.ndarray, abstain: np.ndarray, n:
         np.add.at(policy[:, j], place[counted & (names == kind)], 1)
         np.add.at(model[:, j], place[(cell == kind).to_numpy()], 1)
     how = dict(n=n, seed=seed, level=level)
-    return dict(policy=smoothed_bootstrap(POLICY, policy, **how), model=smoothed_bootstrap(POLICY, model, **how),
-                gap=smoothed_differences(POLICY, model, policy, **how))
+    gap = {name: found.interval for name, found in smoothed_difference(POLICY, model, policy, **how).items()}
+    return dict(policy=smoothed_bootstrap(POLICY, policy, **how), model=smoothed_bootstrap(POLICY, model, **how), gap=gap)
 
 # %% ../../nbs/60_assessment/00_blind.ipynb #57888e46
 QUESTIONS = 200      # counted questions under which the words could not have been learned

@@ -24,7 +24,8 @@ from ..runs import CALLS, write_table
 from .label_audit import Audit, audit_labels, audit_scenes, filled
 from .leakage import Leakage, leakage
 from ..metrics.awareness import scorer
-from ..metrics.resampling import Comparison, Interval, limits_text, paired_permutation
+from ..metrics.resampling import Comparison, Interval, limits_text
+from ..metrics.smoothed import smoothed_difference
 from ..models.base import Model
 from ..models.budget import Budget, Stopped, total
 from .probes import blanked, reask, swapped
@@ -148,7 +149,7 @@ def _gap(a: Assessment, b: Assessment, n: int) -> "Comparison | None":
     both = [i for i in a.images if i in set(b.images)]
     if len(both) < 2: return None
     x, y = (counts_of(r.table[r.table["image_id"].isin(both)], both) for r in (a, b))
-    gap = paired_permutation(x, y, scorer("youden_j"), n=n)["youden_j"]
+    gap = smoothed_difference(("youden_j",), x, y, n=n)["youden_j"]
     return gap if np.isfinite(gap.difference) else None
 
 def _counted(result: Assessment) -> int: return int(result.table["cell"].notna().sum())

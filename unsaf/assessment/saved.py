@@ -17,14 +17,13 @@ from ..core import ModelError, StoreError, UnsafError, in_lines, one_of, setting
 from ..data.image_set import ImageSet
 from ..data.images import images as open_images
 from ..runs import edited, read_table
-from ..metrics.awareness import scorer
-from ..metrics.resampling import limits_text, paired_permutation
-from ..metrics.smoothed import smoothed_differences
+from ..metrics.resampling import limits_text
 from ..models.cache import Replay
 from .looks import Looks, common_order
 from .scores import counts_of, readable_of
 from ..metrics.anytime import Anytime, anytime_difference
 from ..metrics.readable import OF_THE_READABLE, Readable
+from ..metrics.smoothed import smoothed_difference
 from ..store import Store
 
 # %% ../../nbs/60_assessment/07_saved.ipynb #a9340f31
@@ -192,7 +191,7 @@ class Pair:
     a: Assessment
     b: Assessment
     images: list[str]        # that both could be shown
-    table: pd.DataFrame      # a row per measure: measure, a, b, difference (b - a), low, high, p
+    table: pd.DataFrame      # a row per measure: measure, a, b, difference (b - a), low, high (infinite: no limit), p
     notes: list[str]         # how the two runs differ beside the model
     anytime: Anytime | None = None      # mean difference of J per image, at every look; None where none was looked at before
 
@@ -270,9 +269,8 @@ def paired(a: Assessment, b: Assessment, primary: str = "youden_j", n: int = 10_
     for r, counts in ((b, x), (a, y)):
         if not counts.sum():
             raise UnsafError(f"no reply of {r.model} could be counted: there is nothing to compare")
-    tests, spans = paired_permutation(x, y, scorer(*names), n=n), smoothed_differences(names, x, y, n=n)
-    rows = [dict(measure=k, a=c.b, b=c.a, difference=c.difference, low=spans[k].low, high=spans[k].high, p=c.p)
-            for k, c in tests.items()]
+    rows = [dict(measure=k, a=c.b, b=c.a, difference=c.difference, low=c.interval.low, high=c.interval.high, p=c.p)
+            for k, c in smoothed_difference(names, x, y, n=n).items()]
     return Pair(a, b, both, pd.DataFrame(rows), _differing(a, b, len(both)), _anytime(a, b))
 
 def _anytime(a: Assessment, b: Assessment) -> Anytime | None:

@@ -11,7 +11,7 @@ import numpy as np
 from ..core import one_of
 from .awareness import scorer
 from .resampling import Interval, _check
-from .smoothed import _halves, _limits, _weights, design_effect
+from .smoothed import _halves, _limits, _open_ended, _weights, design_effect
 
 # %% ../../nbs/10_metrics/14_prediction_powered.ipynb #2451c810
 COUNTED = ("questions", "no", "yes", "unclear")
@@ -121,6 +121,6 @@ def powered(
     values, *draws = (of(estimated(sums, how, weight)) for sums in (total[None], *_drawn(x, n, seed, level)))
     def interval(name: str) -> Interval:
         value, some = float(values[name][0]), [d[name] for d in draws]
-        low, high = _limits(name, value, some, cells, level)
+        low, high = _limits(value, some, _open_ended(name, cells), level)
         return Interval(value, float(low), float(high), level, n, how, float(1 - np.isfinite(some[0]).mean()))
     return {name: interval(name) for name in names}
