@@ -43,6 +43,15 @@ def test_each_outcome_has_its_place():
     assert r.calls["failed"] == 6 and set(r.table.loc[r.table.outcome == "failed", "error"]) == {"timeout"}
 
 
+def test_copies_of_an_image_are_counted_and_said(tmp_path):
+    from unsaf.assessment.report import _noise
+    same = [Sample(Picture(f"p{i}", lambda: Image.new("RGB", (8, 8)))) for i in range(6)]
+    r = unsaf.assess(Scripted(oe), same, "oe", k=5, store=tmp_path)
+    assert r.copies == 5 and "5 of the 6 images are copies of others" in str(r.scores) and "not known" in _noise(r)
+    r.save(tmp_path)
+    assert as_saved(saved_runs(tmp_path)[0]).copied == r.copied and not unsaf.assess(Scripted(oe), pictures(3), "oe", k=5).copied
+
+
 @pytest.mark.promise("hand")
 def test_scores_equal_a_second_count():
     rng = np.random.default_rng(0)

@@ -227,7 +227,8 @@ def test_sentence_claims_no_more_than_both_intervals(unf1, j, begins):
 
 def test_sentence_names_the_constant_policy_and_refuses_arrays():
     spans = dict(unf1=span(.6, .7), youden_j=span(0, 0))
-    assert "answered every question" in sentence(awareness(5, 5, 0, 0), spans)
+    assert "No reply that counts is an abstention" in sentence(awareness(5, 5, 0, 0), spans)      # others may be unreadable
+    assert "J undefined" in sentence(awareness(3, 0, 0, 2), spans | dict(youden_j=span(np.nan, np.nan)))
     with pytest.raises(ValueError, match="arrays"): sentence(awareness([4, 5], 2, 3, 1), spans)
     with pytest.raises(ValueError, match="youden_j"): sentence(awareness(4, 2, 3, 1), dict(unf1=span(.6, .7)))
 

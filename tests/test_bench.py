@@ -7,7 +7,7 @@ from PIL import Image
 from unsaf.world import tasks
 from unsaf.benchmarking.run import COLUMNS, Bench, bench
 from unsaf.prompts.benchmarks import DETAIL
-from unsaf.benchmarking.parts import BENCHMARKS, BenchPlan, gold_letter, open_all, part_of
+from unsaf.benchmarking.parts import BENCHMARKS, KNOWN, BenchPlan, gold_letter, idle, open_all, part_of
 from unsaf.benchmarking.runs import wrong_letter
 from unsaf.benchmarking.scores import score_mr, score_pope
 from unsaf.core import ImageError, ModelError, Outcome, Picture, Reply, Sample, UnsafError
@@ -348,6 +348,14 @@ def test_wrong_settings_are_one_line_before_anything_is_asked(wrong, word):
     assert word in str(e.value) and "\n" not in str(e.value) and not mind.asked
 
 
+def test_an_option_of_the_command_that_no_benchmark_heeds_is_refused():
+    for name, value in dict(rules="pope", scale="half", k=3, rephraser="world", confidence="raw", min_read=.5, question_tokens=9).items():
+        why = idle("accuracy,mr", "scenes", {name: value})
+        assert name.replace("_", "-") in why and "leave it out" in why and not idle(",".join(KNOWN), "scenes", {name: value, "confidence": "verbalised"})
+    assert "setting" in idle("pope, chair", "scenes", dict(setting="oe")) and not idle("accuracy", "mme:x", dict(rules="pope"))
+    assert "verbalised" in idle("calibration", "scenes", dict(scale="half"))
+
+
 # ---- what is kept of it
 
 def test_saved_and_told(tmp_path):
@@ -361,7 +369,7 @@ def test_saved_and_told(tmp_path):
     other = run(seer, "pope", rules="pope")
     assert f"bench-{other.run_id}.json" in {p.name for p in other.save(tmp_path)} and (tmp_path / "bench.json").read_text() == json.dumps(r.as_dict(), indent=1)
     text = str(r)
-    assert "0.000 ..  0.000" in text and "rule: strict" in text and "the drawn world's words" in text and "<table" in r._repr_html_()
+    assert "0.000 ..  0.000" not in text and "1.000 ..  1.000" not in text and "rule: strict" in text and "the drawn world's words" in text and "<table" in r._repr_html_()
     assert "NaN" not in json.dumps(run(lambda request: "yes", "mr").as_dict())
 
 

@@ -40,7 +40,7 @@ def test_scores_by_hand():
     assert "effective_reliability" not in set(found.table.metric)         # the right answers among the unknown would not count
     known = bench(says({"right?": "red", "wrong?": "blue", "silent?": "unanswerable", "found?": "unanswerable", "missed?": "blue", "odd?": ""}),
                   "abstention", [s for s in some if s.question != "unknown?"], resamples=50)
-    assert known.value("abstention", "oe", "effective_reliability") == pytest.approx((1 - 1 - 1) / 6)
+    assert known.value("abstention", "oe", "effective_reliability") == pytest.approx((1 - 1 - 1) / 5)      # of those that were read, as it says
     assert "5 of 6 replies could be read" in known.how["abstention, oe"] and "of the readable ones" in str(known)
     rows = found.items["abstention"]
     assert rows.cell.fillna("-").tolist() == ["TA", "TA", "FU", "TA", "TU", "FA", "-"] and np.isnan(rows.credit[3])
@@ -62,7 +62,7 @@ def test_twins_are_drawn_and_scored_together():
     drawn = given_parts(some, "abstention", BenchPlan(("abstention",), n=6, seed=3))["mc"]
     assert len(drawn) == 12 and all(a.info["pair"] == b.info["pair"] for a, b in zip(drawn[::2], drawn[1::2]))
     found = bench(says({"q1!": "A", "q2!": "unanswerable", "A. red": "A", "A. blue": "unanswerable"}), "abstention", some, resamples=50)
-    assert found.value("abstention", "mc", "dual_accuracy") == 18 / 20
+    assert found.value("abstention", "mc", "dual_accuracy") == 18 / 20 and "dual accuracy is of 20 of 20 pairs" in found.how["abstention, mc"]
     alone = bench(says({"!": "A"}), "abstention", some[::2], resamples=50)
     assert "dual_accuracy" not in set(alone.table.metric)
     three = bench(says({"!": "A"}), "abstention", [about(0, "few!", True, ["A"], options[:3]), about(1, "few!", False, (), options[:3])], resamples=50)
@@ -111,6 +111,9 @@ def test_a_table_of_ones_own_in_three_forms(folder):
     one, two = own(folder/"m.csv")
     assert (one.question, one.answers, one.info["answerable"]) == ("What, then?", ("red", "crimson"), True)
     assert (two.options, two.answers, two.info) == (("A king", "Nobody"), ("unanswerable",), {"answerable": False, "line": 3})
+    (folder/"s.csv").write_text("image;question;answerable\na b.png;What, then?;1\na b.png;And?;\n")      # as many a spreadsheet writes it
+    some = bench(says({"What": "red"}), "abstention", str(folder/"s.csv"), resamples=20)
+    assert some.value("abstention", "oe", "timidity") == 1 and "left out: 1 questions of which the table does not say" in some.how["abstention, oe"]
     assert own(folder/"m.tsv")[0].info["answerable"] is True and own(folder/"m.jsonl")[0].answers == one.answers
     found = bench(says({"What": "red", "Who": "unanswerable"}), "abstention,accuracy", str(folder/"m.csv"), resamples=20)
     assert found.source.endswith("m.csv, seed 0, all a part") and found.value("abstention", "oe", "timidity") == 1
@@ -151,7 +154,9 @@ def test_coverage_at_a_risk_by_hand():
     ("image,question\na b.png,\n", "line 2: no question"), ("image,question\n,Who?\n", "line 2: no image"),
     ("image,question\nb.png,Who?\n", "line 2: there is no image"), ("picture,question\na b.png,Who?\n", "no column image"),
     ("image,question,answerable\na b.png,Who?,maybe\n", "line 2: answerable is 'maybe'"), ("", "no rows"),
-    ("image,question,options\na b.png,Who?,one\n", "one option is no choice")])
+    ("image,question,options\na b.png,Who?,one\n", "one option is no choice"), ("image,question\na b.png,Is it red, or blue?\n", "line 2: has more cells"),
+    ("image,question,Question\na b.png,Who?,Why?\n", "two columns question"),
+    ("image,question,answerable\na b.png,Who?,1\na b.png,Who?,0\n", "line 3: the question of line 2 again, with another label")])
 def test_a_row_that_cannot_be_understood_is_named(folder, text, why):
     (folder/"m.csv").write_text(text)
     with pytest.raises(UnsafError, match=why): bench(says({"": "x"}), "abstention", str(folder/"m.csv"))

@@ -6,11 +6,11 @@ import pytest
 import unsaf
 from sklearn.metrics import cohen_kappa_score
 from unsaf.assessment.estimate import estimate
-from unsaf.assessment.judge import JUDGED, judge, judge_request, kappa, saved_judgement
+from unsaf.assessment.judge import JUDGED, Unjudged, judge, judge_request, kappa, saved_judgement
 from unsaf.assessment.judge_estimate import judge_estimate
 from unsaf.assessment.probes import StyleCheat
 from unsaf.assessment.report import page as report
-from unsaf.cli.probes import judged_before
+from unsaf.cli.probes import judged, judged_before
 from unsaf.core import Reply, UnsafError
 from unsaf.models.base import Scripted
 from unsaf.models.budget import Budget
@@ -106,6 +106,13 @@ def test_a_page_made_anew_keeps_the_section_of_the_judge(result, inside, tmp_pat
 
 
 def _yes(r): return Reply("Yes", prompt_tokens=30, output_tokens=1)
+
+
+def test_a_setting_without_replies_keeps_no_other_unjudged(result, capsys):
+    silent = _with(result, result.table.assign(reply=""))
+    found = judged([silent, result], Scripted(_yes, name="yes"), None)
+    assert found[0] is None and found[1].judge == "yes" and "nothing to judge" in capsys.readouterr().err
+    with pytest.raises(Unjudged): judged([silent], Scripted(_yes, name="yes"), None)
 
 
 @pytest.mark.promise("bounds")

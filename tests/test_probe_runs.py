@@ -205,6 +205,8 @@ def test_the_interval_of_no_error_and_the_weights_by_hand():
     assert x.observed.value == pytest.approx(.8 - .2) and x.corrected.value == pytest.approx(.6 / .8)
     right = (.8 * 300 + .2 * 100) / (300 + .2 * 100)                              # of those truly answerable; the truly unanswerable are all abstained on
     assert x.true.value == pytest.approx(right)
+    perfect = audit_labels(_labelled(t.assign(outcome=np.where(label, "answered", "abstained")), label), n=50)
+    assert perfect.observed.value == 1 and .5 < perfect.observed.low < 1           # as on the run's own page: no point
 
 
 def test_labels_worth_nothing_have_no_corrected_score():

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Mapping, Sequence
 import numpy as np
 import pandas as pd
-from ..metrics.awareness import scorer
-from ..metrics.resampling import Interval, cluster_bootstrap
+from ..metrics.resampling import Interval
+from ..metrics.smoothed import smoothed_bootstrap, smoothed_difference
 
 # %% ../../nbs/60_assessment/00_blind.ipynb #3cb2f7fa
 # Japanese, Chinese and Thai put no spaces between words: there each character stands for one
@@ -63,17 +63,13 @@ def side_by_side(table: pd.DataFrame, place: np.ndarray, abstain: np.ndarray, n:
     hard, cell = ~table["answerable"].to_numpy(bool), table["cell"]
     names = np.where(hard, np.where(abstain, "TU", "FA"), np.where(abstain, "FU", "TA"))
     counted = cell.notna().to_numpy()
-    counts = np.zeros((place.max() + 1, 8))
+    policy, model = np.zeros((2, place.max() + 1, 4))
     for j, kind in enumerate(("TA", "FA", "TU", "FU")):
-        np.add.at(counts[:, j], place[counted & (names == kind)], 1)
-        np.add.at(counts[:, 4 + j], place[(cell == kind).to_numpy()], 1)
-    of = scorer(*POLICY)
-    def scores(sums: np.ndarray) -> dict[str, np.ndarray]:
-        ours, its = of(sums[:, :4]), of(sums[:, 4:])
-        return {f"{side} {k}": x for k in POLICY
-                for side, x in (("policy", ours[k]), ("model", its[k]), ("gap", its[k] - ours[k]))}
-    found = cluster_bootstrap(scores, counts, n=n, seed=seed, level=level)
-    return {side: {k: found[f"{side} {k}"] for k in POLICY} for side in ("policy", "model", "gap")}
+        np.add.at(policy[:, j], place[counted & (names == kind)], 1)
+        np.add.at(model[:, j], place[(cell == kind).to_numpy()], 1)
+    how = dict(n=n, seed=seed, level=level)
+    gap = {name: found.interval for name, found in smoothed_difference(POLICY, model, policy, **how).items()}
+    return dict(policy=smoothed_bootstrap(POLICY, policy, **how), model=smoothed_bootstrap(POLICY, model, **how), gap=gap)
 
 # %% ../../nbs/60_assessment/00_blind.ipynb #57888e46
 QUESTIONS = 200      # counted questions under which the words could not have been learned

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from .. import __version__
 from .pages import named, rendered
-from .ranks import LOWER, _differing, _set, _unread
+from .ranks import LOWER, UNSEEN, _differing, _set, _unread, unseen
 from .run import Assessment
 from .scores import FEW_IMAGES, counts_of, intervals_of, readable_of
 from ..core import UnsafError, in_lines, one_of, write_file
@@ -83,13 +83,14 @@ def _row(r: Assessment, differs: str, measure: str, n: int) -> dict[str, Any]:
     counts, read = counts_of(r.table, r.images), readable_of(r.table, r.lists, r.min_read)
     row = dict(model=r.model, run=r.run_id, differs=differs, testbed=bool(r.note), images=len(r.images), questions=int(counts.sum()),
                read=read.share if read.asked else None, of_the_readable=read.of_the_readable and read.read > 0, cost=r.cost or None,
-               rank=None, first=None, swaps=None, always_answer=None, scores={}, why="")
+               rank=None, first=None, swaps=None, always_answer=None, unseen=None, scores={}, why="")
     if not counts.any(): return row | dict(why=_uncounted(r))
     names = tuple(dict.fromkeys((*SIDE_BY_SIDE, measure)))
     always = float(awareness(*map(int, counts.sum(0))).always_answer)
     scores = {name: i.as_dict() | _limits(i) for name, i in intervals_of(names, counts, n).items()}
     none = f"{MEASURES[measure]} is undefined: no counted question of one of the classes" if scores[measure]["value"] is None else ""
-    return row | dict(scores=scores, always_answer=always if np.isfinite(always) else None, why=none)
+    line = unseen(measure, r.table)
+    return row | dict(scores=scores, always_answer=always if np.isfinite(always) else None, unseen=line if np.isfinite(line) else None, why=none)
 
 # %% ../../nbs/60_assessment/11_board.ipynb #610675d0
 def _ranked(runs: Sequence[Assessment], rows: list[dict], measure: str, n: int) -> tuple[list[dict], str]:
@@ -113,7 +114,8 @@ def _about(r: Assessment) -> list[str]:
     none = "" if counts_of(r.table, r.images).any() else f"{r.model}: {_uncounted(r)}"
     often = "".join(f", most often with: {error}" for error, _ in most_frequent([*r.lists["error"], *r.table["error"]])[:bool(none)])
     grew = f"{r.model} was looked at with fewer images before: its interval is for a number that was fixed beforehand" if r.looks else ""
-    return [line for line in (none + often or _unread(r), ended, unread, grew) if line]
+    copied = f"{r.model}: {r.copied}" if r.copied else ""
+    return [line for line in (none + often or _unread(r), ended, unread, grew, copied) if line]
 
 def _notes(runs: Sequence[Assessment], images: Sequence[str]) -> list[str]:
     "What keeps runs of one table from being compared, or makes it weak."
@@ -202,17 +204,13 @@ def _ticks(low: float, high: float) -> list[float]:
     step = next(s for s in (.5, 1, 2, 5, 10, 20) if (high - low) / s <= 7)
     return [float(step * i) for i in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1)]
 
-def _reference(r: dict, measure: str) -> "float | None":
-    "What a policy that knows nothing would have: J and d' 0, UnF1 that of always answering."
-    if measure in ("youden_j", "d_prime"): return 0.0
-    return r["always_answer"] if measure == "unf1" else 2 / 3 if measure == "unf1_class" else None
 
 def _plot(g: Group, measure: str) -> dict[str, Any]:
     "Where each dot and interval lies, in thousandths of the width."
     low, high = _axis(g.rows, measure)
     at = lambda x: None if x is None else round(1000 * (x - low) / (high - low), 1)
     rows = [dict(name=named(r["model"]), differs=r["differs"], text=f"{_three(s['value'])} ({_span(s)})".removesuffix(" ()"),
-                 reference=at(_reference(r, measure)), x=at(s["value"]), low=0 if s["open"][0] else at(s["low"]),
+                 reference=at(r["unseen"]), x=at(s["value"]), low=0 if s["open"][0] else at(s["low"]),
                  high=1000 if s["open"][1] else at(s["high"]), open=s["open"])
             for r in g.rows if not r["why"] for s in [r["scores"][measure]]]
     return dict(rows=rows, ticks=[(at(x) / 10, f"{x:g}") for x in _ticks(low, high)])
@@ -237,6 +235,5 @@ def _page(board: Board) -> dict[str, Any]:
     groups = [dict(title=named(g.title), notes=[named(x) for x in g.notes], plot=_plot(g, board.measure), rows=[_cells(r, names) for r in g.rows],
                    priced=any(r["cost"] for r in g.rows)) for g in board.groups]
     return dict(groups=groups, measure=MEASURES[board.measure], heads=[MEASURES[x] for x in names], testbed=[named(x) for x in board.testbed],
-                reference=dict(youden_j="0: a policy that ignores the question", d_prime="0: a policy that ignores the question",
-                               unf1="always answering that run's questions", unf1_class="always answering").get(board.measure, ""),
+                reference=UNSEEN if any(r["unseen"] is not None for g in board.groups for r in g.rows) else "",
                 version=__version__, less=board.measure in LOWER, runs=sum(len(g.rows) for g in board.groups))

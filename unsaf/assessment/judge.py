@@ -84,7 +84,7 @@ class Judgement:
         "Agreement with the word rule beyond chance, with its interval over images."
         counts = self._decided()
         if len(counts) < 2: return Interval.bare(float(kappa(counts.sum(0))))
-        return cluster_bootstrap(kappa, counts, n=2_000)
+        return cluster_bootstrap(kappa, counts, n=2_000).where_varied()
 
     @property
     def scores(self) -> dict[str, Interval]:
@@ -145,7 +145,7 @@ def judge_replies(
     rows = zip(t["question"], t["options"].fillna(""), t["reply"].fillna(""))
     requests = [judge_request(*row, tokens) for row in rows]
     asked = [r for r in requests if r is not None]
-    if not asked: raise Unjudged(f"no reply of {result.model} says anything: there is nothing to judge")
+    if not asked: raise Unjudged(f"no {result.plan.setting.words} reply of {result.model} says anything: there is nothing to judge")
     from unsaf.models.loading import load
     model = load(model)
     owned = not isinstance(store, Store)

@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 from ..core import UnsafError, fingerprint
 from ..metrics.awareness import scorer
-from ..metrics.prediction_powered import COUNTED, powered
+from ..metrics.prediction_powered import COUNTED, by_written, powered
 from ..metrics.resampling import Interval, cluster_bootstrap
 from .probes import _bias, _by_label_truth_reply, audited
-from .scores import counts_of
+from .scores import counts_of, intervals_of
 from ..world.scenes import Scene
 
 # %% ../../nbs/60_assessment/05_label_audit.ipynb #2587a765
@@ -102,13 +102,19 @@ def _corrected(observed: Any, a: Any, b: Any) -> np.ndarray:
     left = 1 - np.asarray(a, float) - b
     return np.divide(observed, left, out=np.full(np.broadcast(observed, left).shape, np.nan), where=left > 0)
 
+def _youden(cells: np.ndarray, n: int, seed: int) -> Interval:
+    "J of images x (TA, FA, TU, FU), with the interval that the run's own page has."
+    return intervals_of(("youden_j",), cells, n, seed)["youden_j"]
+
 def _all_looked_at(counts: np.ndarray, n: int, seed: int) -> dict[str, Interval]:
     "The numbers of an `Audit` where every truth was looked for; counts: images x 8, of `label_bias`."
     def of(sums: np.ndarray) -> dict[str, np.ndarray]:
         found = _bias(sums)
         return found | dict(corrected=_corrected(found["observed"], found["a"], found["b"]))
     found = cluster_bootstrap(of, counts, n=n, seed=seed)
-    return {name: found[name] for name in _NAMES}
+    some = counts.reshape(len(counts), 2, 2, 2)      # label, truth, reply
+    smooth = dict(observed=_youden(by_written(some.sum(2)), n, seed), true=_youden(by_written(some.sum(1)), n, seed))
+    return {name: found[name].where_varied() if name in ("a", "b", "corrected") else found[name] for name in _NAMES} | smooth
 
 def _rate(labels: np.ndarray, weights: np.ndarray, wrong: slice, n: int,
           rng: np.random.Generator) -> tuple[Interval, np.ndarray]:
@@ -145,7 +151,8 @@ def _some_looked_at(cells: np.ndarray, counts: np.ndarray, n: int, seed: int) ->
     corrected = Interval.between(_corrected(observed.value, a.value, b.value),
                                  _corrected(observed.samples, some_a, some_b))
     by_truth = cluster_bootstrap(_bias, counts * weight, n=n, seed=seed)
-    return dict(a=a, b=b, observed=observed, corrected=corrected, true=by_truth["true"], excess=by_truth["excess"])
+    return dict(a=a, b=b, observed=_youden(cells, n, seed), corrected=corrected, true=by_truth["true"].where_varied(),
+                excess=by_truth["excess"])
 
 # %% ../../nbs/60_assessment/05_label_audit.ipynb #87e1bb3b
 STRATA = tuple(f"written as {c}, {r}" for c in ("unanswerable", "answerable") for r in ("abstained", "answered"))

@@ -43,7 +43,7 @@ def _kappa(first: np.ndarray, second: np.ndarray, images: "pd.Series | None" = N
     at = [WORDS.index(a) * len(WORDS) + WORDS.index(b) for a, b in zip(first, second)]
     counts = np.zeros((len(names), len(WORDS) ** 2))
     np.add.at(counts, (place, at), 1)
-    return replace(cluster_bootstrap(_resampled, counts, n=n), value=value)
+    return replace(cluster_bootstrap(_resampled, counts, n=n).where_varied(), value=value)
 
 # %% ../../nbs/60_assessment/05_label_judges.ipynb #ac2b2e0b
 @dataclass(frozen=True)

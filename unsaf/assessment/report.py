@@ -80,6 +80,7 @@ def _noise(result: Any) -> str:
     counts = counts_of(result.table, result.images)
     if len(counts) < 4: return ""
     mean, most = split_half(lambda x: scorer("youden_j")(x)["youden_j"], counts)
+    if most == 0: return f"Noise floor: not known, since J is the same in any half of these {len(counts)} images."
     return (f"Noise floor: this model on {len(counts)} other images of the same kind would give a J that is {mean:.3f} "
             f"away on average, and up to {most:.3f} in 19 of 20 cases (random halves of these images)."
             if np.isfinite(mean) else "")

@@ -177,11 +177,18 @@ class Assessment(Shows):
     planned: list[str] = field(default_factory=list)  # of a run that ended early: all its images, in order
     looks: Looks | None = None     # of a run that was looked at more than once: when, and in which order its images came
     min_read: float = MIN_READ     # below it the scores are called those of the readable ones
+    copies: int = 0                # images that are, pixel by pixel, copies of others of the run
 
     @cached_property
     def scores(self) -> Scores:
         "Awareness with its reference lines and intervals; raises `UnsafError` where nothing could be counted."
-        return score(self.table, self.lists, self.images, min_read=self.min_read)
+        return score(self.table, self.lists, self.images, min_read=self.min_read, copied=self.copied)
+
+    @property
+    def copied(self) -> str:
+        "What to know where images are copies; empty where none is."
+        some = f"{self.copies:,} of the {len(self.images):,} images {'is a copy' if self.copies == 1 else 'are copies'} of others"
+        return f"{some}, pixel by pixel, and counted as images of their own: intervals and p are surer than they may be" if self.copies else ""
 
     @cached_property
     def anytime(self) -> Anytime | None:
@@ -224,7 +231,7 @@ def _only_some(self: Assessment) -> dict:
     "What only some runs have: dollars where prices are known, why and where it ended, how often it was looked at."
     return ({"cost": self.cost} if self.cost else {}) | (
         {"stopped": self.stopped} if self.stopped else {}) | (
-        {"planned": self.planned} if self.planned else {}) | (
+        {"planned": self.planned} if self.planned else {}) | ({"copies": self.copies} if self.copies else {}) | (
         dict(looks=self.looks.as_dict(), anytime=self.anytime.as_dict(), looked=self.looked()) if self.looks else {})
 
 def _stem(self: Assessment, folder: str | Path) -> str:
@@ -257,12 +264,14 @@ def _effort(model: Model, before: dict[str, int]) -> dict[str, int]:
 def _run(kept: Cached, samples: Sequence[Sample], plan: Plan, block: int, progress: bool | None,
          goal: Goal) -> Assessment:
     "Block after block through both stages."
-    rows, lists, failures, done = [], [], [], []
+    rows, lists, failures, done, digests = [], [], [], [], {}
     bars, before = Bars(len(samples), plan.k, progress), counters_of(kept.model)
     hold = not getattr(kept.model, "in_rounds", False)
     cut_short = lambda: kept.budget.reason or kept.budget.interrupted
     blocks = pinned(samples, block, failures, done, lambda: cut_short() or goal.reached, hold)
-    call = lambda pictures: run_block(kept, pictures, plan, bars)
+    def call(pictures: Sequence[Picture]) -> tuple[list[dict], list[dict]]:
+        digests.update((p.image_id, p.digest) for p in pictures)
+        return run_block(kept, pictures, plan, bars)
     most = 1 if goal.halfwidth else 2 if kept.budget.bounded else 8
     try:
         for more, more_lists in in_blocks(getattr(kept, "session", None), call, blocks, 2 * block, most):
@@ -279,7 +288,7 @@ def _run(kept: Cached, samples: Sequence[Sample], plan: Plan, block: int, progre
     return Assessment(kept.name, plan, *frames, images, getattr(samples, "source", ""), dict(kept.identity),
                       dict(kept.counts), samples, dict(getattr(samples, "skipped", {})),
                       getattr(kept.model, "note", ""), _effort(kept.model, before), kept.cost,
-                      **({} if whole else _ended(kept.budget, samples, failures, goal)))
+                      copies=len(images) - len({digests[name] for name in images}), **({} if whole else _ended(kept.budget, samples, failures, goal)))
 
 def _ended(budget: Budget, samples: Sequence[Sample], failures: list[dict], goal: Goal) -> dict:
     "Why a run ended early (not told where it is sure enough), and the images that it was to ask about."

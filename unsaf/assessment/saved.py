@@ -121,7 +121,8 @@ def as_saved(run: Run, samples: "ImageSet | None" = None) -> Assessment:
     failures = pd.DataFrame(c["unreadable_images"], columns=["image_id", "error"])
     return Assessment(c["model"], _plan(run), table, lists, failures, list(lists["image_id"].unique()), c["source"],
                       c["identity"], dict(c["calls"]), samples, dict(c["skipped_files"]), c["note"], dict(c["effort"]),
-                      dict(c.get("cost", {})), c.get("stopped", ""), list(c.get("planned", [])), Looks.of_card(c))
+                      dict(c.get("cost", {})), c.get("stopped", ""), list(c.get("planned", [])), Looks.of_card(c),
+                      copies=int(c.get("copies", 0)))
 
 # %% ../../nbs/60_assessment/07_saved.ipynb #a1a5e048
 def _anew(run: Run, saved: Assessment, samples: ImageSet) -> Assessment:
@@ -255,6 +256,7 @@ def _differing(a: Assessment, b: Assessment, common: int) -> list[str]:
     for r in (a, b):
         if (read := _readable(r)).of_the_readable:
             notes.append(f"{r.model}: {read.line('questions', 'were written and answered legibly')}")
+        if r.copied: notes.append(f"{r.model}: {r.copied}")
     return [*notes, *dict.fromkeys(r.note for r in (a, b) if r.note)]
 
 # %% ../../nbs/60_assessment/07_saved.ipynb #8663fe35

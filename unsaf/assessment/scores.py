@@ -62,7 +62,7 @@ def resampled_auroc(p: np.ndarray, positive: np.ndarray, place: np.ndarray) -> C
 # %% ../../nbs/60_assessment/00_scores.ipynb #4848b2f2
 def auroc_interval(rows: pd.DataFrame, images: Sequence[str], n: int = 1000, seed: int = 0,
                    level: float = .95) -> dict[str, float] | None:
-    "AUROC of p(abstain) with a percentile interval over resampled images; None where a class is empty."
+    "AUROC of p(abstain) with a percentile interval over resampled images, if it varied; None where a class is empty."
     if rows["answerable"].nunique() < 2: return None
     p, positive = rows["p"].to_numpy(float), ~rows["answerable"].to_numpy(bool)
     found = dict(value=float(auroc(p, ~positive)), low=np.nan, high=np.nan, undefined=1.0, replies=len(rows))
@@ -71,6 +71,7 @@ def auroc_interval(rows: pd.DataFrame, images: Sequence[str], n: int = 1000, see
     rng, of = np.random.default_rng(seed), resampled_auroc(p, positive, rows["image_id"].map(index).to_numpy())
     values = np.array([of(rng.multinomial(len(index), np.full(len(index), 1 / len(index)))) for _ in range(n)])
     low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
+    if low == high: low = high = np.nan      # nothing varied: no limit is known from these images
     return found | dict(low=float(low), high=float(high), undefined=float(np.isnan(values).mean()))
 
 # %% ../../nbs/60_assessment/00_scores.ipynb #8f925995
@@ -164,6 +165,7 @@ class Scores:
     stated: "dict | None" = None               # how well stated confidences fit; None where no reply states one
     words: WordPolicy = WordPolicy(missing="it was not computed")      # abstaining by the words of the questions alone
     min_read: float = MIN_READ                 # below it the scores are called those of the readable ones
+    copied: str = ""                           # what to know where images are copies of others
 
     def __getattr__(self, name: str) -> Any:
         "Scores by name: `scores.unf1` is `scores.awareness.unf1`."
@@ -226,6 +228,7 @@ def _caution(self: Scores) -> list[str]:
     "What losses, the number of images, and cells that are empty leave open; in plain words."
     lines, a, i, read = [], self.awareness, self.intervals["unf1"], self.readable
     if read.of_the_readable: lines.append(read.line("questions", "were written and answered legibly"))
+    if self.copied: lines.append(self.copied)
     if self.images == 1: lines.append("1 image: nothing here says what other images would show")
     elif self.images < FEW_IMAGES and np.isfinite(i.high - i.low):
         lines.append(f"{self.images} images tell little: other images could move UnF1 anywhere in an interval that is "
@@ -301,7 +304,7 @@ def _nothing(table: pd.DataFrame, lists: pd.DataFrame) -> str:
     return "; ".join([line, *(why or [f"one reply is {r[:80]!r}" for r in replies[:1]])])
 
 def score(table: pd.DataFrame, lists: pd.DataFrame, images: Sequence[str], n: int = 10_000, seed: int = 0,
-          level: float = .95, min_read: float = MIN_READ) -> Scores:
+          level: float = .95, min_read: float = MIN_READ, copied: str = "") -> Scores:
     "The scores of a table of replies, with `n` resamples of the images; raises `UnsafError` where nothing counts."
     counts = counts_of(table, images)
     total = counts.sum(axis=0)
@@ -316,4 +319,4 @@ def score(table: pd.DataFrame, lists: pd.DataFrame, images: Sequence[str], n: in
                   bounds(*map(int, total), int(unread["answerable"].sum()),
                          int((~unread["answerable"].astype(bool)).sum())),
                   awareness(*map(int, soft)), yields(table, lists), leftovers(lists), len(dict.fromkeys(images)),
-                  stated_fit(table), word_policy(table, seed=seed, level=level), min_read)
+                  stated_fit(table), word_policy(table, seed=seed, level=level), min_read, copied)

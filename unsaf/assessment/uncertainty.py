@@ -20,7 +20,7 @@ from ..core import Outcome, Picture, Reply, Request, UnsafError, fingerprint, in
 from ..metrics.calibration import coverage_at_risk
 from ..metrics.meanings import clusters, inconsistency, semantic_entropy
 from ..metrics.pressure import Judge, normalised_match
-from ..metrics.resampling import Interval, cluster_bootstrap_any
+from ..metrics.resampling import Interval, cluster_bootstrap_any, limits_text
 from ..metrics.stated import auroc_of
 from ..metrics.text.normalise import UNFINISHED, split_reasoning
 from ..models.base import Model
@@ -111,8 +111,8 @@ def _scores(table: pd.DataFrame) -> list[str]:
     return [*(c for c in SCORES if c in table), *(c for c in table if ":" in c)]
 
 def _over_images(of: Callable, images: list, n: int) -> dict[str, Interval]:
-    "Values of a function of row numbers, with limits over images where there is more than one."
-    if len(set(images)) > 1: return cluster_bootstrap_any(of, images, n=n)
+    "Values of a function of row numbers, with limits over images where these vary."
+    if len(set(images)) > 1: return {k: i.where_varied() for k, i in cluster_bootstrap_any(of, images, n=n).items()}
     return {name: Interval.bare(value) for name, value in of(np.arange(len(images))).items()}
 
 def found_by(table: pd.DataFrame, n: int = 1000, risk: float | None = None) -> pd.DataFrame:
@@ -138,7 +138,7 @@ def _covered(row: Any, settings: dict) -> str:
     "The coverage at a risk in words; empty where none was asked for."
     value, low, high = (getattr(row, name, math.nan) for name in COVERED)
     if math.isnan(value): return ""
-    return f"; {value:.3f} ({low:.3f} .. {high:.3f}) of them with at most {settings['risk']:g} unanswerable"
+    return f"; {value:.3f} ({limits_text(low, high, link=' .. ')}) of them with at most {settings['risk']:g} unanswerable"
 
 # %% ../../nbs/60_assessment/08_uncertainty.ipynb #a9e9e42e
 @in_lines

@@ -88,7 +88,7 @@ def _cells(rows: pd.DataFrame) -> np.ndarray:
     able, cell = rows["answerable"].to_numpy(bool), rows["cell"]
     credit = rows["credit"].to_numpy(float)
     answered = (rows["outcome"] == "answered").to_numpy()
-    known = ~(answered & np.isnan(credit))
+    known = cell.notna().to_numpy() & ~(answered & np.isnan(credit))
     right = np.where(answered & known, credit, 0.0)
     gain = np.where(answered & known, np.where(right > 0, right, -1.0), 0.0)
     counts = answered & able & known
@@ -106,7 +106,7 @@ def _ratios(c: np.ndarray) -> dict[str, np.ndarray]:
 # %% ../../nbs/65_benchmarking/04_gold.ipynb #07e58efd
 def _by_confidence(rows: pd.DataFrame, n: int, risk: float | None = None) -> dict[str, Interval]:
     "AUROC over all questions; AURC, AUGRC and coverage at a risk over the answers; empty without probabilities."
-    sure = rows[rows["p_abstain"].notna()]
+    sure = rows[rows["p_abstain"].notna() & rows["cell"].notna()]
     if not len(sure): return {}
     p, hard = sure["p_abstain"].to_numpy(float), ~sure["answerable"].to_numpy(bool)
     found = spans_any(lambda i: dict(auroc=auroc_of(p[i], hard[i])), sure["image_id"].tolist(), min(n, 1000))
@@ -118,14 +118,18 @@ def _by_confidence(rows: pd.DataFrame, n: int, risk: float | None = None) -> dic
                       said["image_id"].tolist(), min(n, 1000))
     return found | areas
 
-def _dual(rows: pd.DataFrame, n: int) -> dict[str, Interval]:
-    "Dual accuracy over the pairs of which both twins were asked; empty without any."
+def _twins(rows: pd.DataFrame) -> pd.DataFrame:
+    "The pairs of which both twins can be scored: whether both are right, and the image; an unreadable reply is wrong."
     twins = rows[rows["pair"].notna() & rows["credit"].notna()]
     right = np.where(twins["answerable"].astype(bool), (twins["credit"] >= 1) & (twins["outcome"] == "answered"),
                      twins["outcome"] == "abstained")
     both = twins.assign(right=right).groupby("pair", sort=False).agg(right=("right", "all"), size=("right", "size"),
                                                                      image=("image_id", "first"))
-    both = both[both["size"] == 2]
+    return both[both["size"] == 2]
+
+def _dual(rows: pd.DataFrame, n: int) -> dict[str, Interval]:
+    "Dual accuracy over these pairs; empty without any."
+    both = _twins(rows)
     if not len(both): return {}
     cells = np.stack([both["right"].to_numpy(float), np.ones(len(both))], axis=1)
     return spans(lambda c: dict(dual_accuracy=share(c)), cells, both["image"], n)
@@ -144,7 +148,12 @@ def score_gold(items: pd.DataFrame, n: int, risk: float | None = None) -> Iterat
         scores = intervals_of(AWARENESS, by_image(one_hot, counted["image_id"])[1], n)
         scores |= spans(_ratios, _cells(kept), kept["image_id"], n) | _by_confidence(kept, n, risk) | _dual(kept, n)
         if _unknown(kept): scores = {k: i for k, i in scores.items() if k not in (*NEEDS_ANSWERS, "coverage_at_risk")}
-        yield _part(part, rows, kept, scores, _how(kept, one_hot.sum(0)) + at_risk(scores, risk))
+        yield _part(part, rows, kept, scores, _how(kept, one_hot.sum(0)) + _paired(rows, kept) + at_risk(scores, risk))
+
+def _paired(rows: pd.DataFrame, kept: pd.DataFrame) -> str:
+    "Of how many pairs dual accuracy is; empty where there is none."
+    found, pairs = len(_twins(kept)), rows["pair"].nunique()
+    return f"; dual accuracy is of {found} of {pairs} pairs, and an unreadable reply is wrong there" if found else ""
 
 def _unknown(rows: pd.DataFrame) -> int:
     "Answers of which nobody knows whether they are right."
@@ -156,7 +165,7 @@ def _how(rows: pd.DataFrame, counts: np.ndarray) -> str:
     p, n = counts[0] + counts[3], counts[1] + counts[2]
     asked = ", ".join(f"{k} in the words of {name}" for name, k in words.items())
     unknown, read = _unknown(rows), int(counts.sum())
-    more = f"; {read} of {len(rows)} replies could be read, and all scores are of these" if read < len(rows) else ""
+    more = f"; {read} of {len(rows)} replies could be read, and the scores are of these" if read < len(rows) else ""
     if unknown:
         more += (f"; {unknown} answers without a reference answer have no credit, so there is no "
                  f"{', no '.join(NEEDS_ANSWERS)}")

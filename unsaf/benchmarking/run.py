@@ -232,6 +232,8 @@ def _left_open(parts: Parts) -> str:
     judged = getattr(parts, "unanswerable", 0)
     more = (f"; left out: {judged:,} questions that the table marks as unanswerable, which only abstention asks"
             if judged else "")
+    if none := getattr(parts, "unlabelled", 0):
+        more += f"; left out: {none:,} questions of which the table does not say whether they can be answered"
     return (f"; left out without options: {counts}" if counts else "") + more
 
 def _finished(items: dict[str, pd.DataFrame], name: str) -> bool:

@@ -58,15 +58,18 @@ def _lost(rows: pd.DataFrame) -> str:
     return f"no reply can be scored ({counts}){raising}" + (f"; the first call said: {first}" if first else "")
 
 # %% ../../nbs/65_benchmarking/03_scores.ipynb #f44b3f71
+def _varied(found: Mapping[str, Interval]) -> dict[str, Interval]:
+    return {name: interval.where_varied() for name, interval in found.items()}
+
 def spans(statistic: Callable, cells: np.ndarray, images: Sequence, n: int) -> dict[str, Interval]:
-    "`statistic` of summed cells with percentile intervals over images; limits are nan where there is one image."
+    "`statistic` of summed cells with percentile intervals over images; limits are nan where nothing varies over these."
     counts = by_image(cells, images)[1]
-    if len(counts) > 1: return cluster_bootstrap(statistic, counts, n=n)
+    if len(counts) > 1: return _varied(cluster_bootstrap(statistic, counts, n=n))
     return {name: Interval.bare(v[0]) for name, v in statistic(counts.sum(0)[None].astype(float)).items()}
 
 def spans_any(statistic: Callable, images: Sequence, n: int) -> dict[str, Interval]:
     "The same for a function of row numbers."
-    if len(set(images)) > 1: return cluster_bootstrap_any(statistic, images, n=n)
+    if len(set(images)) > 1: return _varied(cluster_bootstrap_any(statistic, images, n=n))
     return {name: Interval.bare(v) for name, v in statistic(np.arange(len(images))).items()}
 
 # %% ../../nbs/65_benchmarking/03_scores.ipynb #b924d0ce
@@ -280,7 +283,7 @@ def _rates(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _span(value: float, samples: np.ndarray, images: int) -> Interval:
     found = Interval.between(value, samples)
-    return found if images > 1 and np.isfinite(value) else replace(found, low=np.nan, high=np.nan)
+    return found.where_varied() if images > 1 and np.isfinite(value) else replace(found, low=np.nan, high=np.nan)
 
 def _overall(found: Mme, drawn: Mapping[str, tuple[np.ndarray, np.ndarray]],
              images: int) -> dict[str, Interval]:

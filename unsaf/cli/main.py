@@ -170,7 +170,7 @@ def _assess(o: Any) -> None:
     probed, judged, ended = _beside(o, results, loaded, names, others, judging)
     _tell(results, probed, _finish(results, o.store, o.report, probed, judged), o.as_json, judged)
     if ended and ended.exit_code != 4: raise ended      # 4: nothing to judge, since nothing could be scored
-    raise typer.Exit(_exit_code(results, o.store, [*probed, *judged]))
+    raise typer.Exit(_exit_code(results, o.store, [*probed, *filter(None, judged)]))
 
 # %% ../../nbs/90_cli/04_main.ipynb #d81f7594
 @app.command(epilog="Examples:  unsaf assess --model tiny-m --images scenes --limit 50   |   "
@@ -221,13 +221,13 @@ def _tell(results: list, probes: list, paths: list[Path], as_json: bool, judged:
     "Assessments, their probes and what was written, as text or as JSON."
     if as_json:
         return print(json.dumps([r.as_dict() | (dict(probes=probes[i].as_dict()) if probes else {})
-                                 | (dict(judged=judged[i].as_dict()) if judged else {})
+                                 | (dict(judged=judged[i].as_dict()) if judged and judged[i] else {})
                                  for i, r in enumerate(results)], indent=1))
     for i, result in enumerate(results):
         _show(result)
         if probes: say("", *probes[i].lines())
-        if judged: say("", *(f"  {line}" for line in judged[i].lines()))
-    if line := cost_line([thing.cost for thing in (*results, *probes, *judged)]): say("", line)
+        if judged and judged[i]: say("", *(f"  {line}" for line in judged[i].lines()))
+    if line := cost_line([thing.cost for thing in (*results, *probes, *filter(None, judged))]): say("", line)
     say_written(paths)
 
 # %% ../../nbs/90_cli/04_main.ipynb #612a0bd3
@@ -245,7 +245,9 @@ app.command(epilog="Examples:  unsaf export runs/m runs/l --to latex   |   unsaf
 # %% ../../nbs/90_cli/04_main.ipynb #6d31684e
 def _bench(o: Any) -> None:
     "`unsaf bench` with its options."
+    from unsaf.benchmarking.parts import idle
     from unsaf.benchmarking.run import bench as run
+    if why := idle(o.benchmarks, o.images, vars(o) | o.how.tokens): raise UnsafError(why)
     more = {"logprobs": True} if o.logprobs else {}
     caps = {"text_tokens" if name == "question_tokens" else name: n for name, n in o.how.tokens.items()}
     if o.dry_run: from unsaf.benchmarking.estimate import estimate as run

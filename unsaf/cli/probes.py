@@ -44,17 +44,26 @@ def put(results: list, model: Any, names: list[str], others: list, store: Path |
 
 def keep(results: list, probes: list, store: Path | None) -> list[Path]:
     "Write the probes' tables beside those of their run; returns their paths."
-    return [path for r, p in zip(results, probes) for path in p.save(store, r.stem(store))] if store else []
+    return [path for r, p in zip(results, probes) if p for path in p.save(store, r.stem(store))] if store else []
 
 # %% ../../nbs/90_cli/03_probes.ipynb #bdb19f61
 Judge = option(str | None, "a model that reads each reply, blind to its label, and says whether it abstains; shown beside "
                            "the score, with its agreement (kappa) with the word rule")
 
 def judged(results: list, judge: Any, store: Path | None, budget: Any = None, max_failures: float | None = .2) -> list:
-    "What a judge says of the replies of each assessment, in order; [] where none is named."
+    """What a judge says of the replies of each assessment, in order, [] where none is named; None, with a line, for one
+    without a reply, and `Unjudged` where none has any."""
     if not judge: return []
-    from unsaf.assessment.judge import judge as run
-    return [run(result, judge, store, budget=budget, max_failures=max_failures) for result in results]
+    from unsaf.assessment.judge import Unjudged, judge as run
+    found, silent = [], []
+    for result in results:
+        try: found.append(run(result, judge, store, budget=budget, max_failures=max_failures))
+        except Unjudged as e:
+            found.append(None)
+            silent.append(e)
+    if len(silent) == len(results): raise silent[0]
+    for e in silent: warn(e)
+    return found
 
 def judged_before(results: list, store: Path) -> list:
     "The judgements in a run folder, in order; None where there is none, or one of other replies."
@@ -229,6 +238,7 @@ def report(
     judge: Judge = None,
 ) -> None:
     "Write the page of a run folder anew, from the replies that it keeps."
+    from unsaf.assessment.judge import Unjudged
     from unsaf.assessment.report import page
     from unsaf.assessment.saved import opened, saved_runs
     from unsaf.metrics.readable import gate
@@ -248,8 +258,9 @@ def report(
     for i, some in enumerate(by_model.values()):
         path = out or store / "report.html"
         if i: path = path.with_stem(f"{path.stem}-{some[0].run_id}")  # a page speaks of one model
-        found = judged(some, judge_model, store)
-        for one in found: say(*one.lines())
+        try: found = judged(some, judge_model, store)
+        except Unjudged as e: found = warn(e) or []
+        for one in filter(None, found): say(*one.lines())
         keep(some, found, store)
         found = found or judged_before(some, store)
         by_hand = [hand_audit(result, store) for result in some]

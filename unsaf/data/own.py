@@ -20,18 +20,27 @@ def is_own(name: Any) -> bool:
     "Whether `name` is a table of questions, by its ending."
     return isinstance(name, (str, Path)) and Path(name).suffix.lower() in SUFFIXES
 
+def _cells(text: str, path: Path) -> Iterator[tuple[int, dict]]:
+    "(line number, row) of a CSV, whatever separates its cells; raises `UnsafError`."
+    mark = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=text.partition("\n")[0].count)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=mark)
+    try:
+        named = [str(k).strip().lower() for k in reader.fieldnames or ()]
+        if twice := next((k for k in named if k and named.count(k) > 1), None): raise UnsafError(f"{path} has two columns {twice}")
+        for row in reader:
+            if any(filter(None, row.get(None, ()))):      # cut off, a question would be another one
+                raise UnsafError(f"{path}, line {reader.line_num}: has more cells than the table has columns: put quotes around "
+                                 f"a text that holds {'a tab' if mark == chr(9) else mark}")
+            yield reader.line_num, row
+    except csv.Error as e: raise UnsafError(f"{path}, line {reader.line_num}: no CSV ({e}): is a quote left open?") from None
+
 def _lines(path: Path) -> Iterator[tuple[int, dict]]:
     "(line number, row) of a table; raises `UnsafError`."
     try: text = path.read_text(encoding="utf-8-sig")
     except OSError as e: raise UnsafError(f"{path}: cannot be read ({e.strerror or e})") from None
     except UnicodeDecodeError: raise UnsafError(f"{path} is not UTF-8: save it as UTF-8") from None
     if path.suffix.lower() == ".json": yield from prompts_of(text, path); return
-    if path.suffix.lower() != ".jsonl":
-        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-        try:
-            for row in reader: yield reader.line_num, row
-        except csv.Error as e: raise UnsafError(f"{path}, line {reader.line_num}: no CSV ({e}): is a quote left open?") from None
-        return
+    if path.suffix.lower() != ".jsonl": yield from _cells(text, path); return
     for i, line in enumerate(text.split("\n"), 1):
         if not line.strip(): continue
         try: row = json.loads(line)
@@ -71,6 +80,15 @@ def _sample(path: Path, line: int, row: dict, source: str) -> Sample:
     known = {} if able is None else {"answerable": able}
     return Sample(Picture(name, FromFile(file)), source, question, options, answers, known | {"line": line})
 
+def _agree(path: Path, samples: list[Sample]) -> None:
+    "Raises `UnsafError` for a question that the table calls answerable in one line and unanswerable in another."
+    known: dict[tuple, Sample] = {}
+    for s in samples:
+        if "answerable" not in s.info: continue
+        first = known.setdefault((s.image_id, s.question, s.options), s)
+        if first.info["answerable"] != s.info["answerable"]:
+            raise UnsafError(f"{path}, line {s.info['line']}: the question of line {first.info['line']} again, with another label: keep one")
+
 def own(path: str | Path) -> list[Sample]:
     "The questions of a table, in its order; raises `UnsafError` for the first row that cannot be understood."
     path = Path(path)
@@ -80,7 +98,9 @@ def own(path: str | Path) -> list[Sample]:
     lacking = [c for c in ("image", "question") if c not in there]
     if lacking and not is_prompt(rows[0][1]):
         raise UnsafError(f"{path} has no column {lacking[0]}: its columns are {', '.join(map(str, rows[0][1]))}")
-    return [_sample(path, line, row, f"own:{path.name}") for line, row in rows]
+    found = [_sample(path, line, row, f"own:{path.name}") for line, row in rows]
+    _agree(path, found)
+    return found
 
 # %% ../../nbs/40_data/06_own.ipynb #b49d2279
 def own_images(path: str | Path) -> dict[str, str]:

@@ -310,12 +310,13 @@ def sentence(
     missing = {"unf1", "youden_j"} - set(intervals)
     if missing: raise ValueError(f"no interval for {', '.join(sorted(missing))}")
     if s.tu == s.fu == 0:
-        return (f"The model answered every question, so its UnF1 of {s.unf1:.3f} is that of the constant "
+        return (f"No reply that counts is an abstention, so the UnF1 of {s.unf1:.3f} is that of the constant "
                 "always-answer policy.")
     def span(name: str) -> str:
         i = intervals[name]
         known = "no interval" if np.isnan(i.low) else f"{100 * i.level:g}% interval {i.low:.3f} to {i.high:.3f}"
-        return f"{getattr(s, name):.3f}, {known}"
+        value = getattr(s, name)
+        return "undefined" if np.isnan(value) else f"{value:.3f}, {known}"
     u, line, by = _unf1_against(s, intervals, words)
     j, says = _j_against(intervals, words)
     link = "yet" if j == "above" and u != "above" else "and"

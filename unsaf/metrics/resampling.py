@@ -7,7 +7,7 @@ __all__ = ['CELLS', 'limits_text', 'Interval', 'cluster_bootstrap', 'cluster_boo
            'paired_permutation', 'holm']
 
 # %% ../../nbs/10_metrics/02_resampling.ipynb #07e1b15e
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Iterator, Mapping, Sequence
 import numpy as np
 from scipy.special import gammaln, ndtr, ndtri
@@ -27,6 +27,7 @@ def _finite(x: Any, name: str, ndim: int | None = None) -> np.ndarray:
 # %% ../../nbs/10_metrics/02_resampling.ipynb #b2c9d2c6
 def limits_text(low: float, high: float, form: str = ".3f", link: str = " to ") -> str:
     "Two limits in words: *at least* or *at most* where the other one is infinite."
+    if np.isnan([low, high]).any(): return "no interval"
     if np.isinf(low) and np.isinf(high): return "no limits"
     if np.isinf(high): return f"at least {format(low, form).strip()}"
     if np.isinf(low): return f"at most {format(high, form).strip()}"
@@ -55,6 +56,10 @@ class Interval:
         good = samples[np.isfinite(samples)]
         low, high = np.quantile(good, [.025, .975]) if len(good) else (np.nan, np.nan)
         return cls(float(value), float(low), float(high), .95, len(samples), "percentile", 1 - len(good) / len(samples))
+
+    def where_varied(self) -> "Interval":
+        "Itself; without limits where nothing varied: resamples that are all equal say nothing of other images."
+        return replace(self, low=np.nan, high=np.nan) if self.low == self.high else self
 
     @property
     def span(self) -> str: return f"{self.value:.3f} ({limits_text(self.low, self.high)})"

@@ -94,7 +94,7 @@ def smoothed_bootstrap(
         kinds = plain[name], added[name], *_bare(name, total, drawn[0])
         low, high = _limits(values[name][0], kinds, _open_ended(name, total), level)
         undefined = 1 - np.isfinite(plain[name]).mean()
-        return Interval(float(values[name][0]), float(low), float(high), level, n, "smoothed", float(undefined))
+        return Interval(float(values[name][0]), float(low), float(high), level, n, "smoothed", float(undefined)).where_varied()
     return {name: interval(name) for name in names}
 
 # %% ../../nbs/10_metrics/12_smoothed.ipynb #07eea4d6
