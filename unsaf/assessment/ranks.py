@@ -98,7 +98,7 @@ def _table(measure: str, models: Sequence[str], counts: np.ndarray, n: int) -> p
 def _unread(r: Assessment) -> str:
     "What to know of a model whose score is one of the readable questions only."
     read = readable_of(r.table, r.lists, r.min_read)
-    return f"{r.model}: {read.line('questions', 'were written and answered legibly')}" if read.of_the_readable else ""
+    return read.line("questions", "were written and answered legibly") if read.of_the_readable else ""
 
 def _set(r: Assessment, name: str) -> str:
     "A setting of a run, in words."
@@ -122,7 +122,7 @@ def ranked(
     sources = _by_source(results)
     of, score = (lambda counts: score(counts)[measure]), scorer(measure)
     counts = {source: _counts(source, models) for source, models in sources.items()}
-    tables, notes = {}, [*_differing(results), *filter(None, map(_unread, results))]
+    tables, notes = {}, [*_differing(results), *(f"{r.model}: {line}" for r in results if (line := _unread(r)))]
     for source, (_, x) in counts.items():
         try: tables[source] = _table(measure, list(sources[source]), x, n)
         except ValueError as e: raise UnsafError(f"{source}: {measure} cannot be ranked: {e}") from None

@@ -269,7 +269,7 @@ def _chosen(images: ImageSet, n: "int | None", seed: "int | None") -> Sequence[i
     n = _count(n)
     if n > len(images):
         raise UnsafError(f"{n:,} images were asked for, but {_shown(images.source)} holds {len(images):,}; "
-                         "leave n out to take them all")
+                         "give fewer, or leave n (--limit) out to take them all")
     if seed is None: return images.order[:n]
     lot = _lot(images, seed)
     return [images.order[k] for k in sorted(heapq.nsmallest(n, range(len(images)), lambda k: lot(images.order[k])))]
