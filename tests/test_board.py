@@ -152,6 +152,8 @@ def shown(page, steps, folder):
     return re.search(r"<title>(.*?)</title>", done.stdout, re.S)[1]
 
 
+WIDE = "[...document.querySelectorAll('.scroll, .plots, svg')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
+
 @pytest.mark.slow
 @pytest.mark.skipif(not BROWSER, reason="no chromium here")
 def test_both_pages_in_a_browser(one, tmp_path):
@@ -171,3 +173,7 @@ def test_both_pages_in_a_browser(one, tmp_path):
         tab.send("Emulation.setEmulatedMedia", media="print")
         assert tab.js("[...document.querySelectorAll('.card')].filter(card => card.offsetHeight).length") == 100
         assert "the first 100 of 130" in tab.js("document.body.innerText") and not tab.js("[...document.querySelectorAll('button')].some(b => b.offsetHeight)")
+    with Browser(page, width=390, height=800) as tab: assert not tab.js(WIDE) and tab.js("document.documentElement.scrollWidth") <= 390
+    with Browser(board, width=1046) as tab:      # A4 across, without its margins
+        tab.send("Emulation.setEmulatedMedia", media="print")
+        assert tab.js("document.querySelector('table').scrollWidth <= document.querySelector('main').clientWidth")

@@ -15,7 +15,7 @@ from .. import __version__
 from .figures import scores_figure, single_figures      # noqa: F401 (its old place)
 from .gallery import THUMBNAIL, gallery, names_of, write_page
 from .names import command_of, unnamed
-from .pages import rendered, svg_of
+from .pages import named, rendered, svg_of
 from .plane import rates_plane
 from .scores import CELLS, counts_of, shown, thoughts
 from ..core import UnsafError
@@ -195,8 +195,8 @@ def page_text(results: Sequence[Any], limit: int | None = None, probes: Any = No
     if not len(results): raise UnsafError("a page shows at least one assessment, and none was given: run unsaf.assess first")
     sections = [_section(r, name, title) | dict(judged=_seen(j), by_hand=_seen(a), command=command_of(r, folder))
                 for r, name, title, j, a in zip_longest(results, *names_of(results), judged, by_hand)]
-    return rendered("report.html", results=results, version=__version__, sections=sections, folder=quote(folder) if folder else "",
-                    unnamed=list(dict.fromkeys(line for r in results for line in unnamed(r))),
+    return rendered("report.html", model=named(results[0].model), version=__version__, sections=sections, folder=quote(folder) if folder else "",
+                    unnamed=list(dict.fromkeys(named(line) for r in results for line in unnamed(r))),
                     notes=list(dict.fromkeys(r.note for r in results if r.note)),
                     probed=_probe_parts(results, probes), cited=CITED.replace("VERSION", __version__),
                     data=gallery(results, limit, thumbnails))

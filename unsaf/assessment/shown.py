@@ -106,11 +106,11 @@ def _figure(result: Any) -> str:
 # %% ../../nbs/60_assessment/01_shown.ipynb #01b9ce26
 def html_of(result: Any) -> str:
     "An assessment as a notebook shows it: who was asked, counts, scores, three questions, the figure."
-    first, *others = map(escape, map(seen, _head(result)))
+    first, *others = map(escape, map(plain, _head(result)))
     paragraphs = lambda lines: "".join(f"<p>{line}</p>" for line in lines)
     head = paragraphs([f"<b>{first}</b>", *others])
     try: scores = result.scores
-    except UnsafError as e: return head + paragraphs(escape(seen(line)) for line in (str(e), *_lost(result)))
+    except UnsafError as e: return head + paragraphs(escape(plain(line)) for line in (str(e), *_lost(result)))
     below = paragraphs(escape(line) for line in (*result.looked(), *_lost(result), MORE))
     return f"{head}{_counts(scores.awareness)}{scores._repr_html_()}{''.join(cards_of(result))}<br>{_figure(result)}{below}"
 

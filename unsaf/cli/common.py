@@ -262,6 +262,7 @@ PARTS = {
     "HEIC images": ("heic", ("pillow-heif",)),
     "clusters": ("cluster", ("ray", "psutil")),
     "notebooks": ("notebook", ("jupyterlab", "papermill", "ipykernel")),
+    "inspect logs": ("inspect", ("inspect_ai",)),
 }
 KEYS = ("OPENAI_API_KEY",)
 

@@ -380,5 +380,10 @@ def _table_errors() -> tuple[type[Exception], ...]:
     from datasets.exceptions import DatasetsError
     return (DatasetsError,)
 
+def _with_datasets() -> None:
+    "Raises `UnsafError` where the library of data sets, with which the Hub's comes, is not installed."
+    try: import datasets      # noqa: F401
+    except ImportError: raise _needs("datasets") from None
+
 def _needs(package: str) -> UnsafError:
     return UnsafError(f"this source needs the package {package}: pip install 'unsaf[data]'")
