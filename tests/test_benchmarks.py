@@ -839,4 +839,4 @@ def test_pictures_alone_have_no_questions():
 @pytest.mark.parametrize("name", ["coco", "vqav2", "mm-upd"])
 def test_without_the_library_of_data_sets_there_is_one_line(name, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(UnsafError, match="needs the package datasets: pip install"): unsaf.images(name, n=2)
+    with pytest.raises(UnsafError, match="needs the package datasets: pip install"): pictures(name, 2, 0)

@@ -151,6 +151,8 @@ def test_models_are_named_so_that_they_are_found_again_or_not_at_all():
     local = lambda weights, **more: dict(weights=weights, kind="transformers", **more)
     own, commit = weights_fingerprint(tiny.path("tiny-s")), "ab" * 20
     assert named("tiny-s", local(own)) == ("tiny-s", {}) and checkpoint_of("tiny-s")
+    there = dict(dtype="bfloat16", device="cuda")
+    assert named("tiny-s", local(own, **there)) == ("tiny-s", there) and named("ckpt", local("sha256:0", **there)) == ("", {})
     assert named("owner/name", local(f"hub:{commit}")) == (f"hf:owner/name@{commit}", {})
     assert checkpoint_of(f"hf:owner/name@{commit}") == ("owner/name", commit)
     assert named("mix:tiny-s+tiny-m@0.5", local("sha256:0"))[0] == "mix:tiny-s+tiny-m@0.5"
