@@ -834,3 +834,9 @@ def test_easy_polls_by_their_rules(polls):
 def test_pictures_alone_have_no_questions():
     alone = pictures("easy-vqa", n=20, seed=2)
     assert len(set(alone.image_ids)) == 20 and all(s.question == "" and s.answers == () for s in alone)
+
+
+@pytest.mark.parametrize("name", ["coco", "vqav2", "mm-upd"])
+def test_without_the_library_of_data_sets_there_is_one_line(name, monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(UnsafError, match="needs the package datasets: pip install"): pictures(name, 2, 0)

@@ -6,6 +6,7 @@
 __all__ = ['MEASURES', 'SIDE_BY_SIDE', 'Group', 'Board', 'leaderboard']
 
 # %% ../../nbs/60_assessment/11_board.ipynb #2576a2d7
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,7 +21,6 @@ from ..core import UnsafError, in_lines, one_of, write_file
 from ..metrics.awareness import awareness
 from ..metrics.resampling import limits_text
 from ..metrics.smoothed import smoothed_ranking
-from ..runs import most_frequent
 
 # %% ../../nbs/60_assessment/11_board.ipynb #4b63ddd6
 MEASURES = {"youden_j": "J", "unf1": "UnF1", "unf1_class": "UnF1, classes alike", "d_prime": "d'", "audacity": "audacity",
@@ -71,20 +71,13 @@ def _limits(i: Any) -> dict[str, Any]:
     "The limits of an interval in words, empty where there are none, and whether it has no end below and above."
     return dict(span="" if np.isnan([i.low, i.high]).any() else limits_text(i.low, i.high), open=[bool(np.isinf(x)) for x in (i.low, i.high)])
 
-def _uncounted(r: Assessment) -> str:
-    "Why a run has no score, in words."
-    calls = [kind for t in (r.lists, r.table) for kind in t["finish"]]
-    failed = calls.count("failed")
-    some = f"{failed:,} of {_n(len(calls), 'call')}" if failed < len(calls) else "every call" if failed > 1 else "the call"
-    return f"no reply could be counted{f': {some} failed' * bool(failed)}"
-
 def _row(r: Assessment, differs: str, measure: str, n: int) -> dict[str, Any]:
     "All that the table says of a run; `why` where it has no score."
     counts, read = counts_of(r.table, r.images), readable_of(r.table, r.lists, r.min_read)
     row = dict(model=r.model, run=r.run_id, differs=differs, testbed=bool(r.note), images=len(r.images), questions=int(counts.sum()),
                read=read.share if read.asked else None, of_the_readable=read.of_the_readable and read.read > 0, cost=r.cost or None,
                rank=None, first=None, swaps=None, always_answer=None, unseen=None, scores={}, why="")
-    if not counts.any(): return row | dict(why=_uncounted(r))
+    if r.unscored: return row | dict(why=r.unscored.partition(":")[0])      # all of it stands in the notes
     names = tuple(dict.fromkeys((*SIDE_BY_SIDE, measure)))
     always = float(awareness(*map(int, counts.sum(0))).always_answer)
     scores = {name: i.as_dict() | _limits(i) for name, i in intervals_of(names, counts, n).items()}
@@ -107,15 +100,23 @@ def _ranked(runs: Sequence[Assessment], rows: list[dict], measure: str, n: int) 
             for i, s in zip(order, [*chance, None])] + rest, ""
 
 # %% ../../nbs/60_assessment/11_board.ipynb #a591f471
+def _called(runs: Sequence[Assessment], r: Assessment) -> str:
+    "A run by its model; where that has several, by its run, too."
+    return r.model if sum(other.model == r.model for other in runs) < 2 else f"{r.model}, run {r.run_id}"
+
 def _about(r: Assessment) -> list[str]:
     "What to know of one run."
-    ended = f"{r.model} {r.stopped}: {len(r.images)} of {_n(len(r.planned), 'image')} finished" if r.stopped else ""
-    unread = f"{r.model}: {_n(len(r.failures), 'image')} could not be read" if len(r.failures) else ""
-    none = "" if counts_of(r.table, r.images).any() else f"{r.model}: {_uncounted(r)}"
-    often = "".join(f", most often with: {error}" for error, _ in most_frequent([*r.lists["error"], *r.table["error"]])[:bool(none)])
-    grew = f"{r.model} was looked at with fewer images before: its interval is for a number that was fixed beforehand" if r.looks else ""
-    copied = f"{r.model}: {r.copied}" if r.copied else ""
-    return [line for line in (none + often or _unread(r), ended, unread, grew, copied) if line]
+    ended = f"{r.stopped}: {len(r.images)} of {_n(len(r.planned), 'image')} finished" if r.stopped else ""
+    unread = f"{_n(len(r.failures), 'image')} could not be read" if len(r.failures) else ""
+    grew = "looked at with fewer images before: the interval is for a number that was fixed beforehand" if r.looks else ""
+    return [line for line in (r.unscored or _unread(r), ended, unread, grew, r.copied) if line]
+
+def _of_each(runs: Sequence[Assessment]) -> list[str]:
+    "What to know of the runs, each thing once, with all that it is true of."
+    said: dict[str, list[str]] = {}
+    for r in runs:
+        for line in _about(r): said.setdefault(line, []).append(_called(runs, r))
+    return [f"{'; '.join(names)}: {line}" for line, names in said.items()]
 
 def _notes(runs: Sequence[Assessment], images: Sequence[str]) -> list[str]:
     "What keeps runs of one table from being compared, or makes it weak."
@@ -125,7 +126,7 @@ def _notes(runs: Sequence[Assessment], images: Sequence[str]) -> list[str]:
     if left: notes.append(f"all are scored on the {_n(len(images), 'image')} that they share; left out: {', '.join(left)}")
     if len(images) < FEW_IMAGES:
         notes.append(f"{_n(len(images), 'image')} {'tells' if len(images) == 1 else 'tell'} little: other images could give another order")
-    return [*notes, *(line for r in runs for line in _about(r))]
+    return [*notes, *_of_each(runs)]
 
 # %% ../../nbs/60_assessment/11_board.ipynb #a1db9987
 @dataclass(frozen=True)
@@ -185,7 +186,9 @@ def _percent(share: "float | None") -> str: return "" if share is None else f"{s
 def _three(x: "float | None") -> str: return "" if x is None else f"{x + 0:.3f}"
 
 def _lines(g: Group, measure: str) -> list[str]:
-    rows = [f"  {_place(r['rank']):>4}  {r['model'][-30:]:30} {_three(r['scores'].get(measure, {}).get('value')):>7}   "
+    several = Counter(r["model"] for r in g.rows)
+    name = lambda r: f"{r['model'][-30:]:30}" if several[r["model"]] < 2 else f"{r['model'][-16:]}, run {r['run']}".ljust(30)
+    rows = [f"  {_place(r['rank']):>4}  {name(r)} {_three(r['scores'].get(measure, {}).get('value')):>7}   "
             f"{_span(r['scores'].get(measure)):18} {_percent(r['first']):>5}  {' '.join(filter(None, (r['differs'], r['why'])))}" for r in g.rows]
     return [g.title, f"  {'rank':>4}  {'model':30} {MEASURES[measure][:7]:>7}   {'95% interval':18} {'first':>5}", *rows,
             *(f"  ! {note}" for note in g.notes)]

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any, Mapping, Sequence
 import pandas as pd
 from .. import __version__
-from .figures import scores_figure
+from .figures import single_figures
 from .gallery import Images, write_page
 from .pages import named, rendered, svg_of
 from .scores import CELLS
 from .shown import _said
-from ..core import UnsafError
 from ..metrics.resampling import limits_text
 from ..runs import seen
 
@@ -97,11 +96,12 @@ def _titled(pair: Any) -> list[Any]:
     same = pair.a.model == pair.b.model
     return [SimpleNamespace(model=f"{r.model}, run {r.run_id}" if same else r.model) for r in (pair.a, pair.b)]
 
-def _figure(pair: Any) -> Any:
-    "Both runs as one drawing; empty where one of them has no score."
-    try: figure = scores_figure([replace(r, model=named(r.model)) for r in (pair.a, pair.b)])
-    except UnsafError: return ""
-    return svg_of(figure, "what both models did with their questions, and their scores with intervals")
+def _plots(pair: Any) -> list[dict[str, Any]]:
+    "Outcomes and scores of both runs, a figure each; none where one of them has no score."
+    runs = (pair.a, pair.b)
+    if any(r.unscored for r in runs): return []
+    return [dict(who=named(title.model), name=f"{name[0].lower()}{name[1:]}", mark=r.scores.readable.mark * ("scores" in name), svg=svg_of(figure, name))
+            for title, r in zip(_titled(pair), runs) for name, figure in single_figures(r)]
 
 def _rows(pair: Any) -> list[dict[str, str]]:
     "The differences, formatted."
@@ -127,5 +127,5 @@ def compared_page(
     about = f"the same {len(pair.images)} images of {named(pair.a.source or 'a list')}, {pair.a.plan.setting.words}, k = {pair.a.plan.k}"
     return write_page(path, rendered(
         "compared.html", a=a, b=b, about=about, notes=[named(note) for note in pair.notes], rows=_rows(pair),
-        below=[named(line.strip()) for line in pair.beside(bool(crossed))], plot=_figure(pair), more=named("\n".join(more)),
+        below=[named(line.strip()) for line in pair.beside(bool(crossed))], plots=_plots(pair), more=named("\n".join(more)),
         said=_SAID[bool(crossed)], data=compared_data(pair, crossed, thumbnails), version=__version__), "unsaf compare", "")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from .run import Assessment, Plan, _as_images, assess
-from ..core import UnsafError, setting_of
+from ..core import UnsafError, plain, setting_of
 from ..data.image_set import ImageSet
 from ..models.base import Model
 from ..models.budget import Stopped, cost_line, prices_of
@@ -81,7 +81,7 @@ class Estimate:
                 for name, m in self.measures.items()]
         return [*head, *body, *(f"  of the sample: {line}" for line in [cost_line([self.cost])] if line)]
 
-    def __str__(self) -> str: return "\n".join(self.lines())
+    def __str__(self) -> str: return plain("\n".join(self.lines()))
 
 def _shown(name: str, measure: tuple[float, float, float]) -> str:
     show = _FORMS.get(name, lambda x: f"{x:,.0f}")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 import numpy as np
 import pandas as pd
-from ..core import Outcome, Reply, Request, UnsafError, write_file
+from ..core import Outcome, Reply, Request, UnsafError, plain, write_file
 from .run import Assessment, cell_of
 from .scores import counts_of, intervals_of
 from ..metrics.readable import MIN_READ, OF_THE_READABLE
@@ -129,7 +129,7 @@ def _save(self: Judgement, folder: "str | Path", stem: str) -> list[Path]:
 def _html(self: Judgement) -> str: return f"<pre>{escape(str(self))}</pre>"
 
 Judgement.lines, Judgement.as_dict, Judgement.save, Judgement._repr_html_ = _lines, _as_dict, _save, _html
-Judgement.__str__ = Judgement.__repr__ = lambda self: "\n".join(self.lines())
+Judgement.__str__ = Judgement.__repr__ = lambda self: plain("\n".join(self.lines()))
 
 # %% ../../nbs/60_assessment/09_judge.ipynb #5ca0f253
 class Unjudged(UnsafError):

@@ -91,7 +91,9 @@ def model_name(result: Any) -> tuple[str, dict[str, Any]]:
     "What `unsaf.load` takes for the model of a run, and its options on the command line; empty where that is not known."
     who, name = result.identity, result.model
     if not name.isprintable(): return "", {}
-    if who.get("kind") == "transformers" and not {"cove", "dola"} & who.keys(): return _local(name, who), {}
+    if who.get("kind") == "transformers" and not {"cove", "dola"} & who.keys():
+        spec, said = _local(name, who), {k: who[k] for k in ("dtype", "device") if who.get(k)}
+        return (spec, said) if spec else ("", {})
     if not {"api", "engine"} & who.keys() or who.keys() - _OURS - _FLAGS.keys(): return "", {}
     spec, said = (_server(name, who), {}) if "api" in who else _engine(name, who)
     return (spec, said | {k: write(who[k]) for k, write in _FLAGS.items() if k in who}) if spec else ("", {})

@@ -6,9 +6,10 @@
 __all__ = ['THEME', 'inlined', 'embedded', 'named', 'rendered', 'svg_of']
 
 # %% ../../nbs/60_assessment/01_pages.ipynb #5885fb39
-import io, json, re
+import io, json, re, warnings
 from importlib.resources import files
 from typing import Any
+from ..core import TURNS
 from ..runs import seen
 
 # %% ../../nbs/60_assessment/01_pages.ipynb #b7df7e18
@@ -26,7 +27,7 @@ def embedded(data: Any) -> Any:
     return Markup(_UNSAFE.sub(lambda m: f"\\u{ord(m[0]):04x}", text))
 
 # %% ../../nbs/60_assessment/01_pages.ipynb #7a1d0c3e
-_TURNS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_TURNS = re.compile(f"[{TURNS}]")
 
 def named(text: str) -> str:
     "A name, or a line with one in it, for a page: as `seen`, and without the characters that turn the letters after them round."
@@ -52,7 +53,8 @@ def svg_of(figure: Any, label: str = "") -> Any:
     "A matplotlib figure as inline SVG in the colours of the page; `label` for who cannot see it."
     from markupsafe import Markup, escape
     from matplotlib import rc_context
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "unsaf"}):
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "unsaf"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")      # the browser has the letters, whatever matplotlib's font has
         figure.savefig(out := io.StringIO(), format="svg", metadata={"Date": None})
     text = out.getvalue()
     for ink, name in THEME.items(): text = text.replace(ink, name)

@@ -10,9 +10,8 @@ from typing import Any, Sequence
 import numpy as np
 from .figures import INK, SOFT, Drawing
 from .scores import counts_of, intervals_of
-from ..core import UnsafError
+from ..core import UnsafError, plain
 from ..metrics.resampling import Interval
-from ..runs import seen
 
 # %% ../../nbs/60_assessment/01_plane.ipynb #3d27a653
 def iso_unf1(u: float, f: Any) -> Any:
@@ -73,7 +72,7 @@ def plane_axes(ax: Any, results: Sequence[Any]) -> None:
     "Draw answer rates of assessments into `ax`: x of unanswerable, y of answerable questions, with lines of equal UnF1."
     _lines(ax)
     for i, result in enumerate(results):
-        try: _cross(ax, result, COLORS[i % len(COLORS)], seen(result.model) if len(results) > 1 else "")
+        try: _cross(ax, result, COLORS[i % len(COLORS)], plain(result.model) if len(results) > 1 else "")
         except UnsafError: continue      # without a score there is no point; the page says why
     ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="share of unanswerable questions answered",
            ylabel="share of answerable questions answered")

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from .run import Assessment, Plan, assess
-from ..core import UnsafError, write_file
+from ..core import UnsafError, plain, write_file
 from ..data.image_set import ImageSet
 from ..runs import CALLS, write_table
 from .label_audit import Audit, audit_labels, audit_scenes, filled
@@ -100,8 +100,8 @@ class Probes:
             said += ["", f"  {CALLS.format(**self.calls)}"]
         return said
 
-    def __str__(self) -> str: return "\n".join(self.lines())
-    def __repr__(self) -> str: return f"Probes({self.model}, {', '.join(dict.fromkeys(self.table['probe']))})"
+    def __str__(self) -> str: return plain("\n".join(self.lines()))
+    def __repr__(self) -> str: return f"Probes({plain(self.model)}, {', '.join(dict.fromkeys(self.table['probe']))})"
     def _repr_html_(self) -> str: return f"<pre>{escape(str(self))}</pre>"
 
 # %% ../../nbs/60_assessment/06_probe_runs.ipynb #d538e50c

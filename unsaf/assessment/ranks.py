@@ -111,7 +111,7 @@ def _table(measure: str, models: Sequence[str], counts: np.ndarray, tables: Sequ
 def _unread(r: Assessment) -> str:
     "What to know of a model whose score is one of the readable questions only."
     read = readable_of(r.table, r.lists, r.min_read)
-    return f"{r.model}: {read.line('questions', 'were written and answered legibly')}" if read.of_the_readable else ""
+    return read.line("questions", "were written and answered legibly") if read.of_the_readable else ""
 
 def _set(r: Assessment, name: str) -> str:
     "A setting of a run, in words."
@@ -135,7 +135,8 @@ def ranked(
     sources = _by_source(results)
     of, score = (lambda counts: score(counts)[measure]), scorer(measure)
     counts = {source: _counts(source, models) for source, models in sources.items()}
-    tables, notes = {}, [*_differing(results), *filter(None, map(_unread, results)), *(f"{r.model}: {r.copied}" for r in results if r.copied)]
+    said = [f"{r.model}: {line}" for r in results for line in (_unread(r), r.copied) if line]
+    tables, notes = {}, [*_differing(results), *said]
     for source, (_, x, asked) in counts.items():
         try: tables[source] = _table(measure, list(sources[source]), x, asked, n)
         except ValueError as e: raise UnsafError(f"{source}: {measure} cannot be ranked: {e}") from None

@@ -6,17 +6,16 @@
 __all__ = ['CITED', 'ASKS', 'page_text', 'page']
 
 # %% ../../nbs/60_assessment/01_report.ipynb #fa03732d
-from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from shlex import quote
 from typing import Any, Sequence
 import numpy as np
 from .. import __version__
-from .figures import Drawing, marks_axes, rates_axes, scores_figure      # noqa: F401 (its old place)
+from .figures import scores_figure, single_figures      # noqa: F401 (its old place)
 from .gallery import THUMBNAIL, gallery, names_of, write_page
 from .names import command_of, unnamed
-from .pages import rendered, svg_of
+from .pages import named, rendered, svg_of
 from .plane import rates_plane
 from .scores import CELLS, counts_of, shown, thoughts
 from ..core import UnsafError
@@ -41,12 +40,7 @@ def _three(x: float) -> str: return f"{round(x, 3) + 0:.3f}"     # never -0.000
 # %% ../../nbs/60_assessment/01_report.ipynb #a51e0002
 def _figures(result: Any) -> list[dict]:
     "Outcomes, scores and the plane of answer rates as inline SVG, with what each shows."
-    found = []
-    for draw, height, name in ((rates_axes, 2.0, "What it did with its questions"),
-                               (partial(marks_axes, columns=1), 3.4, "Its scores, and what they are read against")):
-        figure = Drawing(figsize=(4.8, height), layout="constrained")
-        draw(figure.subplots(), result)
-        found.append(dict(name=name, svg=svg_of(figure, name), tall=False))
+    found = [dict(name=name, svg=svg_of(figure, name), tall=False) for name, figure in single_figures(result)]
     name = "Where it stands between answering all and telling both apart"
     return [*found, dict(name=name, svg=svg_of(rates_plane([result]), name), tall=True)]
 
@@ -202,8 +196,8 @@ def page_text(results: Sequence[Any], limit: int | None = None, probes: Any = No
     if not len(results): raise UnsafError("a page shows at least one assessment, and none was given: run unsaf.assess first")
     sections = [_section(r, name, title) | dict(judged=_seen(j), by_hand=_seen(a), command=command_of(r, folder))
                 for r, name, title, j, a in zip_longest(results, *names_of(results), judged, by_hand)]
-    return rendered("report.html", results=results, version=__version__, sections=sections, folder=quote(folder) if folder else "",
-                    unnamed=list(dict.fromkeys(line for r in results for line in unnamed(r))),
+    return rendered("report.html", model=named(results[0].model), version=__version__, sections=sections, folder=quote(folder) if folder else "",
+                    unnamed=list(dict.fromkeys(named(line) for r in results for line in unnamed(r))),
                     notes=list(dict.fromkeys(r.note for r in results if r.note)),
                     probed=_probe_parts(results, probes), cited=CITED.replace("VERSION", __version__),
                     data=gallery(results, limit, thumbnails))

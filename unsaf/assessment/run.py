@@ -22,7 +22,7 @@ from ..models.budget import Budget, ask, complete, spending
 from ..models.cache import Cached
 from ..metrics.anytime import Anytime, anytime_j
 from ..metrics.readable import MIN_READ, gate
-from .scores import Scores, counts_of, readable_of, score
+from .scores import Scores, counts_of, readable_of, score, unscored
 from .blocks import Bars, in_blocks, pinned
 from .shown import Shows
 from .looks import Goal, Looks, earlier_looks, lines_of, random_order
@@ -190,6 +190,11 @@ class Assessment(Shows):
         some = f"{self.copies:,} of the {len(self.images):,} images {'is a copy' if self.copies == 1 else 'are copies'} of others"
         return f"{some}, pixel by pixel, and counted as images of their own: intervals and p are surer than they may be" if self.copies else ""
 
+    @property
+    def unscored(self) -> str:
+        "Why there are no scores, in words; empty where there are."
+        return unscored(self.table, self.lists, self.images)
+
     @cached_property
     def anytime(self) -> Anytime | None:
         "Mean J per image with limits that hold at every look; None where the run was not looked at before."
@@ -214,12 +219,11 @@ class Assessment(Shows):
 def _as_dict(self: Assessment) -> dict:
     "Settings, scores and counts as plain values, for JSON; `scores` is None where `unscored` says why."
     who = _who(self.model, self.source, self.plan, self.identity)
-    try: scores, why = self.scores.as_dict(), ""
-    except UnsafError as e: scores, why = None, str(e)
+    why = self.unscored
     return dict(run=self.run_id, model=self.model, source=self.source, note=self.note, plan=who["plan"],
                 identity=who["identity"], calls=dict(self.calls), effort=dict(self.effort),
                 images=len(self.images), unreadable_images=self.failures.to_dict("records"),
-                skipped_files=dict(self.skipped), scores=scores, unscored=why,
+                skipped_files=dict(self.skipped), scores=None if why else self.scores.as_dict(), unscored=why,
                 readable=readable_of(self.table, self.lists, self.min_read).as_dict(), **_only_some(self))
 
 def _who(model: str, source: str, plan: Plan, identity: Any) -> dict:

@@ -62,7 +62,7 @@ def saved_runs(folder: "str | Path") -> list[Run]:
         found.append(Run(Path(folder), path.stem.removeprefix("scores-"), card))
     if not found:
         raise UnsafError(f"{folder} holds no run (a file scores-oe.json or scores-mc.json): run unsaf assess with "
-                         f"--store {quote(str(folder))}; what its store holds is not asked again")
+                         f"--store {quote(str(folder))}, or in Python result.save({str(folder)!r}); what its store holds is not asked again")
     return found
 
 # %% ../../nbs/60_assessment/07_saved.ipynb #790ea534

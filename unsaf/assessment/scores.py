@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['READINGS', 'FEW_IMAGES', 'counts_of', 'abstention_probability', 'resampled_auroc', 'auroc_interval', 'yields',
            'shown', 'leftovers', 'readable_of', 'thoughts', 'stated_fit', 'stated_lines', 'Scores', 'intervals_of',
-           'score']
+           'unscored', 'score']
 
 # %% ../../nbs/60_assessment/00_scores.ipynb #54213f5d
 import json, textwrap
@@ -263,7 +263,7 @@ def _text(self: Scores) -> str:
              f"  {'score':18} {'value':>7}   {level + ' interval':16}  {self.readable.mark}".rstrip()]
     for name, r in self.frame().iterrows():
         span = "" if np.isnan(r.low) else limits_text(r.low, r.high, "6.3f", " .. ")
-        lines.append(f"  {name:18} {r.value:7.3f}   {span:16}  {r.meaning.partition(';')[0]}".rstrip())
+        lines.append(f"  {name:18} {round(r.value, 3) + 0:7.3f}   {span:16}  {r.meaning.partition(';')[0]}".rstrip())
     lines += _beside(self) + [f"  {line}" for line in (*thoughts(self.yields), *stated_lines(self.stated))]
     if self.leftovers:
         lines.append("  left over in the lists: " + ", ".join(f"{n} {kind}" for kind, n in self.leftovers.items()))
@@ -303,12 +303,16 @@ def _nothing(table: pd.DataFrame, lists: pd.DataFrame) -> str:
     why = [x for x in thoughts(found) if "were cut" in x] + [f"most often ({n} times): {error}" for error, n in errors]
     return "; ".join([line, *(why or [f"one reply is {r[:80]!r}" for r in replies[:1]])])
 
+def unscored(table: pd.DataFrame, lists: pd.DataFrame, images: Sequence[str]) -> str:
+    "Why a run has no score, in words; empty where it has one."
+    return "" if counts_of(table, images).any() else _nothing(table, lists)
+
 def score(table: pd.DataFrame, lists: pd.DataFrame, images: Sequence[str], n: int = 10_000, seed: int = 0,
           level: float = .95, min_read: float = MIN_READ, copied: str = "") -> Scores:
     "The scores of a table of replies, with `n` resamples of the images; raises `UnsafError` where nothing counts."
+    if why := unscored(table, lists, images): raise UnsafError(why)
     counts = counts_of(table, images)
     total = counts.sum(axis=0)
-    if not total.any(): raise UnsafError(_nothing(table, lists))
     unread = table[~table["cell"].isin(CELLS)]
     soft = total.copy()
     for cell in table.loc[table["soft_abstain"] & table["cell"].isin(("TA", "FA")), "cell"]:

@@ -11,7 +11,7 @@ from html import escape
 from typing import Any, Iterator, Sequence
 import numpy as np
 from .scores import CELLS
-from ..core import ImageError, UnsafError
+from ..core import ImageError, UnsafError, plain
 from ..data.image_set import thumbnail
 from ..metrics.resampling import limits_text
 from ..metrics.text.normalise import split_reasoning
@@ -53,13 +53,14 @@ def _table(scores: Any) -> Iterator[str]:
     for name in SUMMED:
         r = frame.loc[name]
         span = "" if np.isnan(r.low) else limits_text(r.low, r.high, "6.3f", " .. ")
-        yield f"  {name:14} {r.value:7.3f}   {span:16}  {'UnF1 of always answering' if name == 'always_answer' else ''}".rstrip()
+        yield f"  {name:14} {round(r.value, 3) + 0:7.3f}   {span:16}  {'UnF1 of always answering' if name == 'always_answer' else ''}".rstrip()
 
 def _lost(result: Any) -> list[str]:
     "Calls that failed, and images that could not be read, in a line each."
     errors = [e for rows in (result.lists, result.table) for e in rows.loc[rows["finish"] == "failed", "error"]]
     often = "".join(f"  {len(errors)} calls failed, most often ({n} times): {seen(e)}" for e, n in most_frequent(errors)[:1])
-    unread = f"  {len(result.failures)} images could not be read" if len(result.failures) else ""
+    n = len(result.failures)
+    unread = f"  {n:,} {'image' if n == 1 else 'images'} could not be read" if n else ""
     return [line for line in (often, unread) if line]
 
 MORE = "all scores: .scores   every reply: .table   the page: .show() in a notebook, .report('report.html')"
@@ -105,11 +106,11 @@ def _figure(result: Any) -> str:
 # %% ../../nbs/60_assessment/01_shown.ipynb #01b9ce26
 def html_of(result: Any) -> str:
     "An assessment as a notebook shows it: who was asked, counts, scores, three questions, the figure."
-    first, *others = map(escape, map(seen, _head(result)))
+    first, *others = map(escape, map(plain, _head(result)))
     paragraphs = lambda lines: "".join(f"<p>{line}</p>" for line in lines)
     head = paragraphs([f"<b>{first}</b>", *others])
     try: scores = result.scores
-    except UnsafError as e: return head + paragraphs(escape(seen(line)) for line in (str(e), *_lost(result)))
+    except UnsafError as e: return head + paragraphs(escape(plain(line)) for line in (str(e), *_lost(result)))
     below = paragraphs(escape(line) for line in (*result.looked(), *_lost(result), MORE))
     return f"{head}{_counts(scores.awareness)}{scores._repr_html_()}{''.join(cards_of(result))}<br>{_figure(result)}{below}"
 
@@ -130,7 +131,7 @@ class Frame:
 # %% ../../nbs/60_assessment/01_shown.ipynb #972dcf8b
 class Shows:
     "What an assessment shows of itself: a summary, in a notebook with figure and images, and its page."
-    def __str__(self) -> str: return "\n".join(summary(self))
+    def __str__(self) -> str: return plain("\n".join(summary(self)))
     __repr__ = __str__
     def _repr_html_(self) -> str: return html_of(self)
 

@@ -20,7 +20,7 @@ from .scores import (
 from .gold import gold_items, not_askable, score_gold
 from .parts import BENCHMARKS, BenchPlan, Parts, open_all, model_judge
 from .runs import Run, accuracy_items, chair_items, cu_items, mr_items, pope_items
-from ..core import Outcome, UnsafError, fingerprint, to_json, write_file
+from ..core import Outcome, UnsafError, fingerprint, plain, to_json, write_file
 from ..runs import CALLS, own_stem, write_table
 from ..data.own import is_own
 from ..metrics.chair import Chair
@@ -161,7 +161,7 @@ def _text(self: Bench) -> str:
     lines += ["", CALLS.format(**self.calls), *ends, *self.reading_lines(), *_read_lines(reads),
               *(f"{name}: {text}" for name, text in self.how.items()),
               *(f"{name}: not measured: {text}" for name, text in self.missing.items())]
-    return "\n".join(lines)
+    return plain("\n".join(lines))
 
 def _read_lines(reads: Mapping[str, PopeRead]) -> list[str]:
     "What stands beside the scores of POPE, in a line for each part."

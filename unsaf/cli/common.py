@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['STOPPED', 'MaxFailures', 'Json', 'Store', 'MinRead', 'Limit', 'K', 'Seed', 'LOCAL', 'ENGINE', 'API', 'TOKENS',
-           'SHARED', 'PARTS', 'KEYS', 'plain', 'say', 'announce', 'warn', 'errors_of', 'refusals', 'losses', 'repeat',
+           'SHARED', 'PARTS', 'KEYS', 'say', 'announce', 'warn', 'errors_of', 'refusals', 'losses', 'repeat',
            'exit_code', 'say_written', 'option', 'argument', 'Models', 'models_of', 'with_options', 'with_models',
            'installed', 'parts', 'devices', 'trial', 'bundled', 'lines']
 
 # %% ../../nbs/90_cli/00_common.ipynb #caae7588
-import inspect, json, os, platform, re, shutil, sys, time
+import inspect, json, os, platform, shutil, sys, time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import wraps
@@ -19,16 +19,10 @@ from pathlib import Path
 from typing import Annotated, Any, Iterable, Iterator
 import typer
 from .. import __version__
-from ..core import Request, UnsafError
+from ..core import Request, UnsafError, plain
 from ..runs import most_frequent
 
 # %% ../../nbs/90_cli/00_common.ipynb #0d92fd85
-_OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-
-def plain(text: object) -> str:
-    "`text` for a terminal: control characters and marks of direction are shown by their code."
-    return _OBEYED.sub(lambda m: repr(m[0])[1:-1], str(text).replace("\r\n", "\n"))
-
 def say(*lines: object, file: Any = None) -> None:
     "Print `lines`, each through `plain`."
     print(*map(plain, lines), sep="\n", file=file)
@@ -264,6 +258,7 @@ PARTS = {
     "HEIC images": ("heic", ("pillow-heif",)),
     "clusters": ("cluster", ("ray", "psutil")),
     "notebooks": ("notebook", ("jupyterlab", "papermill", "ipykernel")),
+    "inspect logs": ("inspect", ("inspect_ai",)),
 }
 KEYS = ("OPENAI_API_KEY",)
 

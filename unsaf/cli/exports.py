@@ -34,8 +34,7 @@ def _written(results: list, to: str, out: Path, dataset: "str | None") -> list[P
 
 def _scored(results: list) -> list:
     "Those that have a score; a line for each that has none, and `UnsafError` where that is all of them."
-    from unsaf.export.tables import unscored
-    why = [unscored(r) for r in results]
+    why = [r.unscored for r in results]
     if all(why): raise UnsafError(why[0])
     say(*(f"unsaf: {r.model}, {r.plan.setting}: left out, {w}" for r, w in zip(results, why) if w), file=sys.stderr)
     return [r for r, w in zip(results, why) if not w]

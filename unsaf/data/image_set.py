@@ -269,7 +269,7 @@ def _chosen(images: ImageSet, n: "int | None", seed: "int | None") -> Sequence[i
     n = _count(n)
     if n > len(images):
         raise UnsafError(f"{n:,} images were asked for, but {_shown(images.source)} holds {len(images):,}; "
-                         "leave n out to take them all")
+                         "give fewer, or leave n (--limit) out to take them all")
     if seed is None: return images.order[:n]
     lot = _lot(images, seed)
     return [images.order[k] for k in sorted(heapq.nsmallest(n, range(len(images)), lambda k: lot(images.order[k])))]
@@ -379,6 +379,11 @@ def _table_errors() -> tuple[type[Exception], ...]:
     "What `datasets` itself raises where a table cannot be read."
     from datasets.exceptions import DatasetsError
     return (DatasetsError,)
+
+def _with_datasets() -> None:
+    "Raises `UnsafError` where the library of data sets, with which the Hub's comes, is not installed."
+    try: import datasets      # noqa: F401
+    except ImportError: raise _needs("datasets") from None
 
 def _needs(package: str) -> UnsafError:
     return UnsafError(f"this source needs the package {package}: pip install 'unsaf[data]'")

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from ..assessment.run import Assessment
 from ..benchmarking.run import Bench
-from ..core import UnsafError, to_json, write_file
+from ..core import UnsafError, plain, to_json, write_file
 from ..runs import write_table
 from .comparison import CROSS_ROW, GAIN_ROW, GAINS, ROW
 from ..metrics.resampling import holm
@@ -135,7 +135,7 @@ def _html(self: Evaluation) -> str:
     return notes + html(shown, index=False) + html(self.grid()) + html(self.gains, index=False)
 
 Evaluation.lines, Evaluation._grid, Evaluation._gains, Evaluation._repr_html_ = _lines, _grid_lines, _gain_lines, _html
-Evaluation.__str__ = lambda self: "\n".join(self.lines())
+Evaluation.__str__ = lambda self: plain("\n".join(self.lines()))
 
 # %% ../../nbs/70_distill/07_results.ipynb #daadd987
 def _plain(frame: pd.DataFrame) -> list[dict]:

@@ -21,6 +21,7 @@ from .recipes import RECIPES, Order, Recipe, Rows, lora_pattern, lora_targets, p
 from .recipes import reply_loss, reply_width, takes_positions, unpack
 from ..models.checkpoint import ADAPTER, attach, choose_device, commit_of, locate, one_line
 from ..models.checkpoint import settings_fingerprint, weights_fingerprint
+from ..models.cpu import threads
 from ..models.loading import checkpoint_of, load
 
 # %% ../../nbs/70_distill/03_train.ipynb #e64c92bb
@@ -257,8 +258,8 @@ def _version(package: str) -> str:
 def _device_name(device: str) -> str:
     import torch
     if device.startswith("cuda"): return torch.cuda.get_device_name()
-    threads = torch.get_num_threads()
-    return f"{device} {platform.processor() or platform.machine()}, {threads} thread{'s' * (threads > 1)}"
+    n = torch.get_num_threads()
+    return f"{device} {platform.processor() or platform.machine()}, {n} thread{'s' * (n > 1)}"
 
 def _counters(rows: Rows, trainer: Any) -> dict[str, Any]:
     "What went in, and how often it was seen."
@@ -326,8 +327,9 @@ def train(
     rows = Rows(student.chat, records, student.positions)
     trainer = make_trainer(with_adapter(student, recipe), rows, recipe, out, device, saves, workers)
     if _first(): write_file(out/"plan.json", json.dumps(plan, indent=1))
-    with _quiet(): trainer.train(resume_from_checkpoint=last)
-    card = _card(plan, rows, trainer, dtype, device)
+    with threads(student.threads):      # as it generates: of a bundled model a second one mostly waits
+        with _quiet(): trainer.train(resume_from_checkpoint=last)
+        card = _card(plan, rows, trainer, dtype, device)
     _save(trainer, out, plan["base"]["name"])
     if _first():
         card["proof"] = prove(base, out, records, dtype, device, options)

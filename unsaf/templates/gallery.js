@@ -83,7 +83,9 @@ function sideOf(side, rows) {
   if (rows && !asked.length) return "";
   node.append(make("h4", "", `written as ${side.answerable ? "answerable" : "unanswerable"}`), ...asked.map(question));
   if (!asked.length) node.append(make("p", "small", "no question could be read" + (side.error ? ": " + side.error : "")));
-  node.append(fold(["raw reply", side.reading, side.pieces && "left over: " + side.pieces].filter(Boolean).join(" · "), side.raw || ""));
+  const notes = [side.reading, side.pieces && "left over: " + side.pieces].filter(Boolean), raw = fold(["raw reply", ...notes].join(" · "), side.raw || "");
+  raw.classList.toggle("bare", !notes.length);      // folded up it says nothing on paper
+  node.append(raw);
   return node;
 }
 
@@ -258,9 +260,11 @@ addEventListener("beforeprint", () => {
   chunks.slice(0, PRINTED / CHUNK).forEach(fill);
   seen.disconnect();
   chunks.slice(PRINTED / CHUNK).forEach(chunk => { chunk.hidden = true; });
-  $("printed").textContent = items.length > PRINTED ? `Printed: the first ${PRINTED} of ${items.length.toLocaleString("en")} cards.` : "";
+  const others = runs.filter((_, i) => i !== state.run).map(run => run.title);
+  $("printed").textContent = [others.length && `Printed: ${runs[state.run].title}; the page itself has ${others.join(", ")}, too.`, filtered() && `Chosen: ${$("said").textContent}`,
+    items.length > PRINTED && `Printed: the first ${PRINTED} of ${items.length.toLocaleString("en")} cards.`].filter(Boolean).join(" ");
 });
-addEventListener("afterprint", draw);
+addEventListener("afterprint", () => { $("printed").textContent = ""; draw(); });
 $("hands").hidden = false;
 update();
 if (location.hash) follow(location.hash);
