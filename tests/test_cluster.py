@@ -166,6 +166,20 @@ def test_what_can_be_told_before_a_cluster_is_joined(tmp_path):
             assess_on_ray("tiny-s", "scenes", n=2, **dict(store=tmp_path) | options)
 
 
+def test_another_pace_or_price_goes_on_with_the_same_parts(tmp_path):
+    "And the first line of a run says what it does not look up."
+    from unsaf.cli.first import planned
+    from unsaf.cluster.assessing import _run_in, run_of
+    spec, what = lambda **options: Spec("api:m", options), ({}, "scenes", ["a"])
+    plain = _run_in(tmp_path, spec(), *what)
+    assert plain == _run_in(tmp_path, spec(timeout=9, concurrency=3, prices=(1, 2)), *what) != _run_in(tmp_path, spec(omit=("seed",)), *what)
+    before = run_of(spec(timeout=9), *what, ())       # as it was called until now
+    (tmp_path/f"parts-{before}").mkdir()
+    assert _run_in(tmp_path, spec(timeout=9), *what) == before != plain
+    said = [planned("m", ["a"], ("oe",), 2, tmp_path, on_ray=there) for there in (True, False)]
+    assert "(what it holds is not asked again)" in said[0] and "what a run with --ray left there is asked anew" in said[1]
+
+
 @pytest.mark.parametrize("options, message", [
     ("--replicas 2", "--replicas is for --ray"), ("--ray auto --batch", "leave --ray out"),
     ("--ray auto --dry-run", "--dry-run asks its sample on this machine"), ("--ray auto --replicas 0", "replicas = 0"),
