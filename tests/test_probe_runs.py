@@ -248,6 +248,7 @@ def test_a_spreadsheet_may_have_touched_it(scenes, tmp_path):
     found = filled(table, path)
     assert found.looked_at.sum() == 9 and found.truth.notna().sum() == 8 and found.truth.sum() == 4
     for text, why in (("id,question\n1,2\n", "no column 'can_be_answered'"), ("", "sheet.csv"), (f"id,{COLUMN}\nxyz,yes\n", "line 2: no question 'xyz'"),
+                      (f"id,{COLUMN},{COLUMN}\n{page.id[0]},yes,no\n", "two columns"),
                       (f"id,{COLUMN}\n{page.id[0]},yes\n{page.id[0]},no\n", "line 3: question .* occurs twice"),
                       (f"id,{COLUMN}\n{page.id[0]},perhaps\n", "line 2: 'perhaps'"), (f"id,{COLUMN}\n{page.id[0]},\n", "nothing is filled in")):
         path.write_text(text)

@@ -72,6 +72,7 @@ def _read(source: "str | Path | pd.DataFrame") -> pd.DataFrame:
     except (OSError, ValueError, RecursionError) as e:
         raise UnsafError(f"{source}: {getattr(e, 'strerror', None) or e}; give the sheet as a CSV file, "
                          "or what its page exports") from None
+    if f"{COLUMN}.1" in found: raise UnsafError(f"{source}: two columns {COLUMN!r}: keep one")      # as pandas calls a second one
     if missing := [c for c in ("id", COLUMN) if c not in found]:
         raise UnsafError(f"{source}: no column {missing[0]!r}; it has {', '.join(map(str, found.columns))}")
     return found

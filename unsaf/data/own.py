@@ -30,7 +30,7 @@ def _cells(text: str, path: Path) -> Iterator[tuple[int, dict]]:
         for row in reader:
             if any(filter(None, row.get(None, ()))):      # cut off, a question would be another one
                 raise UnsafError(f"{path}, line {reader.line_num}: has more cells than the table has columns: put quotes around "
-                                 f"a text that holds {'a tab' if mark == chr(9) else mark}")
+                                 f"a text that holds a {({',': 'comma', ';': 'semicolon'}).get(mark, 'tab')}")
             yield reader.line_num, row
     except csv.Error as e: raise UnsafError(f"{path}, line {reader.line_num}: no CSV ({e}): is a quote left open?") from None
 

@@ -62,7 +62,8 @@ class Interval:
         return replace(self, low=np.nan, high=np.nan) if self.low == self.high else self
 
     @property
-    def span(self) -> str: return f"{self.value:.3f} ({limits_text(self.low, self.high)})"
+    def span(self) -> str:
+        return "undefined" if np.isnan(self.value) else f"{self.value:.3f} ({limits_text(self.low, self.high)})"
 
     def as_dict(self) -> dict[str, float | None]:
         "Value and limits, for JSON; what is undefined is None."
