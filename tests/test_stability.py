@@ -490,7 +490,7 @@ def test_the_planned_test_has_its_power():
     pilot = crowd(4000, seed=1)
     true = np.subtract(*unf1(crowd(400_000, seed=2).sum(1))[:2])
     plan = images_needed(unf1, pilot[0], difference=abs(true), other=pilot[1])
-    found = [paired_permutation(*crowd(plan.images, seed=50 + s)[:2], n=400).p <= .05 for s in range(300)]
+    found = [paired_permutation(*crowd(plan.images, seed=50 + s)[:2], n=200).p <= .05 for s in range(300)]
     assert np.mean(found) == pytest.approx(.8, abs=.07)
     assert plan.images < images_needed(unf1, pilot[0], difference=abs(true)).images
 
