@@ -74,11 +74,11 @@ def once(rng, images, world, n, resamples=400):
     return found
 
 
-def line(images, world, n, runs, seed=0):
+def line(images, world, n, runs, seed=0, resamples=400):
     "(kinds, 3): coverage, mean width, root mean squared error; nan where no run had an interval."
     rng, truth, rows = np.random.default_rng(seed), true_j(*world), []
     for _ in range(runs):
-        found = once(rng, images, world, n)
+        found = once(rng, images, world, n, resamples)
         rows.append([(np.nan,) * 3 if (i := found[kind]) is None or not np.isfinite(i.value) else
                      (i.low <= truth <= i.high, i.high - i.low, (i.value - truth) ** 2) for kind in KINDS])
     mean = np.nanmean(np.array(rows, float), axis=0)

@@ -5,7 +5,6 @@ import pytest
 import unsaf
 
 
-
 def started(make, tries=3):
     "A node; Ray gives it 30 seconds to start, which a busy machine does not always keep."
     for left in reversed(range(tries)):
@@ -37,8 +36,8 @@ def head(tmp_path_factory):
 
 @pytest.fixture
 def cluster(head):
-    "The head, and a second node with a core that a test may kill."
-    victim = started(lambda: head.add_node(num_cpus=1, num_gpus=0, include_dashboard=False))
-    head.wait_for_nodes()
-    yield head, victim
-    if victim in head.worker_nodes: head.remove_node(victim, allow_graceful=True)
+    "The head, and a second node with a core that a test may kill; where it lives on, the next test has it."
+    if getattr(head, "victim", None) not in head.worker_nodes:
+        head.victim = started(lambda: head.add_node(num_cpus=1, num_gpus=0, include_dashboard=False))
+        head.wait_for_nodes()
+    return head, head.victim

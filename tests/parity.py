@@ -9,7 +9,7 @@ CLOSE = dict(rel=0, abs=1e-4)
 OPTIONS = ("A", "B", "unanswerable")
 
 
-def picture(color, size):
+def picture(color, size=(60, 40)):
     im = Image.new("RGB", size, "white")
     ImageDraw.Draw(im).rectangle((4, 6, size[0] // 2, size[1] // 2), fill=color)
     return Picture(f"{color}{size}", lambda: im)

@@ -68,29 +68,11 @@ def test_oracle_approaches_its_limit():
         assert aurc_oracle(y) == pytest.approx(e + (1 - e) * math.log(1 - e), abs=2e-5)
 
 
-def test_relations_that_hold_for_all_answers():
-    for seed in range(300):
-        s, y = answers(seed)
-        order = np.random.default_rng(seed).permutation(len(s))
-        assert aurc(s, y) == pytest.approx(aurc(s[order], y[order]), abs=1e-12)           # the order of the rows is nothing
-        assert aurc(s, y) == pytest.approx(aurc(3 * s - 7, y), abs=1e-12) == pytest.approx(aurc(np.exp(s), y), abs=1e-12)
-        assert excess_aurc(s, y) >= -1e-12 and 0 <= aurc(s, y) <= 1 and aurc_oracle(y) <= 1 - y.mean() + 1e-12
-        assert excess_aurc(s, y) == pytest.approx(aurc(s, y) - aurc_oracle(y))
-        assert aurc(s.tolist(), y.tolist()) == aurc(s, y)
-    assert excess_aurc([3, 2, 1, 0], [1, 1, 0, 0]) == pytest.approx(0) and excess_aurc([1, 2], [1, 1]) == 0
-
-
-def test_putting_a_pair_in_order_lowers_the_area():
+def test_excess_is_above_the_oracle():
     for seed in range(100):
-        rng = np.random.default_rng(seed)
-        s, y = np.arange(30.)[::-1], rng.integers(0, 2, 30)
-        wrong_first = np.flatnonzero((y[:-1] == 0) & (y[1:] == 1))
-        if not len(wrong_first): continue
-        i = wrong_first[0]
-        mended = s.copy()
-        mended[[i, i + 1]] = s[[i + 1, i]]
-        assert aurc(mended, y) == pytest.approx(aurc(s, y) - 1 / (i + 1) / 30, abs=1e-12)    # only the risk at that place changes
-        assert aurc(mended, y) < aurc(s, y)
+        s, y = answers(seed)
+        assert excess_aurc(s, y) == pytest.approx(aurc(s.tolist(), y.tolist()) - aurc_oracle(y)) and excess_aurc(s, y) >= -1e-12
+    assert excess_aurc([3, 2, 1, 0], [1, 1, 0, 0]) == pytest.approx(0) and excess_aurc([1, 2], [1, 1]) == 0
 
 
 def test_infinite_confidence_has_a_place_in_the_order():

@@ -238,7 +238,7 @@ def test_choices_and_the_reader_of_assessment_agree(text):
     if theirs is not None and mine is None: assert any(c in text for c in "EFGH") or "I" in text
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.sampled_from(["cat", "dog", "red", "blue car", "7", "yes"]), min_size=2, max_size=6, unique=True), st.data())
 def test_every_option_can_be_chosen_by_letter_and_by_text(texts, data):
     options = lettered(texts)

@@ -301,16 +301,11 @@ def test_backoff():
     assert backoff(3, "a") == backoff(3, "a") != backoff(3, "b") and len({backoff(1, str(i)) for i in range(50)}) == 50
 
 
-@pytest.mark.parametrize("status", range(400, 600))
-def test_every_status_has_a_kind(status):
-    kind = fault_of(status, {"error": {"message": "x"}}, {}).kind
-    assert kind in (*RETRIED, "rejected", "key", "model", "quota") or (status, kind) == (451, "refused")
-    assert (kind in RETRIED) == (status >= 500 or status in (408, 409, 425, 429))
-
-
-@pytest.mark.parametrize("body", [
-    None, "", "text", [], [1], {}, {"error": None}, {"error": []}, {"detail": 3}, {"detail": [1, None]}, 7])
-def test_any_error_body(body): assert isinstance(str(fault_of(500, body, {})), str)
+def test_every_status_has_a_kind():
+    for status in range(400, 600):
+        kind = fault_of(status, {"error": {"message": "x"}}, {}).kind
+        assert kind in (*RETRIED, "rejected", "key", "model", "quota") or (status, kind) == (451, "refused")
+        assert (kind in RETRIED) == (status >= 500 or status in (408, 409, 425, 429)), status
 
 
 # pictures

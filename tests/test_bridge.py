@@ -582,16 +582,14 @@ QUESTIONS = ["What color is it?", "Who owns the dog?", "Is there a unicorn in th
 LENGTH, WORDS = 24, ["yes", "unanswerable", ""]
 
 
-@pytest.fixture(scope="module")
-def old_world(tmp_path_factory):
+@pytest.fixture(scope="session")
+def old_world(old_environments):
     """`prepare` arguments for real environments with the families' pins, less what only the real checkpoints import. torch is this environment's
     own version, which must be a CPU build: a CUDA build is several gigabytes."""
     torch = pytest.importorskip("torch")
     if "+cpu" not in torch.__version__: pytest.skip(f"torch {torch.__version__} is no CPU build, and a second CUDA build would be several gigabytes")
-    folder = tmp_path_factory.mktemp("bridge")
-    yield lambda family: {"folder": folder, "torch": torch.__version__, "python": interpreter([HERE]),
-                          "skip": [p for p in map(bridge._package, legacy(family).pins) if p in HEAVY]}
-    shutil.rmtree(folder)
+    return lambda family: {"folder": old_environments, "torch": torch.__version__, "python": interpreter([HERE]),
+                           "skip": [p for p in map(bridge._package, legacy(family).pins) if p in HEAVY]}
 
 
 def pictures(folder: Path) -> list[str]:

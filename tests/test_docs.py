@@ -38,7 +38,8 @@ BLOCK = re.compile(r"(?:^<!-- (not run|run elsewhere): ([^\n]+?) -->\n+)?^```(sh
 PAGES = ["README.md", *sorted(f"docs/{p.name}" for p in (root/"docs").glob("*.md"))]
 PHOTOS = ("path/to/photos", "photos")
 # what is too large, or belongs to others, and what stands in for it here; the rest of a line is as it is printed
-STAND_INS = {"--limit 100": "--limit 4", "--limit 200": "--limit 4", "limit: 100": "limit: 4",
+STAND_INS = {"--limit 100": "--limit 4", "--limit 200": "--limit 4", "limit: 100": "limit: 4", "--limit 10": "--limit 6", "--n 10": "--n 3",
+             "tiny-m": "tiny-s", "tiny-l": "tiny-m",
              "hf:llava-hf/llava-1.5-7b-hf": "tiny-s", "path/to/checkpoint": str(root/"unsaf/tiny_models/tiny-s"), "=...": "=sk-of-nobody"}
 
 

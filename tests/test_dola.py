@@ -3,7 +3,6 @@ import itertools, math
 from dataclasses import replace
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
 from scipy.spatial.distance import jensenshannon
 from scipy.special import log_softmax, rel_entr, softmax
 from unsaf.core import ModelError, Picture, Request, UnsafError
@@ -14,19 +13,12 @@ from unsaf.store import Store
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 import tiny_checkpoints  # noqa: E402
+from parity import picture  # noqa: E402
 from unsaf.models.dola import Dola, Recipe, candidate_layers, contrast, divergence, penalise  # noqa: E402
 from unsaf.models.hf import HF  # noqa: E402
 
 DEPTH = 6
 FAMILIES = ("llava", "qwen", "internvl", "gemma")   # gemma's words are tied
-
-
-def picture(color, size):
-    im = Image.new("RGB", size, "white")
-    ImageDraw.Draw(im).rectangle((4, 6, size[0] // 2, size[1] // 2), fill=color)
-    return Picture(f"{color}{size}", lambda: im)
-
-
 WIDE, TALL = picture("red", (90, 60)), picture("blue", (50, 110))
 ASKS = [Request((WIDE, "What is it?"), max_tokens=8),
         Request((TALL, "Which color has the shape in the picture, and what stands behind it?"), max_tokens=8),

@@ -7,7 +7,6 @@ from unsaf.core import ModelError
 torch = pytest.importorskip("torch")
 tf = pytest.importorskip("transformers")
 from parity import ASKS, CLOSE, TALL, WIDE, forced, greedy, picture, same  # noqa: E402
-from tiny_checkpoints import build  # noqa: E402
 from unsaf.models import families, ways  # noqa: E402
 from unsaf.models.base import collect  # noqa: E402
 from unsaf.models.bridge import legacy  # noqa: E402
@@ -23,15 +22,6 @@ IN_TEST_HF = {"llava", "qwen2_5_vl", "internvl", "gemma3"}
 NATIVE = [pytest.param(f, marks=pytest.mark.skipif(
     f in NEEDS_TORCHVISION and not tf.utils.is_torchvision_available(),
     reason=f"transformers {tf.__version__} cannot import the processor of {f} without torchvision")) for f in REPLY]
-
-
-@pytest.fixture(scope="module")
-def load(tmp_path_factory):
-    root, made = tmp_path_factory.mktemp("families"), {}
-    def model(family):
-        if family not in made: made[family] = HF(build(family, root/family), device="cpu")
-        return made[family]
-    return model
 
 
 # ---- the proof of the native rows

@@ -7,7 +7,6 @@ from unsaf.core import ImageError, ModelError, Picture, Request
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 from parity import ASKS, CLOSE, OPTIONS, WIDE, forced, greedy, picture, same  # noqa: E402
-from tiny_checkpoints import build  # noqa: E402
 from unsaf.models.base import collect  # noqa: E402
 from unsaf.models.chat import Chat, Unfit  # noqa: E402
 from unsaf.models.checkpoint import (choose_dtype, images_only, load_processor, settings_fingerprint,  # noqa: E402
@@ -18,24 +17,6 @@ from unsaf.models.prefix import cut_back  # noqa: E402
 
 CAUSAL = ("llava", "qwen", "internvl")     # their caches can be cut back
 ALL = (*CAUSAL, "gemma")                   # gemma's, with sliding windows, cannot
-
-
-@pytest.fixture(scope="session")
-def folders(tmp_path_factory):
-    root, made = tmp_path_factory.mktemp("checkpoints"), {}
-    def folder(family):
-        if family not in made: made[family] = build(family, root/family)
-        return made[family]
-    return folder
-
-
-@pytest.fixture(scope="session")
-def load(folders):
-    made = {}
-    def model(family):
-        if family not in made: made[family] = HF(folders(family), device="cpu")
-        return made[family]
-    return model
 
 
 # ---- a batch is its rows

@@ -314,8 +314,3 @@ def test_accuracy_on_validation_splits_with_its_abstentions(store):
         items = found.items["accuracy"]
         items = items[(items["part"] == part) & (items["offered"] == bool(offered))]
         assert row.abstained == (items["outcome"] == "abstained").sum() and row.replies == len(items) == 12
-
-
-def test_every_table_with_a_notebook_can_be_opened_under_both_profiles():
-    for name in studies():
-        for profile in PROFILES: assert open_study(name, profile).name == name

@@ -7,6 +7,7 @@ from scipy.stats import beta
 import unsaf
 from unsaf.core import ImageError, Picture, Reply, Sample, UnsafError
 from unsaf.assessment.label_audit import COLUMN, SHEET, _ids, audit_labels, audit_scenes, filled, sheet
+from test_evaluation import mind
 from unsaf.models.base import Scripted
 from unsaf.world.oracle import check
 from unsaf.assessment.probe_runs import PROBES, Missing, Why, probe, probes_of
@@ -35,17 +36,6 @@ def sighted(scenes):
         question = next(x for x in request.text.splitlines() if x.startswith("Question:")).removeprefix("Question: ")
         return (check(scene, question).answers or ("unanswerable",))[0]
     return Scripted(say, name="sighted")
-
-
-def mind(name, careful=False, easy=False):
-    "Writes plain and odd questions and traps; a careless one answers traps."
-    def say(request):
-        if request.max_tokens > 100:
-            traps = 0 if easy else 1 + int(request.pictures[0].image_id.split("-")[-1]) % 2
-            words = ["plain", "plain"] if "can be answered directly" in request.text else ["odd"] * (2 - traps) + ["trap"] * traps
-            return "\n".join(f"{i}. Question: What is {word} number {i}?" for i, word in enumerate(words, 1))
-        return "unanswerable" if "odd" in request.text or ("trap" in request.text and careful) else "this"
-    return Scripted(say, name=name)
 
 
 def values(probes):

@@ -1,11 +1,9 @@
 """The readers: real-world-like replies in tables, and properties that hold for any text."""
-import re
-from collections import Counter
 import pytest
 from hypothesis import given, settings, strategies as st
 from unsaf.core import Outcome, Question, Reply, Setting
 from unsaf.prompts.templates import PARAPHRASES, wording
-from unsaf.prompts.readers import QuestionList, read_answer, read_questions, read_reply
+from unsaf.prompts.readers import read_answer, read_questions, read_reply
 from unsaf.metrics.text.normalise import soft_abstention
 
 ABCD = "A. red\nB. blue\nC. green\nD. black"
@@ -168,10 +166,6 @@ def test_numbers_notes_and_what_is_not_asked():
     assert found.pieces == {"missing question": 1, "duplicate": 1, "beyond k": 1}
 
 
-def test_several_questions_in_one_are_noted():
-    assert read_questions("1. Is it red? Is it big?", "oe", True, 5).questions[0].notes == ("several questions",)
-
-
 def test_forbidden_words_matter_for_unanswerable_questions_only():
     assert read_questions("1. Is rain likely?", "oe", True, 5).questions[0].notes == ()
     assert read_questions("1. Is rain likely?", "oe", False, 5).questions[0].notes == ("forbidden word",)
@@ -198,70 +192,6 @@ def test_replies_that_hit_their_limit(setting, text, asked, pieces):
 @pytest.mark.parametrize("n", range(PARAPHRASES + 1))
 def test_a_parroted_prompt_gives_no_question(setting, answerable, n):
     assert read_questions(wording("generate", setting, answerable, n), setting, answerable, 5).questions == ()
-
-
-# ---- properties ----
-
-def ink(text): return "".join(text.split())
-
-
-BITS = st.sampled_from(["Question: ", "1. ", "2) ", "- ", "A. ", "(b) ", "C) ", "D: ", "?", "\n", "\n\n", " ", "Answer: B", "**",
-    "Q1: ",
-                        "red", "Who is he", "What is it?", "[", "]", "(correct)", "✓", '"', "`", "#", "A. x B. y C. z D. w", "。",
-                        "\r\n", "\x1c"])
-REPLIES = st.one_of(st.text(), st.lists(BITS, max_size=30).map("".join))
-
-
-@pytest.mark.promise("outcomes")
-@settings(max_examples=80, deadline=None)
-@given(REPLIES, st.sampled_from(["mc", "oe"]), st.booleans(), st.integers(1, 6), st.booleans())
-def test_nothing_is_dropped(text, setting, answerable, k, cut):
-    found = read_questions(text, setting, answerable, k, cut=cut)
-    assert isinstance(found, QuestionList)
-    assert ink("".join(raw for _, raw in found.lines)) == ink(text)  # every visible character, in order
-    kinds = Counter(kind for kind, _ in found.lines)
-    for kind, n in found.pieces.items():
-        if kind in ("chatter", "answer given"): assert kinds[kind] == n
-        elif kind == "empty": assert not ink(text)
-        else: assert kinds[kind] >= n >= 1
-    assert set(kinds) == set(found.pieces) - {"empty"} | ({"question"} if found.questions else set())
-    assert len(found.unasked) == found.pieces.get("duplicate", 0) + found.pieces.get("beyond k", 0)
-
-
-@settings(max_examples=80, deadline=None)
-@given(REPLIES, st.sampled_from(["mc", "oe"]), st.booleans(), st.integers(1, 6))
-def test_what_is_asked_is_well_formed(text, setting, answerable, k):
-    questions = read_questions(text, setting, answerable, k).questions
-    assert len(questions) <= k and [q.number for q in questions] == sorted({q.number for q in questions})
-    for q in questions:
-        assert q.text == q.text.strip() and "\n" not in q.text and re.search(r"\w", q.text)
-        assert len(q.options) == len(set(q.options)) == (4 if setting == "mc" else 0) and all(q.options)
-        assert set(q.text) <= set(text) | {" "}
-    assert len({(q.text, q.options) for q in questions}) == len(questions)
-
-
-WORDS = st.lists(st.sampled_from("the car dog red house near left man woman holding sign tree of is a".split()), min_size=2,
-    max_size=8)
-STYLES = ["Question: {}", "Question : {}", "{n}. {}", "{n}) {}", "**Question {n}:** {}", "Q{n}. {}", "{n}. Question: {}",
-    "- Question: {}",
-          "### Question {n}\n{}"]
-OPTION_STYLES = ["{c}. {}", "{c}) {}", "({c}) {}", "**{c}.** {}", "- {c}. {}", "{c}: {}"]
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(WORDS.map(lambda w: f"What {' '.join(w)}?"), min_size=1, max_size=6, unique=True), st.sampled_from(STYLES),
-       st.sampled_from(OPTION_STYLES), st.sampled_from(["\n", " "]), st.booleans(),
-       st.lists(st.sampled_from(["one", "two dogs", "a red car", "C", "12:30", "near the D", "3.5"]), min_size=4, max_size=4,
-           unique=True))
-def test_what_was_written_is_read_back(texts, style, option_style, between, lower, options):
-    "A writer of its own puts questions into one of many styles; the reader gets back exactly those."
-    letters = "abcd" if lower else "ABCD"
-    lines = [style.format(t, n=n) for n, t in enumerate(texts, 1)]
-    assert [q.text for q in read_questions("\n".join(lines), "oe", True, 6).questions] == texts
-    joint = between.join(option_style.format(o, c=c) for c, o in zip(letters, options))
-    if between == " " and option_style.startswith("-"): return  # a bullet begins a line
-    found = read_questions("\n".join(f"{line}\n{joint}" for line in lines), "mc", True, 6)
-    assert [(q.text, q.options) for q in found.questions] == [(t, tuple(options)) for t in texts] and not found.pieces
 
 
 # ---- answers ----
@@ -428,17 +358,3 @@ def test_replies_that_never_came():
     assert read_reply(Reply("", finish="failed", error="timeout"), q).outcome is Outcome.FAILED
     assert read_reply(Reply("B", finish="refused", error="filter"), q).outcome is Outcome.REFUSED
     assert read_reply(Reply("B", finish="length"), q).value == "B"
-
-
-@pytest.mark.promise("readers")
-@pytest.mark.slow
-def test_long_replies_are_read_in_reasonable_time():
-    import time
-    start = time.process_time()
-    for text in ("? " * 20_000, "A. " * 20_000, "1. Who?\n" * 5_000, " " * 50_000, "(correct " * 10_000,
-        "answerability: " * 5_000, "[" * 50_000):
-        for setting in ("mc", "oe"):
-            read_questions(text, setting, True, 5)
-            read_answer(text, setting, OPTIONS, "gpt")
-            read_answer(text, setting, OPTIONS)
-    assert time.process_time() - start < 100  # quadratic reading takes an hour

@@ -12,9 +12,9 @@ sys.path.insert(0, str(ROOT/"tests"))
 
 @pytest.mark.promise("rehearsed")
 @pytest.mark.slow
-def test_the_paper_s_profile_in_small(tmp_path):
+def test_the_paper_s_profile_in_small(tmp_path, old_environments):
     run = subprocess.run([sys.executable, "-m", "rehearsal.run", "--reduced", "--out", tmp_path], capture_output=True, text=True, timeout=1800,
-                         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT/"tests")})
+                         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT/"tests"), "REHEARSAL_ENVIRONMENTS": str(old_environments)})
     assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-3000:]
     assert re.search(r"killed with [1-9]\d* units finished", run.stdout) and "found 0 faults" in run.stdout
     assert "not played: the kill" not in run.stdout

@@ -89,7 +89,7 @@ from unsaf.models.families import find
 out = {}
 for name in sys.argv[1:]:
     model = unsaf.load(f"hf:{find(name).hub}", device="cpu")
-    plain, contrasted = (unsaf.assess(m, "scenes", n=4, k=2, progress=False) for m in (model, with_dola(model)))
+    plain, contrasted = (unsaf.assess(m, "scenes", n=3, k=2, progress=False) for m in (model, with_dola(model)))
     out[name] = [float((r.lists["kept"] > 0).mean()) for r in (plain, contrasted)]
 print(json.dumps(out))
 """

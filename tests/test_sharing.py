@@ -2,27 +2,19 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image
 from unsaf.core import ModelError, Picture, Request
 
 torch = pytest.importorskip("torch")
 tf = pytest.importorskip("transformers")
-from parity import same  # noqa: E402
-from tiny_checkpoints import FAMILIES, build  # noqa: E402
+from parity import picture, same  # noqa: E402
+from tiny_checkpoints import FAMILIES  # noqa: E402
 from unsaf.models.base import collect  # noqa: E402
 from unsaf.models.chat import Unfit  # noqa: E402
 from unsaf.models.hf import HF  # noqa: E402
 from unsaf.models.prefix import LRUCache, joined, look, prompt_ids  # noqa: E402
 
 OPTIONS = ("A", "B", "unanswerable")
-
-
-def picture(color, size):
-    im = Image.new("RGB", size, "white")
-    ImageDraw.Draw(im).ellipse((3, 5, size[0] // 2, size[1] - 4), fill=color)
-    return Picture(f"{color}{size}", lambda: im)
-
-
 PICTURES = [picture("red", (90, 60)), picture("blue", (50, 110)), picture("green", (64, 64))]
 ANSWER = "You are shown an image. Answer the question in a word, or say unanswerable if the image does not tell. "
 QUESTIONS = ["What is it?", "Which color has the shape?", "Where does it stand, and why there?", "How many?", "Is <image> or <|image_pad|> a tag?"]
@@ -40,17 +32,6 @@ PAPER = [Request((ANSWER + q, p), max_tokens=6, candidates=OPTIONS[2:]) for p in
 MIXED = [*answers()[:7], Request(("No picture here. Say something long enough to be longer than the rest.",), max_tokens=6, candidates=OPTIONS),
          Request((PICTURES[0], PICTURES[1], "Name a difference."), max_tokens=6, candidates=OPTIONS),
          Request((PICTURES[0], PICTURES[1], "Name another."), max_tokens=6, candidates=OPTIONS, system="Be brief.")]
-
-
-@pytest.fixture(scope="session")
-def load(tmp_path_factory):
-    root, made = tmp_path_factory.mktemp("sharing"), {}
-    def model(family, reuse="auto"):
-        folder = root/family
-        if not folder.exists(): build(family, folder)
-        if (family, reuse) not in made: made[family, reuse] = HF(folder, device="cpu", reuse=reuse)
-        return made[family, reuse]
-    return model
 
 
 WORKS = {"lists, then answers": [lists(), answers()], "paper's layout": [PAPER], "a mixed batch": [MIXED],

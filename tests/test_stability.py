@@ -82,17 +82,6 @@ def test_tau_against_scipy(lists):
     assert kendall_tau(rank(a), b) == pytest.approx(-theirs, nan_ok=True)
 
 
-@pytest.mark.parametrize("n", range(2, 7))
-def test_tau_over_all_rankings_and_its_bounds_on_the_footrule(n):
-    start = np.arange(1, n + 1)
-    every = np.array(list(itertools.permutations(start)))
-    taus, f = kendall_tau(every, start), footrule(every, start)
-    pairs = n * (n - 1) / 2
-    inverted = [sum(p[i] > p[j] for i, j in itertools.combinations(range(n), 2)) for p in every]
-    assert taus == pytest.approx(1 - 2 * np.array(inverted) / pairs) and taus.mean() == pytest.approx(0)
-    assert np.all((inverted <= f) & (f <= 2 * np.array(inverted)))
-
-
 def test_tau_broadcasts_and_refuses():
     x = np.random.default_rng(0).normal(size=(3, 6))
     assert kendall_tau(x[:, None], x[None])[1, 2] == pytest.approx(scipy.stats.kendalltau(x[1], x[2]).statistic)
@@ -143,12 +132,6 @@ def test_bootstrap_draws_from_the_same_distribution_as_a_naive_one():
     assert fast.low == pytest.approx(np.quantile(slow, .025), abs=.01)
     assert fast.high == pytest.approx(np.quantile(slow, .975), abs=.01)
     assert fast.value == pytest.approx(j(c.sum(0)[None])[0])
-
-
-def test_every_resample_of_two_images_has_its_probability():
-    # two different images: both the first (1/4), one of each (1/2), both the second (1/4)
-    drawn = cluster_bootstrap(lambda c: c[:, 0], [[0.], [1.]], n=40_000, keep=True).samples
-    assert [np.mean(drawn == v) for v in (0, 1, 2)] == pytest.approx([.25, .5, .25], abs=.01)
 
 
 @pytest.mark.parametrize("method, theirs", [("percentile", "percentile"), ("bca", "BCa")])
@@ -490,7 +473,7 @@ def test_the_planned_test_has_its_power():
     pilot = crowd(4000, seed=1)
     true = np.subtract(*unf1(crowd(400_000, seed=2).sum(1))[:2])
     plan = images_needed(unf1, pilot[0], difference=abs(true), other=pilot[1])
-    found = [paired_permutation(*crowd(plan.images, seed=50 + s)[:2], n=400).p <= .05 for s in range(300)]
+    found = [paired_permutation(*crowd(plan.images, seed=50 + s)[:2], n=200).p <= .05 for s in range(300)]
     assert np.mean(found) == pytest.approx(.8, abs=.07)
     assert plan.images < images_needed(unf1, pilot[0], difference=abs(true)).images
 

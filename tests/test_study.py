@@ -1,7 +1,5 @@
 """A study of distillation: its design, its notebook in small under papermill, and the commands."""
 import json
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 import pandas as pd
@@ -72,15 +70,13 @@ def test_an_arm_without_records_is_named(tmp_path, monkeypatch):
     assert study.contrast(d, tmp_path).empty and study.verdict(study.contrast(d, tmp_path)) == "not measured"
 
 
-def command(*words, code=0):
-    done = subprocess.run([Path(sys.executable).parent / "unsaf", *map(str, words)], capture_output=True, text=True, cwd=root, timeout=600)
-    assert done.returncode == code, done.stderr[-2000:]
-    return done
-
-
 @pytest.mark.slow
-def test_the_commands(tmp_path):
+def test_the_commands(tmp_path, inside):
     "Data, training and export, each from the folder of the one before."
+    def command(*words, code=0):
+        done = inside(*words)
+        assert done.returncode == code, done.stderr[-2000:]
+        return done
     taught = command("distill", "data", "--teacher", "tiny-l", "--n", 4, "--out", tmp_path / "taught").stdout
     assert "IQ: 40 records" in taught and "card.json" in taught
     trained = command("distill", "train", "--base", "tiny-student", "--data", tmp_path / "taught", "--strategy", "qa", "--recipe", "tiny",

@@ -161,13 +161,15 @@ def oddities(run_folder, tmp_path_factory) -> Path:
 
 PATHS = ["nowhere", "empty", "dir", "binary", "deep", "table.csv", "latin.csv", "pipe", "loop", "empty/below", "/dev/null", "x" * 300, "x" * 5000,
          "a\nb", "a\0b",
-         "s\udcff", "", "-", "~nouser", "store nothing", "store random", "store folder",
-         *(f"run {name}" for name in ("text", "null", "list", "number", "deep", "binary", "empty", "dict"))]
+         "s\udcff", "", "-", "~nouser"]
+FOLDERS = ["store nothing", "store random", "store folder",      # to who reads neither store nor run they are like `dir`
+           *(f"run {name}" for name in ("text", "null", "list", "number", "deep", "binary", "empty", "dict"))]
 
+# @ stands for each of PATHS, @@ for each of FOLDERS, too
 QUICK = """
-assess --model replay:@ --images pics
+assess --model replay:@@ --images pics
 bench --model replay:run --images @
-report @
+report @@
 audit run --labels @
 models @
 distill export --data @ --out o
@@ -176,24 +178,24 @@ distill export --data @ --out o
 SLOW = """
 assess --model replay:run --images @
 assess --model @ --images pics
-assess --model replay:run --images pics --k 2 --store @
-compare run @
+assess --model replay:run --images pics --k 2 --store @@
+compare run @@
 report run --out @
 report run --images @
-audit @
+audit @@
 audit run --out @ --by-hand
-bench --model replay:@
-bench --model replay:run --n 2 --benchmarks pope --store @
+bench --model replay:@@
+bench --model replay:run --n 2 --benchmarks pope --store @@
 bridge @ --model x
 bridge qwen-vl --model @
 distill data --teacher replay:run --images @ --n 2 --out taught
-distill data --teacher replay:run --images pics --out @
+distill data --teacher replay:run --images pics --out @@
 distill train --base @ --data dir --out o
 distill train --base tiny-m --data @ --out o
 distill evaluate --base replay:run --tuned @
 distill evaluate --base replay:run --tuned x --taught @
 reproduce @
-reproduce table04 --dry-run --store @
+reproduce table04 --dry-run --store @@
 """
 
 @pytest.mark.parametrize("command", [*QUICK.strip().splitlines(), *(pytest.param(c, marks=pytest.mark.slow) for c in SLOW.strip().splitlines())])
@@ -202,8 +204,8 @@ def test_odd_paths_end_in_a_line(command, oddities, tmp_path, monkeypatch, capsy
     shutil.copytree(oddities, tmp_path/"odd", symlinks=True, ignore=lambda *_: ["pipe"])
     os.mkfifo(tmp_path/"odd"/"pipe")
     monkeypatch.chdir(tmp_path/"odd")
-    for odd in PATHS:
-        code = called(*(word.replace("@", odd) for word in command.split()))
+    for odd in PATHS + FOLDERS * ("@@" in command):
+        code = called(*(word.replace("@@", "@").replace("@", odd) for word in command.split()))
         said = capsys.readouterr().err
         ours = [line for line in said.splitlines() if line.startswith("unsaf: ")]
         assert code in (0, 2, 3, 4), odd

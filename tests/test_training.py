@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image
 from unsaf.core import ImageError, ModelError, Picture, Request, UnsafError
 
 torch = pytest.importorskip("torch")
@@ -12,6 +12,7 @@ pytest.importorskip("transformers")
 if not find_spec("peft"): pytest.skip("peft is not installed", allow_module_level=True)     # imported where it is used: it takes seconds
 from transformers.utils import is_torchvision_available  # noqa: E402
 import unsaf  # noqa: E402
+from parity import picture  # noqa: E402
 from tiny_checkpoints import FAMILIES, build  # noqa: E402
 from unsaf.distill.study import adapter, annotate, shelved  # noqa: E402
 from unsaf.distill.data import Preference, Record, digest_of  # noqa: E402
@@ -29,26 +30,11 @@ FAST = Recipe(rank=4, alpha=16, dropout=0., learning_rate=1e-2, epochs=6, batch_
 VISION = ("vision", "visual", "projector", "merger", "embed")
 
 
-def picture(color, size=(60, 40)):
-    im = Image.new("RGB", size, "white")
-    ImageDraw.Draw(im).rectangle((4, 6, size[0] // 2, size[1] // 2), fill=color)
-    return Picture(f"{color}{size}", lambda: im)
-
-
 PICTURES = [picture("red"), picture("blue", (50, 110)), picture("green", (90, 60))]
 RECORDS = [Record(Request((p, ask), max_tokens=20), reply, "qa", p.image_id, reply != "unanswerable", info={"teacher": "nobody"})
            for p in PICTURES for ask, reply in (("What is it?", "a box"), ("Who painted it, and when did he do so?", "unanswerable"))]
 RECORDS += [Record(Request(("No picture. Is <image> or <|image_pad|> a tag? </s><|im_end|>",), max_tokens=20), "yes <image>", "iq", "", True)]
 PAIRS = [Preference(r.request, r.reply, other, "FA", r.image_id) for r, other in zip(RECORDS[:6], ("unanswerable", "a man") * 3)]
-
-
-@pytest.fixture(scope="session")
-def folders(tmp_path_factory):
-    root, made = tmp_path_factory.mktemp("bases"), {}
-    def folder(family):
-        if family not in made: made[family] = str(build(family, root/family))
-        return made[family]
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -453,12 +439,12 @@ def run(packed, out, *more, recipe="tiny", launch=("-m", "unsaf.distill.train"))
 
 @pytest.mark.promise("trained")
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", ["tiny", "tiny-dpo"])
-def test_killed_and_resumed_is_as_if_never_killed(packed, tmp_path, recipe):
+@pytest.mark.parametrize("recipe, at", [("tiny", (1, 3)), ("tiny-dpo", (3,))])      # in the first epoch, and later
+def test_killed_and_resumed_is_as_if_never_killed(packed, tmp_path, recipe, at):
     whole, cut = tmp_path/"whole", tmp_path/"cut"
     subprocess.run(run(packed, whole, "--saves", "11", recipe=recipe), env=ENV, check=True, capture_output=True, timeout=600)
     kills = 0
-    for wanted in (1, 3):     # in the first epoch, and later
+    for wanted in at:
         child = subprocess.Popen(run(packed, cut, "--saves", "11", recipe=recipe), env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while child.poll() is None:
             steps = [int(p.parent.name.split("-")[1]) for p in cut.glob("checkpoints/checkpoint-*/trainer_state.json")]
@@ -469,7 +455,7 @@ def test_killed_and_resumed_is_as_if_never_killed(packed, tmp_path, recipe):
             kills += 1
         child.wait(60)
         assert not (cut/"card.json").exists(), "killed too late to prove anything"
-    assert kills == 2
+    assert kills == len(at)
     subprocess.run(run(packed, cut, "--saves", "11", recipe=recipe), env=ENV, check=True, capture_output=True, timeout=600)
     assert largest_difference(whole, cut) == 0
     card = adapter_card(cut)

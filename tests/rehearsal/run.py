@@ -78,7 +78,7 @@ def _lean(family, own):
     place = environments.place_of(requirements(family), environments.interpreter(legacy(family).pythons), own)
     if place.exists(): return
     skip = [package for package in map(_package, legacy(family).pins) if package in HEAVY]
-    made = prepare(family, own.parent/"lean", torch=torch.__version__, python=sys.executable, skip=skip)
+    made = prepare(family, os.environ.get("REHEARSAL_ENVIRONMENTS") or own.parent/"lean", torch=torch.__version__, python=sys.executable, skip=skip)
     own.mkdir(parents=True, exist_ok=True)
     place.symlink_to(made)
 
