@@ -70,6 +70,15 @@ def test_the_interval_covers(world, share):
     if found["truth"] < .03: assert found["differs"] <= .2 and found["swaps"] <= .1 and found["floor"] > 4
 
 
+def test_scores_that_some_halves_leave_undefined_are_ranked_by_the_others_or_told():
+    "Audacity of a model that answers on few images: on one of the data sets some resamples have none."
+    def answering(images): return np.stack([np.tile([5., i % 2, 5, 0], (12, 1)) * (np.arange(12) < m)[:, None] + [0, 0, 0, 5] for i, m in enumerate(images)])
+    found = rank_floor(lambda c: scorer("audacity")(c)["audacity"], answering((3, 12)), answering((12, 12)))
+    assert 0 < found.undefined < .9 and np.isfinite([found.low, found.high, found.excess]).all()
+    with pytest.raises(ValueError, match="undefined in nearly all halves"):
+        rank_floor(lambda c: scorer("audacity")(c)["audacity"], answering((1, 12)), answering((12, 12)))
+
+
 def test_what_truly_differs_is_found():
     found = [rank_floor(unf1, *worlds(seed, UP, UP[::-1], images=100)) for seed in range(3)]
     assert all(r.differs and r.swapped and r.low > 3 for r in found)

@@ -47,6 +47,7 @@ def _distances(of: Callable, x: np.ndarray, weights: np.ndarray, higher: bool) -
     "(draws, 3): distance between A and B, within A, within B; nan where a score of a half is undefined."
     scores = of(weights.reshape(-1, len(x)) @ x).reshape(len(weights), 4, -1)
     good, out = np.isfinite(scores).all((1, 2)), np.full((len(weights), 3), np.nan)
+    if not good.any(): return out
     a1, a2, b1, b2 = _ranks(scores[good], higher).transpose(1, 0, 2)
     out[good] = np.stack([sum(footrule(a, b) for a in (a1, a2) for b in (b1, b2)) / 4,
                           footrule(a1, a2), footrule(b1, b2)], axis=1)
@@ -68,6 +69,8 @@ def _permuted(of: Callable, x: np.ndarray, in_a: np.ndarray, seen: np.ndarray, n
 def _plugged(sides: Sequence[tuple], half: int, higher: bool, level: float, inner: int = 100) -> tuple[float, float]:
     "Limits of the excess by resampling; `sides`: (scores, deviations of their resamples, images) of A and of B."
     ranked = lambda center, deviations: _ranks(center[..., None, :] + deviations, higher)
+    both = min(len(d) for _, d, _ in sides)      # resamples in which each model has a score; one side may have fewer
+    sides = [(s, d[:both], images) for s, d, images in sides]
     noise = [d[:inner] * np.sqrt(images / half) for _, d, images in sides]      # that of half the images
     plug = rank_excess(*(ranked(s, e) for (s, _, _), e in zip(sides, noise)))
     drawn = rank_excess(*(ranked(s + d, e) for (s, d, _), e in zip(sides, noise)))

@@ -89,10 +89,11 @@ def stability_figure(e: Experiment, table: pd.DataFrame) -> Drawing:
             ax.plot(mean.index, mean, ls=style, color=color, lw=1.4, label=label)
             ax.plot(mine["images"], mine[column], ls="", marker="o", ms=2.5, color=color, alpha=.6)
         ax.axhline(footrule_chance(len(e.choices["models"])), ls=":", lw=1, color=SOFT, label="unrelated rankings")
-        ax.set(xlabel="images", ylabel="footrule of halves", xscale="log", ylim=(0, None))
+        ax.set(xlabel="images", ylabel="footrule of halves", xscale="log")
         ax.set_xticks(sorted(table["images"].unique()), [f"{n:g}" for n in sorted(table["images"].unique())])
         ax.minorticks_off()
         titled(ax, f"{metric} ({setting})")
+    axes[0].set_ylim(0, None)         # of all: they share it
     outer(axes)
     note = noted(e.profile.note, missing_note(table, "excess", "metric"))
     return finish(figure, "Rank distances beside their noise floor", note, axes, 3)
