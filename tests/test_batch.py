@@ -223,6 +223,17 @@ def test_ctrl_c_leaves_a_batch_under_way_and_no_bound_cuts_it(tmp_path, monkeypa
             unsaf.assess(desk.model(tmp_path), SCENES, store=tmp_path, budget=unsaf.models.budget.Budget(calls=3))
         assert len(run(desk, tmp_path).table) == 12 and len(desk.batches) == 2
 
+def test_under_way_is_said_only_of_what_still_waits(tmp_path):
+    first, second = ([unsaf.core.Request((f"What is {i}?",))] for i in (1, 2))
+    with Desk() as desk:
+        model = desk.model(tmp_path)
+        list(model.generate(first))
+        desk.moods = [("batches/", "GET", 401)]
+        with pytest.raises(ModelError, match="what is under way goes on"): list(model.generate(second))
+        list(model.generate(second))
+    for again in (model, Batched(model.api, tmp_path)):      # both batches have ended, and are in the folder
+        with pytest.raises(ModelError, match="not reachable .*; nothing is under way$"): list(again.generate([unsaf.core.Request(("What is 3?",))]))
+
 def test_lines_of_an_answer_are_read_as_they_are(monkeypatch):
     from unsaf.models.served.batch import answers_of
     body = {"choices": [{"message": {"content": "a\u2028b\x85c"}, "finish_reason": "stop"}]}

@@ -32,6 +32,7 @@ class Job:
     names: tuple[str, ...]           # of its requests
     batch: str = ""
     dead: frozenset[str] = frozenset()     # of its requests: those that got no reply, so they may be sent again
+    done: bool = False               # the batch has ended, and all that it tells of was fetched
 
 class Journal:
     "The jobs of a run folder at one endpoint, one JSON line for each step; several runs may write to it."
@@ -50,6 +51,7 @@ class Journal:
     def _take(self, step: Mapping[str, Any]) -> Job:
         job = self.jobs.setdefault(step["file"], Job(step["file"], tuple(step.get("names", ()))))
         job.batch, job.dead = step.get("batch", job.batch), job.dead | frozenset(step.get("dead", ()))
+        job.done = bool(step.get("done", job.done))
         return job
 
     def note(self, file: str, **step: Any) -> Job:
@@ -65,6 +67,11 @@ class Journal:
     def sent(self) -> dict[str, Job]:
         "The jobs by the name of each of their requests, whether its reply is still to come or is there to be fetched."
         return {name: job for job in self.jobs.values() for name in job.names if name not in job.dead}
+
+    @property
+    def waits(self) -> bool:
+        "Whether a reply is still to come, or to be fetched."
+        return not all(job.done for job in self.sent().values())
 
 # %% ../../../nbs/50_models/03_served/09_batch.ipynb #5cc318d0
 LINES, BYTES = 50_000, 200_000_000     # of one file, as the openai package (3.54) says
@@ -160,6 +167,24 @@ class _Sent:
     fields: Mapping[str, Any]
     left_out: tuple[str, ...]
 
+def _uri(self: Batched, image: Picture) -> str:
+    "The image's data URI; the last one is held, since an image's questions follow each other."
+    if self._seen[0] is not image: self._seen = image, data_uri(image, None, **self.api.limits)
+    return self._seen[1]
+
+def _line(self: Batched, request: Request) -> tuple[str, bytes, Mapping[str, Any], tuple[str, ...]]:
+    fields, left_out = self.api.fields.of(request)
+    uris = [_uri(self, image) for image in request.pictures]
+    return *line_of(body_of(fields, uris)), fields, left_out
+
+def _reply(self: Batched, one: _Sent, result: "Reply | Fault | None", job: Job) -> "Reply | None":
+    if result is None: result = Fault("unanswered", f"batch {job.batch} ended without an answer to it")
+    if isinstance(result, Reply):
+        return replace(result, text=self.shown.clean(result.text, least=8), error=self.shown.line(result.error), left_out=one.left_out)
+    if self.api.fields.adapt(one.fields, result): return None
+    return Reply("", "refused" if result.kind == "refused" else "failed", self.shown.line(str(result)))
+
+# %% ../../../nbs/50_models/03_served/09_batch.ipynb #5b2f90ac
 def _round(self: Batched, requests: Sequence[Request], todo: Sequence[int]) -> "Iterator[tuple[int, Reply | None]]":
     "(index, reply) as batches end; None where it is to be sent again with other fields."
     sent, wait, failed = {}, {}, []
@@ -187,25 +212,9 @@ def _round(self: Batched, requests: Sequence[Request], todo: Sequence[int]) -> "
             if dead: self.journal.note(job.file, dead=dead)
             for name in there:
                 for one in sent.pop(name, ()): yield one.index, _reply(self, one, found.get(name), job)
+            if whole and not job.done: self.journal.note(job.file, done=True)
             if not sent.keys().isdisjoint(job.names): torn.append(job)
         if torn: raise _torn(self, torn[0])
-
-def _uri(self: Batched, image: Picture) -> str:
-    "The image's data URI; the last one is held, since an image's questions follow each other."
-    if self._seen[0] is not image: self._seen = image, data_uri(image, None, **self.api.limits)
-    return self._seen[1]
-
-def _line(self: Batched, request: Request) -> tuple[str, bytes, Mapping[str, Any], tuple[str, ...]]:
-    fields, left_out = self.api.fields.of(request)
-    uris = [_uri(self, image) for image in request.pictures]
-    return *line_of(body_of(fields, uris)), fields, left_out
-
-def _reply(self: Batched, one: _Sent, result: "Reply | Fault | None", job: Job) -> "Reply | None":
-    if result is None: result = Fault("unanswered", f"batch {job.batch} ended without an answer to it")
-    if isinstance(result, Reply):
-        return replace(result, text=self.shown.clean(result.text, least=8), error=self.shown.line(result.error), left_out=one.left_out)
-    if self.api.fields.adapt(one.fields, result): return None
-    return Reply("", "refused" if result.kind == "refused" else "failed", self.shown.line(str(result)))
 
 # %% ../../../nbs/50_models/03_served/09_batch.ipynb #2d2d2912
 @contextmanager
@@ -226,7 +235,7 @@ def _client(self: Batched) -> Iterator[Any]:
         if isinstance(e.__cause__, ModelError): raise e.__cause__ from None
         lost = type(e) is openai.APIConnectionError and f"{api.url} is not reachable ({e.__cause__ or e})"
         what = one_line(self.shown.line(hidden(lost or str(e))), 250)
-        goes_on = "; what is under way goes on, and the same command collects it" if self.journal.sent() else "; nothing is under way"
+        goes_on = "; what is under way goes on, and the same command collects it" if self.journal.waits else "; nothing is under way"
         raise ModelError(f"{self.name}: {what}{goes_on}") from None
 
 def _stays(api: Api) -> "Callable[[Any], None]":
