@@ -123,6 +123,26 @@ def test_a_table_of_ones_own_in_three_forms(folder):
     assert found.as_dict()["readable"]["abstention, mc"] == dict(read=1, asked=1, share=1, min_read=.95, of_the_readable=False)
 
 
+@pytest.mark.parametrize("text, line", [
+    ('image,question,"notes; who; when; where"\na b.png,"Who, then?",x\n', 2), ("\n \nimage;question\na b.png;Who, then?\n", 4),
+    (";;\nImage; Question;\na b.png;Who, then?;\n", 3), ("sep=;\nimage;question\na b.png;Who, then?\n", 3),
+    ("sep=|\nimage|question\na b.png|Who, then?\n", 3), ('image;"question";"a,b,c,d"\na b.png;Who, then?;\n', 2),
+    ('"notes, and\nmore, of, it";image;question\n;a b.png;Who, then?\n', 3), ("image\tquestion\ta,b,c\na b.png\tWho, then?\n", 2)])
+def test_what_separates_cells_is_found_by_the_columns(folder, text, line):
+    (folder/"m.csv").write_text(text)
+    sample, = own(folder/"m.csv")
+    assert (sample.question, sample.info) == ("Who, then?", {"line": line}) and images(str(folder/"m.csv")).image_ids == ["a b.png"]
+
+
+@pytest.mark.parametrize("text, said", [
+    ('image;"question",note\na b.png;Who?\n', "no column question: its columns are image, question,note"), ("\n\n", "no rows"),
+    ("sep=;\n", "no rows"), ("\nimage;question\na b.png;Who; then?\n", "line 3: has more cells .* holds a semicolon"),
+    ("picture;question\na b.png;Who?\n", "no column image: its columns are picture, question$")])
+def test_a_header_that_cannot_be_understood(folder, text, said):
+    (folder/"m.csv").write_text(text)
+    with pytest.raises(UnsafError, match=said): own(folder/"m.csv")
+
+
 def test_a_table_stands_for_its_images(folder, tmp_path):
     Image.new("RGB", (8, 8), "blue").save(folder/"b.png")
     (folder/"m.csv").write_text("image,question\na b.png,One?\nb.png,Two?\na b.png,Three?\n")

@@ -20,19 +20,39 @@ def is_own(name: Any) -> bool:
     "Whether `name` is a table of questions, by its ending."
     return isinstance(name, (str, Path)) and Path(name).suffix.lower() in SUFFIXES
 
+_MARKS = {",": "comma", ";": "semicolon", "\t": "tab"}
+
+def _named(text: str, mark: str) -> list[str]:
+    "The columns of a table whose cells `mark` separates."
+    try: return [cell.strip().lower() for cell in next(csv.reader(io.StringIO(text, newline=""), delimiter=mark), ())]
+    except csv.Error: return []
+
+def _headed(text: str, path: Path) -> tuple[int, str, str]:
+    "(lines above the header, the text from there on, what separates its cells): that by which the columns are there."
+    marks: Any = "\t" if path.suffix.lower() == ".tsv" else _MARKS
+    above = 0
+    for line in text.split("\n"):
+        if line.lower() in ("sep=,", "sep=;", "sep=\t", "sep=|"): marks = line[4]      # as Excel is told
+        elif line.strip("".join(_MARKS) + " "): break
+        above, text = above + 1, text[len(line) + 1:]
+    def fit(mark: str) -> tuple[int, int]:
+        named = _named(text, mark)
+        return len({"image", "question", "should_abstain"}.intersection(named)), len(named)
+    return above, text, max(marks, key=fit)
+
 def _cells(text: str, path: Path) -> Iterator[tuple[int, dict]]:
     "(line number, row) of a CSV, whatever separates its cells; raises `UnsafError`."
-    mark = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=text.partition("\n")[0].count)
+    above, text, mark = _headed(text, path)
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=mark)
     try:
         named = [str(k).strip().lower() for k in reader.fieldnames or ()]
         if twice := next((k for k in named if k and named.count(k) > 1), None): raise UnsafError(f"{path} has two columns {twice}")
         for row in reader:
             if any(filter(None, row.get(None, ()))):      # cut off, a question would be another one
-                raise UnsafError(f"{path}, line {reader.line_num}: has more cells than the table has columns: put quotes around "
-                                 f"a text that holds a {({',': 'comma', ';': 'semicolon'}).get(mark, 'tab')}")
-            yield reader.line_num, row
-    except csv.Error as e: raise UnsafError(f"{path}, line {reader.line_num}: no CSV ({e}): is a quote left open?") from None
+                raise UnsafError(f"{path}, line {above + reader.line_num}: has more cells than the table has columns: put quotes around "
+                                 f"a text that holds a {_MARKS.get(mark, mark)}")
+            yield above + reader.line_num, row
+    except csv.Error as e: raise UnsafError(f"{path}, line {above + reader.line_num}: no CSV ({e}): is a quote left open?") from None
 
 def _lines(path: Path) -> Iterator[tuple[int, dict]]:
     "(line number, row) of a table; raises `UnsafError`."
