@@ -15,7 +15,7 @@ from ..core import UnsafError
 from .closed import FREE, closed_by_text, closed_by_yes_no
 from .files import (FromBase64, check_row, fields, find, given, id_of, kind_of, need,
                               pictures_in, read_json, read_tsv, records, text_of)
-from .image_set import _unique, _with_datasets, natural_key, scanned, SUFFIXES, FromFile, _why
+from .image_set import _unique, _with, natural_key, scanned, SUFFIXES, FromFile, _why
 from .sources import (
     Benchmark, Card, FileTable, _unreachable, by_content, folder_of, from_file, opened, revision_of)
 
@@ -318,7 +318,7 @@ def _upd_meaning(kind: str, row: Any) -> dict:
 
 def _fetched(card: Card, name: str, cache: "str | Path | None" = None) -> Path:
     "A file of a Hub repository, in its cache."
-    _with_datasets()
+    _with("huggingface_hub")
     from huggingface_hub import hf_hub_download
     try: return Path(hf_hub_download(card.hub, name, repo_type="dataset", revision=revision_of(card, cache)))
     except _unreachable() as e:

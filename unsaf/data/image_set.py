@@ -11,6 +11,7 @@ import base64, errno, hashlib, heapq, html, io, operator, os, re, stat, struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -376,14 +377,15 @@ def scanned(root: str) -> tuple[list[str], Counter]:
 BROKEN_TABLES = (OSError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError)
 
 def _table_errors() -> tuple[type[Exception], ...]:
-    "What `datasets` itself raises where a table cannot be read."
-    from datasets.exceptions import DatasetsError
+    "What `datasets` itself, where it is installed, raises for a table that cannot be read."
+    try: from datasets.exceptions import DatasetsError
+    except ImportError: return ()
     return (DatasetsError,)
 
-def _with_datasets() -> None:
-    "Raises `UnsafError` where the library of data sets, with which the Hub's comes, is not installed."
-    try: import datasets      # noqa: F401
-    except ImportError: raise _needs("datasets") from None
+def _with(package: str) -> None:
+    "Raises `UnsafError` where a package is not installed."
+    try: import_module(package)
+    except ImportError: raise _needs(package) from None
 
 def _needs(package: str) -> UnsafError:
     return UnsafError(f"this source needs the package {package}: pip install 'unsaf[data]'")

@@ -16,7 +16,7 @@ from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
 from ..core import Picture, Sample, UnsafError
 from .files import need, cached_commit, complete, copied, note, noted, snapshots, tables_folder
 from .image_set import (
-    BROKEN_TABLES, ImageSet, _count, _needs, _table_errors, _unique, _with_datasets, SUFFIXES, FromCell, _shown, _why)
+    BROKEN_TABLES, ImageSet, _count, _needs, _table_errors, _unique, _with, SUFFIXES, FromCell, _shown, _why)
 
 # %% ../../nbs/40_data/03_sources.ipynb #52ec03f8
 @dataclass(frozen=True, repr=False)
@@ -262,7 +262,7 @@ def _from_hub(card: Card, parts: Sequence[tuple], n: "int | None", seed: "int | 
     if not card.hub:
         raise UnsafError(f"{card.name} is not on the Hub as far as is known: give its files with folder=, "
                          f"or $UNSAF_DATA/{card.name}")
-    _with_datasets()
+    _with("datasets")
     revision = revision_of(card, cache)
     place = f"{card.hub}@{revision[:12]}" if revision else f"hub:{card.hub}"
     root = complete(card.hub, revision, parts)
