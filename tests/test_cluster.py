@@ -176,8 +176,11 @@ def test_another_pace_or_price_goes_on_with_the_same_parts(tmp_path):
     before = run_of(spec(timeout=9), *what, ())       # as it was called until now
     (tmp_path/f"parts-{before}").mkdir()
     assert _run_in(tmp_path, spec(timeout=9), *what) == before != plain
-    said = [planned("m", ["a"], ("oe",), 2, tmp_path, on_ray=there) for there in (True, False)]
-    assert "(what it holds is not asked again)" in said[0] and "what a run with --ray left there is asked anew" in said[1]
+    say = lambda store: [planned("m", ["a"], ("oe",), 2, store, on_ray=there) for there in (True, False)]
+    assert "(what it holds is not asked again)" in say(tmp_path)[0] and "earlier run with --ray are not used here" in say(tmp_path)[1]
+    (tmp_path/"here").mkdir()
+    (tmp_path/"here"/"replies.sqlite").touch()
+    assert "without --ray are not used here, and are asked for again; leave out --ray to go on" in say(tmp_path/"here")[0]
 
 
 @pytest.mark.parametrize("options, message", [

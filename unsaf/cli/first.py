@@ -77,6 +77,9 @@ def init(
         f"start it:           unsaf assess --config {quote(str(out))}")
 
 # %% ../../nbs/90_cli/01_first.ipynb #bc8d867a
+_LEFT = {on_ray: f"replies of an earlier run {way} --ray are not used here, and are asked for again; {how} --ray to go on from them"
+         for on_ray, way, how in ((False, "with", "add"), (True, "without", "leave out"))}
+
 def planned(model: Any, samples: Any, settings: tuple[str, ...], k: int, store: Path | None,
             beside: str = "", on_ray: bool = False) -> str:
     "What a self-assessment is about to ask, and where its replies go."
@@ -85,6 +88,6 @@ def planned(model: Any, samples: Any, settings: tuple[str, ...], k: int, store: 
     where = f"replies and tables go to {store}" if store else "nothing is kept (--store FOLDER keeps it)"
     held = {False: bool(store) and (store/"replies.sqlite").exists(), True: bool(store) and any(store.glob("parts-*"))}
     there = (" (what it holds is not asked again)" if held[on_ray] else
-             f" (what a run with{'out' * on_ray} --ray left there is asked anew: it goes on only so)" if held[not on_ray] else "")
+             f" ({_LEFT[on_ray]})" if held[not on_ray] else "")
     return (f"{getattr(model, 'name', model)}, {n:,} images of {source}, {' and '.join(settings)}: "
             f"up to {calls:,} calls{f', and those of {beside}' if beside else ''}; {where}{there}")
