@@ -200,20 +200,22 @@ class Assessment(Shows):
         "Mean J per image with limits that hold at every look; None where the run was not looked at before."
         return anytime_j(counts_of(self.table, self.looks.order)) if self.looks else None
 
-    def looked(self) -> list[str]:
-        "The same in words, and why; empty where it is None."
-        return lines_of(self.looks, self.anytime)
+# %% ../../nbs/60_assessment/02_run.ipynb #8d2f6a13
+def _looked(self: Assessment) -> list[str]:
+    "`anytime` in words, and why; empty where it is None."
+    return lines_of(self.looks, self.anytime)
 
-    def report(self, path: str | Path, probes: Any = None) -> Path:
-        "Write the page that shows scores, questions and replies, and the probes of them where given."
-        from unsaf.assessment.report import page
-        return page([self], path, probes=probes)
+def _report(self: Assessment, path: str | Path, probes: Any = None) -> Path:
+    "Write the page that shows scores, questions and replies, and the probes of them where given."
+    from unsaf.assessment.report import page
+    return page([self], path, probes=probes)
 
-    @property
-    def run_id(self) -> str:
-        "8 hexadecimal digits of which model answered what."
-        images = self.planned or self.images      # a run that ended early has the name of the whole one
-        return fingerprint(self.model, self.identity, vars(self.plan), self.source, images)[:8]
+def _run_id(self: Assessment) -> str:
+    "8 hexadecimal digits of which model answered what."
+    images = self.planned or self.images      # a run that ended early has the name of the whole one
+    return fingerprint(self.model, self.identity, vars(self.plan), self.source, images)[:8]
+
+Assessment.looked, Assessment.report, Assessment.run_id = _looked, _report, property(_run_id)
 
 # %% ../../nbs/60_assessment/02_run.ipynb #36f9dfa5
 def _as_dict(self: Assessment) -> dict:

@@ -89,28 +89,6 @@ class Replicas:
             self.close()
             raise
 
-    def _begin(self) -> None:
-        try: cards = self._cards([actor.card.remote() for actor in self.actors])
-        except self.ray.exceptions.RayError as e:
-            raise ModelError(f"a replica died when it loaded its model ({last_line(e)}): has it the memory?") from None
-        if stop := next((card["stop"] for card in cards if "stop" in card), ""): raise ModelError(stop)
-        if len({fingerprint(card["name"], card["identity"]) for card in cards}) > 1:
-            raise ModelError(f"{cards[0]['name']}: two replicas hold different models (weights, engine or options "
-                             "differ from node to node): install the same on all")
-        self.name, self.identity, self.template, self.decides, shown = cards[0].values()
-        for name, value in shown.items(): setattr(self, name, value)
-        self.images_together = min(shown.get("images_together", 32)*len(self.actors), TOGETHER)
-        self.idle, self.computed = deque(self.actors), {}
-
-    def _cards(self, calls: list) -> list[dict]:
-        "What all say of themselves, as soon as they can; a line each minute says how many are awaited."
-        while True:
-            ready, rest = self.ray.wait(calls, num_returns=len(calls), timeout=SAID)
-            self.ray.get(ready)      # raises for one that died
-            if not rest: return self.ray.get(calls)
-            say(f"unsaf: {len(ready)} of {len(calls)} replicas have their model; the others load it, or wait for room in the cluster "
-                "(`ray status` tells)", file=sys.stderr)
-
     @property
     def counters(self) -> dict[str, int]:
         "What all replicas have computed so far."
@@ -133,6 +111,31 @@ class Replicas:
         self.ray.wait([actor.close.remote() for actor in self.actors], num_returns=len(self.actors), timeout=30)
         for actor in self.actors: self.ray.kill(actor)
         self.actors = []
+
+# %% ../../nbs/62_cluster/04_asking.ipynb #3c7e90b5
+def _begin(self: Replicas) -> None:
+    try: cards = self._cards([actor.card.remote() for actor in self.actors])
+    except self.ray.exceptions.RayError as e:
+        raise ModelError(f"a replica died when it loaded its model ({last_line(e)}): has it the memory?") from None
+    if stop := next((card["stop"] for card in cards if "stop" in card), ""): raise ModelError(stop)
+    if len({fingerprint(card["name"], card["identity"]) for card in cards}) > 1:
+        raise ModelError(f"{cards[0]['name']}: two replicas hold different models (weights, engine or options "
+                         "differ from node to node): install the same on all")
+    self.name, self.identity, self.template, self.decides, shown = cards[0].values()
+    for name, value in shown.items(): setattr(self, name, value)
+    self.images_together = min(shown.get("images_together", 32)*len(self.actors), TOGETHER)
+    self.idle, self.computed = deque(self.actors), {}
+
+def _cards(self: Replicas, calls: list) -> list[dict]:
+    "What all say of themselves, as soon as they can; a line each minute says how many are awaited."
+    while True:
+        ready, rest = self.ray.wait(calls, num_returns=len(calls), timeout=SAID)
+        self.ray.get(ready)      # raises for one that died
+        if not rest: return self.ray.get(calls)
+        say(f"unsaf: {len(ready)} of {len(calls)} replicas have their model; the others load it, or wait for room in the cluster "
+            "(`ray status` tells)", file=sys.stderr)
+
+Replicas._begin, Replicas._cards = _begin, _cards
 
 # %% ../../nbs/62_cluster/04_asking.ipynb #4cfdf449
 def _generate(self: Replicas, requests: Sequence[Request]) -> Iterator[Reply]:
