@@ -306,6 +306,9 @@ def test_every_status_has_a_kind():
         kind = fault_of(status, {"error": {"message": "x"}}, {}).kind
         assert kind in (*RETRIED, "rejected", "key", "model", "quota") or (status, kind) == (451, "refused")
         assert (kind in RETRIED) == (status >= 500 or status in (408, 409, 425, 429)), status
+    for body in (None, "", "text", [], [1], {}, {"error": None}, {"error": []}, {"detail": 3}, {"detail": [1, None]}, 7):
+        fault = fault_of(500, body, {})
+        assert fault.kind == "server" and isinstance(str(fault), str), body
 
 
 # pictures

@@ -230,6 +230,29 @@ def test_lines_of_the_ledger():
     assert set(entries["verdict"]) <= {"reproduced", "not reproduced", "not run", "not reproducible", "built in", "undecided", "one run"}
 
 
+@pytest.mark.parametrize("folder", [ROOT / "figures/testbed", GOLDEN / "paper"], ids=lambda f: f.name)
+def test_tables_of_the_paper_agree_with_each_other(folder):
+    from unsaf.world import tiny
+    def table(name): return pd.read_csv(folder / f"{name}.csv", keep_default_na=False, na_values=["", "nan"])
+    def values(name, *keys, **only): return table(name).query(" and ".join(f"{k} == {v!r}" for k, v in only.items())).set_index([*keys])["value"]
+    wide = table("table06").fillna({"suffix": ""}).pivot(index=["model", "setting", "suffix"], columns="metric", values="value")
+    rates = [*(wide["TA"] + wide["FU"]), *(wide["FA"] + wide["TU"]), *table("fig07").groupby(["student", "arm", "answerable"])["value"].sum()]
+    assert len(wide) and rates == pytest.approx([1] * len(rates))
+    cells, letters = table("table05").set_index(["model", "dataset", "setting", "metric", "variant"])["value"].sort_index(), dict(audacity="A", timidity="T")
+    for r in table("fig04").itertuples():
+        cell = cells[r.pair, r.dataset, r.setting, letters.get(r.metric, r.metric)]
+        assert r.difference == pytest.approx(cell["instruction-tuned"] - cell["pretrained"])
+    for one, other, keys, only, also in (("table11", "table04", ("model", "setting", "metric"), dict(prompt="original", stage="both"), dict(dataset="plain")),
+                                         ("table02", "table13", ("student", "dataset", "metric"), dict(strategy="Baseline"), dict(strategy="Baseline"))):
+        some, all_of = values(one, *keys, **only), values(other, *keys, **also).sort_index()
+        assert len(some) and all({*all_of.loc[[key]]} == {value} for key, value in some.items()), one      # the baseline stands under each teacher
+    for r in table("fig06").itertuples(): assert r.parameters == pytest.approx(tiny.card(r.model)["parameters"] / 1e9)
+    far, drawn = table("fig02").dropna(subset="distance"), table("fig03")
+    assert far["distance"].between(0, far["max"]).all() and set(far[far["metric"] == "MR"]["setting"]) == {"MC"}
+    lost = drawn[(drawn["by"] == "images") & (drawn["n"] > drawn["population"])]
+    assert len(lost) and lost["mean"].isna().all() and lost["why"].str.startswith("above the population").all()      # a gap with its reason
+
+
 # ---- a run of today, read by every version to come
 
 MODEL, N, K, BENCH_N = "tiny-s", 6, 2, 3
