@@ -129,7 +129,7 @@ def test_bench_prints_one_table_and_asks_nothing_twice(tmp_path, inside):
     run = inside(*args)
     assert run.returncode == 0, run.stderr
     lines = [line.split() for line in run.stdout.splitlines()]
-    assert {line[0] for line in lines if ".." in line} == {"accuracy", "calibration", "mr", "cu", "pope", "chair"} and "testbed" in run.stdout
+    assert {"accuracy", "calibration", "mr", "cu", "pope", "chair"} <= {line[0] for line in lines if line} and "testbed" in run.stdout
     assert (tmp_path / "run/bench.csv").exists() and (tmp_path / "run/bench-pope.csv").exists()
     again = inside(*args, "--json")
     result = json.loads(again.stdout)

@@ -221,7 +221,7 @@ def runs(tmp_path_factory):
 def test_a_comparison_has_a_page(cli, runs, tmp_path):
     said = cli("compare", runs/"a", runs/"b", "--setting", "oe", "--page", tmp_path/"page.html")
     page = (tmp_path/"page.html").read_text()
-    assert said.exit_code == 0 and f"written: {tmp_path/'page.html'}" in said.stdout and page.count("<svg") == 1 and page.count("data:image/") == 3
+    assert said.exit_code == 0 and f"written: {tmp_path/'page.html'}" in said.stdout and page.count("<svg") == 4 and page.count("data:image/") == 3
 
 
 def test_an_audit_takes_both_settings_of_a_folder(cli, runs):

@@ -27,7 +27,7 @@ def test_a_ranking_and_its_floor(one):
     found = ranked([like(one, m, rate, s, i) for s in "XY" for i, (m, rate) in enumerate(dict(a=.5, b=1.0, c=.8).items())], "unf1", n=200)
     t = found.tables["X"]
     assert t["model"].iloc[0] == "b" and t["score"].iloc[0] == 1 and t["first"].sum() == pytest.approx(1) and np.isnan(t["swaps"].iloc[-1])
-    assert t["unseen"].iloc[0] == pytest.approx(2 / 3, abs=.1) and "unseen: what can be had without a look" in "\n".join(found.lines())
+    assert t["unseen"].iloc[0] == pytest.approx(2 / 3, abs=.1) and "unseen: a score that takes no look" in "\n".join(found.lines())
     assert all(int(x.split()[0].replace(",", "")) >= 6 for x in t["needed"] if x)      # fewer have no p below .05
     row = found.floors.iloc[0]
     assert len(found.floors) == 1 and (row["distance"], row["differs"], row["half"]) == (0, False, 3) and row["floor"] >= 0

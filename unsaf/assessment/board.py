@@ -109,7 +109,7 @@ def _about(r: Assessment) -> list[str]:
     ended = f"{r.stopped}: {len(r.images)} of {_n(len(r.planned), 'image')} finished" if r.stopped else ""
     unread = f"{_n(len(r.failures), 'image')} could not be read" if len(r.failures) else ""
     grew = "looked at with fewer images before: the interval is for a number that was fixed beforehand" if r.looks else ""
-    return [line for line in (r.unscored or _unread(r), ended, unread, grew, r.copied) if line]
+    return [line for line in (r.unscored or _unread(r), ended, unread, grew, r.copied and f"in the whole run {r.copied}") if line]
 
 def _of_each(runs: Sequence[Assessment]) -> list[str]:
     "What to know of the runs, each thing once, with all that it is true of."

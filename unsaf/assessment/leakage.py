@@ -31,7 +31,7 @@ def _drawn(value: Callable[[np.ndarray], float], images: int, n: int, seed: int)
     "`value` with its percentile interval over images."
     rng, even = np.random.default_rng(seed), np.full(images, 1 / images)
     found = np.array([value(rng.multinomial(images, even)) for _ in range(n)])
-    return Interval.between(value(np.ones(images, int)), found)
+    return Interval.between(value(np.ones(images, int)), found).where_varied()
 
 # %% ../../nbs/60_assessment/04_leakage.ipynb #b0507472
 def _shares(p: np.ndarray, hard: np.ndarray, place: np.ndarray, n: int, seed: int) -> dict[str, Interval]:
@@ -40,8 +40,9 @@ def _shares(p: np.ndarray, hard: np.ndarray, place: np.ndarray, n: int, seed: in
     cells = np.zeros((place.max() + 1, 3))
     for j, each in enumerate(((p > .5) == hard, hard == larger, np.ones(len(hard)))):
         np.add.at(cells[:, j], place, each)
-    return cluster_bootstrap(lambda sums: dict(accuracy=sums[:, 0] / sums[:, 2], majority=sums[:, 1] / sums[:, 2]),
-                             cells, n=n, seed=seed)
+    found = cluster_bootstrap(lambda sums: dict(accuracy=sums[:, 0] / sums[:, 2], majority=sums[:, 1] / sums[:, 2]),
+                              cells, n=n, seed=seed)
+    return {name: interval.where_varied() for name, interval in found.items()}
 
 # %% ../../nbs/60_assessment/04_leakage.ipynb #1d1492f9
 def _telling(texts: Sequence[tuple[str, ...]], hard: np.ndarray, top: int) -> pd.DataFrame:

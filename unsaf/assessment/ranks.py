@@ -81,14 +81,16 @@ class Ranks:
 # %% ../../nbs/60_assessment/09_ranks.ipynb #672f5220
 LOWER = ("fa_rate",)      # of which less is better
 LEAST = 6                 # images; an exchange test of fewer has no p below .05
-UNSEEN = ("what can be had without a look at the images: by always answering, or, from "
-          f"{QUESTIONS} of a model's own questions on, by abstaining by their words")
+UNSEEN = ("a score that takes no look at the images: that of always answering or never, or, where a model was asked "
+          f"{QUESTIONS} questions or more, that of abstaining by their words, if it is higher")
 
 def unseen(measure: str, table: pd.DataFrame) -> float:
     "What the strongest policy that sees no image scores on the questions of a table; nan where nobody knows."
     n = table["cell"].value_counts()
-    always = awareness(*(int(n.get(cell, 0)) for cell in CELLS)).always_answer if n.sum() else np.nan
-    least = dict(youden_j=0.0, d_prime=0.0, unf1=always, unf1_class=2 / 3).get(measure, np.nan)
+    ta, fa, tu, fu = (int(n.get(cell, 0)) for cell in CELLS)
+    if not ta + fa + tu + fu: return np.nan
+    constant = awareness(ta + fu, fa + tu, 0, 0), awareness(0, 0, fa + tu, ta + fu)      # always, never
+    least = dict(youden_j=0.0, d_prime=np.fmax(*(c.d_prime for c in constant)), unf1=constant[0].unf1, unf1_class=2 / 3).get(measure, np.nan)
     words = word_policy(table, n=1).policy.get(measure) if measure in POLICY else None
     return max(least, words.value) if words else least
 

@@ -8,6 +8,7 @@ __all__ = ['COMPARED', 'Run', 'is_run', 'saved_runs', 'pictures_of', 'as_saved',
 # %% ../../nbs/60_assessment/07_saved.ipynb #8e347a4d
 import json, re
 from dataclasses import dataclass, replace
+from math import nan
 from pathlib import Path
 from shlex import quote
 from typing import Any, Sequence
@@ -271,7 +272,9 @@ def paired(a: Assessment, b: Assessment, primary: str = "youden_j", n: int = 10_
             raise UnsafError(f"no reply of {r.model} could be counted: there is nothing to compare")
     rows = [dict(measure=k, a=c.b, b=c.a, difference=c.difference, low=c.interval.low, high=c.interval.high, p=c.p)
             for k, c in smoothed_difference(names, x, y, n=n).items()]
-    return Pair(a, b, both, pd.DataFrame(rows), _differing(a, b, len(both)), _anytime(a, b))
+    table = pd.DataFrame(rows)
+    table.loc[table.measure == "always_answer", ["low", "high", "p"]] = nan      # a line to read the others by
+    return Pair(a, b, both, table, _differing(a, b, len(both)), _anytime(a, b))
 
 def _anytime(a: Assessment, b: Assessment) -> Anytime | None:
     "J of `b` minus J of `a`, image by image in the order in which both had them; None where neither has grown."

@@ -9,7 +9,7 @@ __all__ = ['Judge', 'wanted', 'put', 'keep', 'judged', 'judged_before', 'hand_au
 # %% ../../nbs/90_cli/03_probes.ipynb #7bba50ed
 import json, os, sys
 from dataclasses import replace
-from math import inf, nan
+from math import inf, isfinite
 from pathlib import Path
 from shlex import quote
 from typing import Any, Mapping
@@ -163,8 +163,9 @@ def compare(
     sides = [replace(side, min_read=min_read) for side in sides]
     probes = put(sides[:1], asked[0], ["cross"], asked[1:], store) if cross else []
     pair = paired(*sides, measure)
-    measures = pair.table.replace([inf, -inf], nan).astype(object)
-    measures = measures.where(measures.notna(), None).to_dict("records")
+    known = lambda x: x if isinstance(x, str) or isfinite(x) else None
+    measures = [{k: known(x) for k, x in row.items()} | dict(open=[row["low"] == -inf, row["high"] == inf])
+                for row in pair.table.to_dict("records")]
     body = json.dumps(dict(a=pair.a.as_dict(), b=pair.b.as_dict(), images=len(pair.images), notes=pair.notes, measures=measures,
                            primary=measure, of_the_readable=pair.of_the_readable, cross=probes[0].as_dict() if probes else None,
                            **(dict(anytime=pair.anytime.as_dict()) if pair.anytime else {})), indent=1)

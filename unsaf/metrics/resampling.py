@@ -211,7 +211,7 @@ class Comparison:
 
     def __str__(self) -> str:
         i = self.interval
-        return (f"{self.difference:+.3f} ({100 * i.level:g}% interval {i.low:+.3f} to {i.high:+.3f}, "
+        return (f"{self.difference:+.3f} ({100 * i.level:g}% interval {limits_text(i.low, i.high, '+.3f')}, "
                 f"p = {self.p:.4g}, {self.images} images)")
 
 # %% ../../nbs/10_metrics/02_resampling.ipynb #3b037261
