@@ -163,12 +163,7 @@ def compare(
     sides = [replace(side, min_read=min_read) for side in sides]
     probes = put(sides[:1], asked[0], ["cross"], asked[1:], store) if cross else []
     pair = paired(*sides, measure)
-    known = lambda x: x if isinstance(x, str) or isfinite(x) else None
-    measures = [{k: known(x) for k, x in row.items()} | dict(open=[row["low"] == -inf, row["high"] == inf])
-                for row in pair.table.to_dict("records")]
-    body = json.dumps(dict(a=pair.a.as_dict(), b=pair.b.as_dict(), images=len(pair.images), notes=pair.notes, measures=measures,
-                           primary=measure, of_the_readable=pair.of_the_readable, cross=probes[0].as_dict() if probes else None,
-                           **(dict(anytime=pair.anytime.as_dict()) if pair.anytime else {})), indent=1)
+    body = _body(pair, measure, probes)
     new, old = ([r for r, m in zip(sides, asked) if bool(m) == given] for given in (True, False))
     if as_json: print(body)
     else: say(*pair.lines(bool(probes)), *(line for p in probes for line in ["", *p.lines()]))
@@ -183,6 +178,16 @@ def compare(
         if not as_json: say(f"\nwritten: {written}")
     exit_code(old, "make that run again with its --store to repeat only them")
     raise typer.Exit(exit_code([*new, *probes], repeat(store)))
+
+# %% ../../nbs/90_cli/03_probes.ipynb #6e41d8b7
+def _body(pair: Any, measure: str, probes: list) -> str:
+    "A comparison as JSON, which has no infinities: `open` says which limits are none."
+    known = lambda x: x if isinstance(x, str) or isfinite(x) else None
+    measures = [{k: known(x) for k, x in row.items()} | dict(open=[row["low"] == -inf, row["high"] == inf])
+                for row in pair.table.to_dict("records")]
+    return json.dumps(dict(a=pair.a.as_dict(), b=pair.b.as_dict(), images=len(pair.images), notes=pair.notes, measures=measures,
+                           primary=measure, of_the_readable=pair.of_the_readable, cross=probes[0].as_dict() if probes else None,
+                           **(dict(anytime=pair.anytime.as_dict()) if pair.anytime else {})), indent=1)
 
 # %% ../../nbs/90_cli/03_probes.ipynb #45b34cc8
 def _all_needed(a: str, b: str, given: Mapping[str, Any]) -> None:

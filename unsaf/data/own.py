@@ -20,6 +20,7 @@ def is_own(name: Any) -> bool:
     "Whether `name` is a table of questions, by its ending."
     return isinstance(name, (str, Path)) and Path(name).suffix.lower() in SUFFIXES
 
+# %% ../../nbs/40_data/06_own.ipynb #a93b6c57
 _MARKS = {",": "comma", ";": "semicolon", "\t": "tab"}
 
 def _named(text: str, mark: str) -> list[str]:
