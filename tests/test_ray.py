@@ -131,7 +131,7 @@ def test_units_that_ask_replicas_are_those_of_one_process(tmp_path, cluster, mon
     from unsaf.paper.runspec import Student
     from unsaf.paper.spread import Spread
     monkeypatch.setenv("OMP_NUM_THREADS", "1")      # sums on two threads are rounded otherwise in the seventh digit
-    student = Student("tiny-student", "UnD-IQ", "tiny-s", n=8, k=2, epochs=1)
+    student = Student("tiny-student", "UnD-IQ", "tiny-s", n=24, k=2, epochs=2)
     units = [RunSpec("assess", student, "scenes", n=4, k=2, seed=9100)]
     for where in ("alone", "spread"):
         work = job(tmp_path/where, "x", units, Path("x"))
