@@ -207,7 +207,6 @@ def _ticks(low: float, high: float) -> list[float]:
     step = next(s for s in (.5, 1, 2, 5, 10, 20) if (high - low) / s <= 7)
     return [float(step * i) for i in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1)]
 
-
 def _plot(g: Group, measure: str) -> dict[str, Any]:
     "Where each dot and interval lies, in thousandths of the width."
     low, high = _axis(g.rows, measure)
