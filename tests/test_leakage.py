@@ -38,7 +38,8 @@ def test_a_planted_word_is_found_whole():
     t = lot(0)
     t["question"] = [q if a else f"{q} perhaps" for q, a in zip(t.question, t.answerable)]
     f = leakage(t, n=200)
-    assert f.auroc.value == f.auroc.low == f.accuracy.value == 1 and f.policy["youden_j"].value == f.policy["unf1"].value == 1
+    assert f.auroc.value == f.accuracy.value == f.policy["youden_j"].value == f.policy["unf1"].value == 1
+    assert np.isnan([f.auroc.low, f.auroc.high, f.accuracy.low, f.accuracy.high]).all() and "no interval" in str(f.auroc)      # nothing varied
     assert abs(np.mean(f.permuted) - .5) < .05 and "'perhaps'" in f.told_by("unanswerable", 1)
     row = f.words[f.words.word == "perhaps"].iloc[0]
     assert (row.answerable, row.unanswerable) == (0, 1) and row.weight > 0
