@@ -143,8 +143,7 @@ class _File:
     def _open(self) -> None:
         _to_wal(self.db)
         self.db.execute("pragma synchronous=full")  # a reply may have cost money: it survives a power cut too
-        self.db.executescript(TABLES)
-        self.db.execute("insert or ignore into meta values ('format', ?)", (str(FORMAT),))
+        self.db.executescript(f"begin immediate; {TABLES} insert or ignore into meta values ('format', '{FORMAT}'); commit;")
         self.settle()       # what a killed run left in the log; and a new file has its tables
 
     def settle(self, how: str = "passive") -> None:

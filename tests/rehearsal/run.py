@@ -165,6 +165,7 @@ def stored(out, names):
     keys = set()
     for file in (out/"store"/"units").glob("*/replies.sqlite"):
         with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as db:
+            if not db.execute("select 1 from sqlite_master where name = 'replies'").fetchone(): continue     # killed before it had tables
             for name in names: keys.update(key for key, in db.execute(OF_NAME, (name,)))
     return len(keys)
 
