@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 import pytest
 from typer.testing import CliRunner
 import unsaf
@@ -13,6 +14,7 @@ from unsaf.cli import app
 from unsaf.core import UnsafError
 from unsaf.models.base import Scripted
 from unsaf.models.budget import Budget
+from unsaf.paper.workers import Task, Workers
 from unsaf.store import Store
 
 pytest.importorskip("openai")
@@ -36,21 +38,41 @@ app(prog_name="unsaf")
 
 @pytest.mark.promise("interrupt")
 @pytest.mark.slow
-def test_the_first_ctrl_c_stores_what_the_server_answers(tmp_path):
+@pytest.mark.parametrize("sign, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "term"])
+def test_the_first_signal_stores_what_the_server_answers(tmp_path, sign, code):
     "64 places and 200 ms a call: what had gone out is paid for, so all of it is in the store, and the next run does not ask it again."
     with Faulty(lambda c: reply(talk(c.text)), delay=.2) as server:
         run = [sys.executable, "-c", CLI, "assess", "--model", f"api:m@{server.url}", "--images", "scenes", "--limit", "60",
                "--concurrency", "64", "--store", str(tmp_path)]
         p = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        until = time.monotonic() + 60
         with Store(tmp_path) as store:
-            while len(store) < 200 and time.monotonic() < until: time.sleep(.02)
-            p.send_signal(signal.SIGINT)
+            asked(store, 200)
+            p.send_signal(sign)
             out, err = p.communicate(timeout=60)
-            assert p.returncode == 130 and 200 <= len(store) == len(server.calls) < 720 and server.peak > 32
+            assert p.returncode == code and 200 <= len(store) == len(server.calls) < 720 and server.peak > 32
         assert err.count("what is under way is awaited and stored") == 1 and "goes on from here" in err
         assert out.startswith("m, 60 images of scenes:0, oe: up to 720 calls") and out.count("\n") == 1   # the first line, and no score
         assert subprocess.run(run, capture_output=True, timeout=120).returncode == 0 and len(server.calls) == 720
+
+
+def asked(store, least):
+    until = time.monotonic() + 60
+    while len(store) < least and time.monotonic() < until: time.sleep(.02)
+
+
+def asks(url, folder):
+    unsaf.assess(unsaf.load(f"api:m@{url}", concurrency=32), unsaf.images("scenes", n=60), store=folder)
+
+
+@pytest.mark.promise("interrupt")
+@pytest.mark.slow
+def test_a_stopped_reproduction_stores_what_its_processes_had_asked(tmp_path):
+    with Faulty(lambda c: reply(talk(c.text)), delay=.2) as server, Store(tmp_path) as store:
+        with pytest.raises(KeyboardInterrupt), Workers(1) as machine:
+            machine.start(Task("asks", "asks", partial(asks, server.url, tmp_path)))
+            asked(store, 100)
+            raise KeyboardInterrupt
+        assert 100 <= len(store) == len(server.calls) < 720
 
 
 @pytest.mark.promise("bounds")

@@ -19,7 +19,7 @@ PROMISES: dict[str, dict[str, tuple[str, str]]] = {
         "killed": ("A killed run, started again by the same command, asks only what is missing, and ends with the tables of a whole one", "keeping"),
         "twice": ("A second run of the same asks nothing, and says the same", "keeping"),
         "shared": ("Several runs on one store ask each request once; what a killed one was at, the others take over", "keeping"),
-        "interrupt": ("The first Ctrl-C lets nothing more go out, awaits what is under way and stores it; the second ends at once", "costs"),
+        "interrupt": ("The first Ctrl-C or SIGTERM lets nothing more go out, awaits what is under way and stores it; the second ends at once", "costs"),
         "copied": ("A store is copied by `merge` while runs are at it; a copy of the file says what it may lack", "keeping"),
         "old": ("Stores and runs of earlier versions are read", "keeping"),
         "batches": ("A batch is written down before it is paid for: after a kill the same command collects it; a run of single calls shares its replies",

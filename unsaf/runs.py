@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PULSE', 'SHOWN', 'LEAST', 'CALLS', 'guarded', 'unguarded', 'csv_of', 'write_table', 'read_table', 'edited',
-           'own_stem', 'watched', 'lasting', 'drained', 'Pulse', 'stoppable', 'folded', 'most_frequent', 'seen',
-           'TooManyFailures', 'Watch', 'effort_line']
+           'own_stem', 'watched', 'lasting', 'stop_code', 'drained', 'Pulse', 'stoppable', 'folded', 'most_frequent',
+           'seen', 'TooManyFailures', 'Watch', 'effort_line']
 
 # %% ../nbs/00_core/02_runs.ipynb #5106adf7
 import ctypes, hashlib, json, os, re, signal, sys, threading
@@ -146,25 +146,44 @@ def lasting() -> bool:
     "Whether the thread that asks is the main one: it lives as long as the process, and signals are its own."
     return threading.current_thread() is threading.main_thread()
 
-def _applies() -> bool:
-    "Whether this is the main thread of a program in which nobody else looks after interrupts."
-    if not lasting() or signal.getsignal(signal.SIGINT) is not signal.default_int_handler: return False
-    return not (hasattr(sys, "ps1") or sys.flags.interactive or "ipykernel" in sys.modules)
+_USUAL = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+_NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+
+def _ours() -> list[int]:
+    "The signals that nobody else looks after: in the main thread of a program, before the first of them."
+    if not lasting() or hasattr(sys, "ps1") or sys.flags.interactive or "ipykernel" in sys.modules: return []
+    usual = [sign for sign, handler in _USUAL.items() if signal.getsignal(sign) is handler]
+    ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN      # a shell's background job
+    return usual if ignored or signal.SIGINT in usual else []
 
 _ends: list[Callable[[], None]] = []     # what ends the runs that await what is under way
+_came: list[int] = []                    # the signal that ended the last of them
 
-def _first(*_: Any) -> None:
-    "The first Ctrl-C."
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    what = b"what is under way is awaited and stored" if _ends else b"what has come is being stored"
+def _first(sign: int, *_: Any) -> None:
+    "The first Ctrl-C, or SIGTERM."
+    _came.append(sign)
+    for other in _USUAL:
+        if signal.getsignal(other) is _first: signal.signal(other, signal.SIG_DFL)
+    what = "what is under way is awaited and stored" if _ends else "what has come is being stored"
     with suppress(OSError):      # a terminal that is gone; print could be in the middle of a line of its own
-        os.write(2, b"\nunsaf: stopping; " + what + b" (Ctrl-C again ends at once)\n")
+        os.write(2, f"\nunsaf: stopping; {what} ({_NAMES[sign]} again ends at once)\n".encode())
     for end in _ends: end()
     if not _ends: raise KeyboardInterrupt
 
+def stop_code() -> int:
+    "Exit code of a program that was stopped: 130, or 143 where it was SIGTERM that stopped it."
+    return 128 + (_came[-1] if _came else signal.SIGINT)
+
+def _forked() -> None:
+    "A process that is forked off, as a loader of data, is ended by others, who have no time to wait."
+    for sign, handler in _USUAL.items():
+        if signal.getsignal(sign) is _first: signal.signal(sign, handler)
+
+if hasattr(os, "register_at_fork"): os.register_at_fork(after_in_child=_forked)
+
 @contextmanager
 def drained(end: Callable[[], None] | None) -> Iterator[None]:
-    "While this lasts, the first Ctrl-C of `stoppable` calls `end` and raises nothing; None, or in a thread: it raises."
+    "While this lasts, the first signal of `stoppable` calls `end` and raises nothing; None, or in a thread: it raises."
     told = end is not None and lasting()
     if told: _ends.append(end)
     try: yield
@@ -190,27 +209,27 @@ class Pulse:
         while not self.over.wait(PULSE): say(f"unsaf: {self.line()}", file=sys.stderr, flush=True)
 
 # %% ../nbs/00_core/02_runs.ipynb #96ec448d
-def _once() -> None:
+def _once(sign: int) -> None:
     "Have the system itself take the handler away at the first signal, where its C library knows that word."
     if not sys.platform.startswith("linux"): return
     library, now = ctypes.CDLL(None), ctypes.pythonapi.PyOS_getsig
     if not hasattr(library, "sysv_signal"): return
     now.argtypes, now.restype = [ctypes.c_int], ctypes.c_void_p
     library.sysv_signal.argtypes, library.sysv_signal.restype = [ctypes.c_int, ctypes.c_void_p], ctypes.c_void_p
-    library.sysv_signal(signal.SIGINT, now(signal.SIGINT))
+    library.sysv_signal(sign, now(sign))
 
 @contextmanager
 def stoppable(last: bool = False) -> Iterator[None]:
-    "While this lasts, the first Ctrl-C interrupts and the second ends the process; `last`: also behind it."
-    if not _applies():
-        yield
-        return
-    signal.signal(signal.SIGINT, _first)
-    _once()
+    "While this lasts, the first Ctrl-C or SIGTERM interrupts and the second ends the process; `last`: also behind it."
+    ours = _ours()
+    if ours: _came.clear()
+    for sign in ours:
+        signal.signal(sign, _first)
+        _once(sign)
     try: yield
     finally:
-        if not (last and signal.getsignal(signal.SIGINT) is signal.SIG_DFL):
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        if not (last and _came):
+            for sign in ours: signal.signal(sign, _USUAL[sign])
 
 # %% ../nbs/00_core/02_runs.ipynb #5e268598
 _FOLDS = [(re.compile(pattern, re.I), by) for pattern, by in [

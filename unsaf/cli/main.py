@@ -24,7 +24,7 @@ from .replicas import Spread, with_ray
 from .spending import DryRun, Sample, tell_estimates, with_budget
 from ..core import UnsafError, patient, write_file
 from ..models.budget import Budget, cost_line
-from ..runs import effort_line, stoppable
+from ..runs import effort_line, stop_code, stoppable
 
 class _Lines(typer.core.TyperGroup):
     "Errors that the user can mend end in one line, and no terminal ends a run."
@@ -45,7 +45,7 @@ class _Lines(typer.core.TyperGroup):
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
             warn("stopped; with --store the same command goes on from here")
-            raise typer.Exit(130) from None
+            raise typer.Exit(stop_code()) from None
 
 # %% ../../nbs/90_cli/04_main.ipynb #c7ecab63
 app = typer.Typer(cls=_Lines, invoke_without_command=True, add_completion=True, rich_markup_mode=None,

@@ -7,8 +7,6 @@ __all__ = ['app', 'distill', 'Baseline', 'Pairs', 'read_parameters', 'read_price
            'evaluate', 'export']
 
 # %% ../../nbs/90_cli/02_paper.ipynb #dd44799a
-import signal
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from shlex import join
@@ -21,7 +19,7 @@ from .replicas import Spread, with_ray
 from .spending import DryRun, Sample, tell_estimates, with_budget
 from ..core import UnsafError, value_of, write_file
 from ..models.budget import Budget
-from ..runs import lasting
+from ..runs import stoppable
 
 # %% ../../nbs/90_cli/02_paper.ipynb #13f13563
 class Pairs(typer.core.TyperCommand):
@@ -59,16 +57,6 @@ def read_prices(pairs: list[str] | None) -> dict[str, tuple[float, float]]:
     return prices
 
 # %% ../../nbs/90_cli/02_paper.ipynb #bcac97e6
-def _stop(*_: Any) -> None: raise KeyboardInterrupt
-
-@contextmanager
-def _termed() -> Iterator[None]:
-    "While this lasts, a batch job's end (SIGTERM) is a Ctrl-C; not in a thread."
-    before = signal.signal(signal.SIGTERM, _stop) if lasting() else None
-    try: yield
-    finally:
-        if before is not None: signal.signal(signal.SIGTERM, before)
-
 def _dry(names: list[str], profile: str, store: Path, parameters: dict, utilisation: float,
          price: list[str] | None) -> None:
     from unsaf.paper.demand import Rates, estimate, lines
@@ -172,7 +160,7 @@ def _go(wanted: list, store: Path, workers: int, ray: str | None, force: bool, n
         gpus: int | None = None, replicas: int | None = None) -> None:
     from unsaf.paper.runner import keep_notebooks, ledger_lines, reproduce as run
     out = wanted[0].out
-    with _termed(), _machine(workers, ray, replicas, gpus, store, out) as machine:
+    with stoppable(), _machine(workers, ray, replicas, gpus, store, out) as machine:
         how = dict(gpus=0, run=machine.run) if replicas else dict(gpus=gpus)
         result = run(wanted, machine, force, **how)
     if notebooks_too: keep_notebooks(wanted)
