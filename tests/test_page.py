@@ -142,6 +142,15 @@ def test_images_are_named_so_that_they_are_found_again_or_not_at_all(tmp_path, m
         assert any("IMAGES" in line for line in unnamed(run)) == (which in unknown)
 
 
+def test_a_page_does_not_tell_in_whose_home_the_images_lie(tmp_path):
+    (tmp_path / "home/me/photos").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(tmp_path / "home/me/photos/a.png")
+    run = unsaf.assess(Scripted(talker, name="t"), tmp_path / "home/me/photos", k=1, progress=False)
+    store = tmp_path / "home/me/runs/a"
+    assert "--images ../photos" in command_of(run, store) and command_of(run, store).endswith("--store a")
+    assert str(tmp_path) not in page([run], tmp_path / "page.html", folder=store).read_text()
+
+
 def test_models_are_named_so_that_they_are_found_again_or_not_at_all():
     from unsaf.models.checkpoint import weights_fingerprint
     from unsaf.models.loading import checkpoint_of

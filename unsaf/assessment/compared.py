@@ -19,6 +19,7 @@ from .pages import named, rendered, svg_of
 from .scores import CELLS
 from .shown import _said
 from ..metrics.resampling import limits_text
+from .names import told
 from ..runs import seen
 
 # %% ../../nbs/60_assessment/09_compared.ipynb #bd6db1d4
@@ -124,7 +125,7 @@ def compared_page(
 ) -> Path:
     "Write a comparison as a page; returns its path. A heavy page has a line on standard error."
     a, b = (named(r.model) for r in _titled(pair))
-    about = f"the same {len(pair.images)} images of {named(pair.a.source or 'a list')}, {pair.a.plan.setting.words}, k = {pair.a.plan.k}"
+    about = f"the same {len(pair.images)} images of {named(told([pair.a.source])[0])}, {pair.a.plan.setting.words}, k = {pair.a.plan.k}"
     return write_page(path, rendered(
         "compared.html", a=a, b=b, about=about, notes=[named(note) for note in pair.notes], rows=_rows(pair),
         below=[named(line.strip()) for line in pair.beside(bool(crossed))], plots=_plots(pair), more=named("\n".join(more)),

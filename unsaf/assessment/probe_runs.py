@@ -20,6 +20,7 @@ import pandas as pd
 from .run import Assessment, Plan, assess
 from ..core import UnsafError, plain, write_file
 from ..data.image_set import ImageSet
+from .names import told
 from ..runs import CALLS, write_table
 from .label_audit import Audit, audit_labels, audit_scenes, filled
 from .leakage import Leakage, leakage
@@ -347,6 +348,6 @@ def probe(
     finally:
         if kept is not store: kept.close()
     if "corrected" in found: found["audit"] = found.pop("corrected")
-    about = f"{result.plan.setting.words}, {len(result.images)} images of {result.source or 'a list'}"
+    about = f"{result.plan.setting.words}, {len(result.images)} images of {told([result.source])[0]}"
     return Probes(result.model, result.run_id, about, pd.DataFrame(rows, columns=ROW), missing, found,
                   {k: bench.calls[k] for k in ("asked", "cached", "failed")}, total(bench.costs))

@@ -14,7 +14,7 @@ import numpy as np
 from .. import __version__
 from .figures import scores_figure, single_figures      # noqa: F401 (its old place)
 from .gallery import THUMBNAIL, gallery, names_of, write_page
-from .names import command_of, unnamed
+from .names import command_of, told, unnamed
 from .pages import named, rendered, svg_of
 from .plane import rates_plane
 from .scores import CELLS, counts_of, shown, thoughts
@@ -83,7 +83,7 @@ def _section(result: Any, name: str, title: str) -> dict:
     "All that the page shows of one assessment beside its questions."
     ends = [seen(line) for line in (_stop(result), *result.looked()) if line]
     out = dict(id=name, title=title[0].upper() + title[1:], images=len(result.images), ends=ends,
-               source=result.source or "a list of images", settings=_settings(result.plan),
+               source=told([result.source])[0] if result.source else "a list of images", settings=_settings(result.plan),
                failures=[*map(seen, result.failures["error"]),
                          *(f"{n} {kind}: skipped" for kind, n in result.skipped.items())],
                wrong=_wrong(result), took=_took(result))
@@ -191,19 +191,20 @@ def _probe_parts(results: Sequence[Any], probes: Any) -> list[dict]:
 def _seen(found: Any) -> list[str]: return [seen(line) for line in found.lines()] if found else []
 
 def page_text(results: Sequence[Any], limit: int | None = None, probes: Any = None, judged: Sequence[Any] = (),
-              by_hand: Sequence[Any] = (), thumbnails: int = THUMBNAIL, folder: str = "") -> str:
-    "The page of `page`, as HTML; `folder`: the name of the run folder, where there is one. Raises `UnsafError`."
+              by_hand: Sequence[Any] = (), thumbnails: int = THUMBNAIL, folder: "str | Path" = "") -> str:
+    "The page of `page`, as HTML; `folder`: the run folder, where there is one. Raises `UnsafError`."
     if not len(results): raise UnsafError("a page shows at least one assessment, and none was given: run unsaf.assess first")
     sections = [_section(r, name, title) | dict(judged=_seen(j), by_hand=_seen(a), command=command_of(r, folder))
                 for r, name, title, j, a in zip_longest(results, *names_of(results), judged, by_hand)]
-    return rendered("report.html", model=named(results[0].model), version=__version__, sections=sections, folder=quote(folder) if folder else "",
+    return rendered("report.html", model=named(results[0].model), version=__version__, sections=sections,
+                    folder=quote(Path(folder).resolve().name) if folder else "",
                     unnamed=list(dict.fromkeys(named(line) for r in results for line in unnamed(r))),
                     notes=list(dict.fromkeys(r.note for r in results if r.note)),
                     probed=_probe_parts(results, probes), cited=CITED.replace("VERSION", __version__),
                     data=gallery(results, limit, thumbnails))
 
 def page(results: Sequence[Any], path: str | Path, limit: int | None = None, probes: Any = None,
-         judged: Sequence[Any] = (), by_hand: Sequence[Any] = (), thumbnails: int = THUMBNAIL, folder: str = "") -> Path:
+         judged: Sequence[Any] = (), by_hand: Sequence[Any] = (), thumbnails: int = THUMBNAIL, folder: "str | Path" = "") -> Path:
     """Write one page for `results` and `probes` of them; returns its path. `limit`: only the first images of each;
     `judged`: for each result, in order, what a judge of abstention says of its replies; `by_hand`: the audit of its
     labels; `thumbnails`: pixels of the images' longer side, 0 for none. A heavy page has a line on standard error."""

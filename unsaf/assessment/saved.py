@@ -17,6 +17,7 @@ from .run import COLUMNS, LIST_COLUMNS, Assessment, Plan, assess
 from ..core import ModelError, StoreError, UnsafError, in_lines, one_of, setting_of
 from ..data.image_set import ImageSet
 from ..data.images import images as open_images
+from .names import told
 from ..runs import edited, read_table
 from ..metrics.resampling import limits_text
 from ..models.cache import Replay
@@ -250,7 +251,7 @@ def _differing(a: Assessment, b: Assessment, common: int) -> list[str]:
     plans = [(k, getattr(a.plan, k), getattr(b.plan, k)) for k in vars(a.plan)]
     notes = [f"asked differently: {k} {x!r} and {y!r}" for k, x, y in plans if x != y]
     if a.source != b.source:
-        notes.append(f"the sources are called {a.source or 'a list'} and {b.source or 'a list'}: "
+        notes.append(f"the sources are called {' and '.join(told([a.source, b.source]))}: "
                      "pictures are matched by name")
     if left := len(a.images) + len(b.images) - 2 * common:
         notes.append(f"{left} images that only one of the two has are left out" if left > 1 else "1 image that only one of the two has is left out")

@@ -95,7 +95,7 @@ def _finish(results: list, store: Path | None, report: bool, probes: Any = (), j
     ending = "" if stems == [str(r.plan.setting) for r in results] else "-" + results[0].run_id
     judged = judged or cli_probes.judged_before(results, store)
     paths.append(page(results, store / f"report{ending}.html", probes=list(probes), judged=judged,
-                      by_hand=[cli_probes.hand_audit(result, store) for result in results], folder=store.resolve().name))
+                      by_hand=[cli_probes.hand_audit(result, store) for result in results], folder=store))
     try: figure = scores_figure(results)
     except UnsafError: return paths  # nothing to draw: the page says why
     return [*paths, write_file(store / f"scores{ending}.png", figure._repr_png_())]

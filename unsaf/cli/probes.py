@@ -260,7 +260,7 @@ def report(
         result = replace(result, min_read=min_read)
         say(f"{run.title}: {how}")
         by_model.setdefault(result.model, []).append(result)
-    name = store.resolve().name
+
     for i, some in enumerate(by_model.values()):
         path = out or store / "report.html"
         if i: path = path.with_stem(f"{path.stem}-{some[0].run_id}")  # a page speaks of one model
@@ -270,6 +270,6 @@ def report(
         keep(some, found, store)
         found = found or judged_before(some, store)
         by_hand = [hand_audit(result, store) for result in some]
-        say(f"written: {page(some, path, limit, put(some, None, names, [], None), found, by_hand, thumbnails, name)}")
+        say(f"written: {page(some, path, limit, put(some, None, names, [], None), found, by_hand, thumbnails, store)}")
     exit_code((r for some in by_model.values() for r in some),
               f"run the assessment again with --store {quote(str(store))} to repeat only them")
