@@ -14,8 +14,8 @@ def words(key):
     return shlex.split(cfg.get(key, ''))
 
 
-extras = {name: words(f'{name}_requirements') for name in ('hf', 'api', 'data', 'heic', 'train', 'notebook', 'probes', 'cluster',
-                                                              'lm-polygraph', 'inspect', 'dev')}
+extras = {name: words(f'{name}_requirements') for name in ('hf', 'api', 'data', 'heic', 'hub', 'embeddings', 'train', 'notebook',
+                                                              'probes', 'cluster', 'lm-polygraph', 'inspect', 'dev')}
 extras['all'] = sorted({r for name in ('hf', 'api', 'data', 'train', 'notebook', 'probes') for r in extras[name]})
 
 # The notebooks of the paper's studies are shipped from where they stand, without copies. An editable installation reads

@@ -305,6 +305,10 @@ def test_nothing_counted_says_the_error_itself():
         unsaf.assess(Scripted(lambda q: Reply("", finish="failed", error="the key ran out")), pictures(2), max_failures=1).scores
     with pytest.raises(UnsafError, match="one reply is 'I would rather not.'") as e: unsaf.assess(Scripted(lambda r: "I would rather not."), pictures(2)).scores
     assert "column" not in str(e.value)
+    def torn(): raise ImageError("a HEIF image")
+    with pytest.raises(UnsafError, match=r"none of 2 images could be read; most often \(2 times\): .*a HEIF image"):
+        unsaf.assess(Scripted(lambda r: ""), [Sample(Picture(name, torn)) for name in "ab"], progress=False).scores
+    with pytest.raises(UnsafError, match="every reply is empty"): unsaf.assess(Scripted(lambda r: ""), pictures(2)).scores
 
 
 def test_tokens_of_reasoning_are_counted():

@@ -3,6 +3,7 @@ import json, os, re, sys, threading, time
 from html import unescape
 from pathlib import Path
 import pytest
+import yaml
 from PIL import Image
 import unsaf
 from browser import cards_of
@@ -155,6 +156,10 @@ def test_init_writes_what_assess_reads(cli, photos):
     assert said.exit_code == 0 and "unsaf assess --config run.yaml" in said.output
     assert cli("init").exit_code == 2 and cli("init", "--max-cost", 3, "--out", "b.yaml").exit_code == 2 and not Path("b.yaml").exists()
     result, = json.loads(cli("assess", "--config", "run.yaml", "--json", "--no-report", "--limit", 2, "--model", "tiny-s", "--k", 1).stdout)
+    assert cli("init", "--images", "path/to/photos", "--out", "all.yaml").exit_code == 0
+    assert yaml.safe_load(Path("all.yaml").read_text())["limit"] == len(unsaf.images("path/to/photos"))     # no more than are there
+    Path("empty").mkdir()
+    assert cli("init", "--images", "empty", "--out", "b.yaml").exit_code == 2
     assert (result["images"], result["model"], result["plan"]["k"]) == (2, "tiny-s", 1) and Path("runs/tiny-m-photos/table-oe.csv").exists()
 
 

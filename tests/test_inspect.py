@@ -76,6 +76,7 @@ def test_a_run_is_read_back_as_a_log(python, tmp_path, end):
     ran(python, "-m", "unsaf", "export", tmp_path / "run", "--to", "inspect", "--out", tmp_path / f"run.{end}")
     found = json.loads(ran(python, "tests/inspect_side.py", "read", tmp_path / f"run.{end}").splitlines()[-1])
     assert found["status"] == "success" and found["task"] == "unsaf/self_assessment" and found["ids"] == result.images and found["images"] == 8
+    assert list(found["metrics"])[:5] == ["unf1", "always_answer", "audacity", "timidity", "youden_j"], "what the viewer shows first"
     for name, i in result.scores.intervals.items():
         assert [found["metrics"][name + x] for x in ("", "_low", "_high")] == pytest.approx([i.value, i.low, i.high], abs=1e-12), name
     first = result.table[result.table.image_id == result.images[0]]

@@ -2,6 +2,8 @@
 import io, json
 from dataclasses import replace
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import unsaf
 import yaml
@@ -29,6 +31,14 @@ def test_a_line_and_a_row_per_question(results):
     with pytest.raises(UnsafError, match="nothing to export"): rows_of([])
 
 
+def test_files_of_several_runs_are_read_as_one(results):
+    "Columns have the same types, whatever one run does not know."
+    dear = replace(results[0], table=results[0].table.assign(cost=.5, p_abstain=.25, reasoning_tokens=7))
+    cheap, costly = (pq.read_table(io.BytesIO(as_parquet([r]))) for r in (results[1], dear))
+    both = pa.concat_tables([cheap, costly]).to_pandas()
+    assert both.cost.dropna().unique().tolist() == [.5] and both.reasoning_tokens.isna().sum() == len(results[1].table)
+
+
 def test_a_path_of_this_machine_stays_here():
     assert [dataset_of(s) for s in ("folder:/home/me/photos/", "glob:/a/*.png", "easy-vqa", "file:C:\\x\\t.csv")] == ["photos", "*.png", "easy-vqa", "t.csv"]
 
@@ -46,6 +56,8 @@ def test_the_table_has_the_scores_of_the_run(results):
     mute = replace(odd, table=odd.table.iloc[:0], model="mute")      # one of two without a score: a line says why
     assert "mute§ | 2 of" in (text := as_markdown([odd, mute])) and "§ mute, oe: nothing" in text
     with pytest.raises(UnsafError, match="nothing"): as_markdown([mute])
+    other = replace(results[0], plan=replace(results[0].plan, suffix="timidity"))
+    assert table_of([results[0], other, results[1]]).model.tolist() == [f"cheat, run {results[0].run_id}", f"cheat, run {other.run_id}", "cheat"]
 
 
 def test_the_model_card_is_what_the_hub_reads(results):

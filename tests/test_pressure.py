@@ -258,7 +258,7 @@ def test_replies_of_a_judge_may_come_in_any_order():
 def test_a_missing_package_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     for make in (lambda: embedding_judge("some/model", .5), lambda: nli_judge("some/model")):
-        with pytest.raises(ModelError, match="pip install sentence-transformers") as e: make()
+        with pytest.raises(ModelError, match=r"pip install 'unsaf\[embeddings\]'") as e: make()
         assert "\n" not in str(e.value)
 
 

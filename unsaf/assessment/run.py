@@ -16,7 +16,7 @@ import pandas as pd
 from ..prompts import templates as prompts, readers
 from ..core import (Outcome, Picture, Question, Reply, Request, Sample, Setting, UnsafError, fingerprint,
                         one_of, positive, setting_of, to_json, write_file)
-from ..runs import own_stem, write_table
+from ..runs import most_frequent, own_stem, seen, write_table
 from ..models.base import Model, counters_of, decides, template_of
 from ..models.budget import Budget, ask, complete, spending
 from ..models.cache import Cached
@@ -182,6 +182,7 @@ class Assessment(Shows):
     @cached_property
     def scores(self) -> Scores:
         "Awareness with its reference lines and intervals; raises `UnsafError` where nothing could be counted."
+        if not self.images and self.unscored: raise UnsafError(self.unscored)
         return score(self.table, self.lists, self.images, min_read=self.min_read, copied=self.copied)
 
     @property
@@ -193,7 +194,10 @@ class Assessment(Shows):
     @property
     def unscored(self) -> str:
         "Why there are no scores, in words; empty where there are."
-        return unscored(self.table, self.lists, self.images)
+        if self.images or self.failures.empty: return unscored(self.table, self.lists, self.images)
+        error, n = next(iter(most_frequent(self.failures["error"])), ("no reason is known", len(self.failures)))
+        return "nothing could be scored: " + (f"the one image could not be read: {seen(error)}" if len(self.failures) == 1 else
+                                              f"none of {len(self.failures):,} images could be read; most often ({n} times): {seen(error)}")
 
     @cached_property
     def anytime(self) -> Anytime | None:

@@ -299,9 +299,10 @@ def _nothing(table: pd.DataFrame, lists: pd.DataFrame) -> str:
             "and none has an answer or an abstention")
     errors = Counter(e for rows in (lists, table) if "error" in rows
                      for e in rows["error"] if isinstance(e, str) and e).most_common(1)
-    replies = [r for rows in (table, lists) if "reply" in rows for r in rows["reply"] if isinstance(r, str) and r]
+    replies = [r for rows in (table, lists) if "reply" in rows for r in rows["reply"] if isinstance(r, str)]
+    one = next((f"one reply is {r[:80]!r}" for r in replies if r), "every reply is empty")
     why = [x for x in thoughts(found) if "were cut" in x] + [f"most often ({n} times): {error}" for error, n in errors]
-    return "; ".join([line, *(why or [f"one reply is {r[:80]!r}" for r in replies[:1]])])
+    return "; ".join([line, *(why or [one] * bool(replies))])
 
 def unscored(table: pd.DataFrame, lists: pd.DataFrame, images: Sequence[str]) -> str:
     "Why a run has no score, in words; empty where it has one."

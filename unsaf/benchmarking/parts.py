@@ -295,8 +295,7 @@ def _load(kind: str, model: Any) -> tuple[Any, str]:
     if not isinstance(model, (str, Path)): return model, str(getattr(model, "name", type(model).__name__))
     try: import sentence_transformers
     except ImportError:
-        raise ModelError("this judge needs the package sentence-transformers: "
-                         "pip install sentence-transformers") from None
+        raise ModelError("this judge needs the package sentence-transformers: pip install 'unsaf[embeddings]'") from None
     try: return getattr(sentence_transformers, kind)(str(model)), str(model)
     except (OSError, ValueError) as e:
         reason = (str(e).strip() or type(e).__name__).splitlines()[0]

@@ -258,6 +258,7 @@ PARTS = {
     "HEIC images": ("heic", ("pillow-heif",)),
     "clusters": ("cluster", ("ray", "psutil")),
     "notebooks": ("notebook", ("jupyterlab", "papermill", "ipykernel")),
+    "Hub cards": ("hub", ("huggingface_hub",)),
     "inspect logs": ("inspect", ("inspect_ai",)),
 }
 KEYS = ("OPENAI_API_KEY",)

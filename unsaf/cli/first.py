@@ -32,11 +32,18 @@ _ASKED = dict(model=("which model (see `unsaf models`)", "tiny-m"),
               images=("which images (a folder, a list, a data set, or scenes)", "scenes"),
               n=("how many images", 20))
 
+def _at_hand(images: str, most: int) -> int:
+    "`most`, or as many as a folder or a pattern of this machine holds; raises `UnsafError` where that is none."
+    if not has_magic(images) and not Path(images).expanduser().is_dir(): return most
+    from unsaf.data.images import images as opened
+    return min(most, len(opened(images)))
+
 def _answers(given: dict[str, Any]) -> dict[str, Any]:
     "What was given, and of the rest what is answered on a terminal, or the defaults."
-    talks = sys.stdin.isatty() and sys.stdout.isatty()
-    found = {name: typer.prompt(text, default=default) if talks and given[name] is None else
-             default if given[name] is None else given[name] for name, (text, default) in _ASKED.items()}
+    talks, found = sys.stdin.isatty() and sys.stdout.isatty(), {}
+    for name, (text, default) in _ASKED.items():
+        if given[name] is None and name == "n": default = _at_hand(found["images"], default)
+        found[name] = given[name] if given[name] is not None else typer.prompt(text, default=default) if talks else default
     cost, prices = given["max_cost"], given["prices"]
     if talks and cost is None and found["model"].startswith("api:"):
         cost = float(typer.prompt("how many dollars at most (0: no limit)", default=0.0)) or None

@@ -18,7 +18,7 @@ from .tables import SCORES, as_markdown
 def _hub() -> Any:
     "The package; raises `UnsafError` where it is not installed."
     try: import huggingface_hub
-    except ImportError: raise UnsafError("huggingface_hub is not installed: pip install huggingface_hub") from None
+    except ImportError: raise UnsafError("huggingface_hub is not installed: pip install 'unsaf[hub]'") from None
     return huggingface_hub
 
 # %% ../../nbs/67_export/02_hub.ipynb #9f749392

@@ -8,6 +8,8 @@ __all__ = ['TASK', 'SCORER', 'SIDE', 'log_of', 'write_log']
 # %% ../../nbs/67_export/04_inspect_log.ipynb #480c0d15
 import json
 from datetime import datetime, timezone
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Any
 from .. import __version__
@@ -33,6 +35,18 @@ def _uri(picture: "Picture | None") -> str:
 
 _STOP = dict(length="max_tokens", refused="content_filter", failed="unknown")
 
+def _usage(row: dict) -> Any:
+    "The tokens of a call, where the model told them."
+    from inspect_ai.model import ModelUsage
+    sent, made, thought = (None if row[k] is None else int(row[k]) for k in ("prompt_tokens", "output_tokens", "reasoning_tokens"))
+    if sent is None or made is None: return None
+    return ModelUsage(input_tokens=sent, output_tokens=made, total_tokens=sent + made, reasoning_tokens=thought, total_cost=row["cost"])
+
+def _summed(usages: list, model: str) -> dict:
+    "The tokens of all calls by model; empty where one of them is not known."
+    if not usages or None in usages: return {}
+    return {model: reduce(add, usages)}
+
 def _event(request: Request, row: dict, uri: str, model: str) -> Any:
     "One call, as inspect records it."
     inspect_ai()
@@ -40,6 +54,7 @@ def _event(request: Request, row: dict, uri: str, model: str) -> Any:
     from inspect_ai.model import GenerateConfig, ModelOutput
     output = ModelOutput.from_content(model, row["reply"] or "", stop_reason=_STOP.get(row["finish"], "stop"),
                                       error=row["error"] or None)
+    output.usage = _usage(row)
     config = GenerateConfig(max_tokens=request.max_tokens, temperature=request.temperature)
     return ModelEvent(model=model, input=_messages(request, uri), tools=[], tool_choice="none", config=config,
                       output=output, error=row["error"] or None)
@@ -72,8 +87,9 @@ def _sample(result: Any, name: str, picture: "Picture | None") -> Any:
     score = Score(value=counts_in(rows), explanation=lines_of(rows), metadata=dict(rows=rows, lists=lists))
     output = ModelOutput.from_content(result.model, lines_of(rows))
     first = events[0] if events else None
+    tokens = _summed([e.output.usage for e in events], result.model)
     return condense_sample(EvalSample(
-        id=name, epoch=1, input=first.input if first else name, target="", scores={SCORER: score}, events=events,
+        id=name, epoch=1, input=f"image {name}", target="", scores={SCORER: score}, events=events, model_usage=tokens,
         output=output, messages=[*first.input, first.output.message] if first else [], metadata=dict(image_id=name)))
 
 def _spec(result: Any, log: Any, now: str) -> Any:
@@ -97,9 +113,11 @@ def log_of(result: Any) -> Any:
                for k, v in numbers_of(rows, result.images).items()}
     score = log.EvalScore(name=SCORER, scorer=SCORER, metrics=metrics, scored_samples=len(samples), unscored_samples=0)
     total = len(result.planned or result.images)
+    used = [u for s in samples for u in s.model_usage.values()]
+    tokens = _summed(used if len(used) == len(samples) else [], result.model)
     results = log.EvalResults(total_samples=total, completed_samples=len(samples), scores=[score])
     return log.EvalLog(status="cancelled" if result.stopped else "success", eval=_spec(result, log, now),
-                       results=results, stats=log.EvalStats(started_at=now, completed_at=now), samples=samples)
+                       results=results, stats=log.EvalStats(started_at=now, completed_at=now, model_usage=tokens), samples=samples)
 
 def write_log(result: Any, path: "str | Path") -> Path:
     "Write a run as a log of inspect_ai, .eval or .json; returns its path. Raises `UnsafError`."

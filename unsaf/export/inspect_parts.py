@@ -60,6 +60,8 @@ def counts_in(rows: Sequence[dict]) -> dict[str, int]:
     cells = [row["cell"] for row in rows]
     return {**{c: cells.count(c) for c in CELLS}, "none": sum(c not in CELLS for c in cells)}
 
+_FIRST = ("unf1", "always_answer", "audacity", "timidity", "youden_j")     # a viewer shows the first five; UnF1 never alone
+
 def numbers_of(rows: Sequence[dict], images: Sequence[str]) -> dict[str, float]:
     "Every score with its limits by name, of the rows of all images; what is undefined is left out."
     counts = counts_of(pd.DataFrame(list(rows), columns=COLUMNS), images)
@@ -69,7 +71,8 @@ def numbers_of(rows: Sequence[dict], images: Sequence[str]) -> dict[str, float]:
     for name, i in intervals_of(SHOWN, counts, 10_000).items():
         out |= {name: i.value, f"{name}_low": i.low, f"{name}_high": i.high}
     out["always_answer"] = awareness(*map(int, total)).always_answer
-    return {k: float(x) for k, x in out.items() if np.isfinite(x)}
+    place = lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST)
+    return {k: float(out[k]) for k in sorted(out, key=place) if np.isfinite(out[k])}
 
 def lines_of(rows: Sequence[dict]) -> str:
     "The questions of an image, their cells and replies, to be read."

@@ -10,6 +10,8 @@ import io, json, re
 from typing import Any, Sequence
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from ..core import UnsafError
 from ..runs import _clean
 
@@ -55,9 +57,14 @@ def as_jsonl(results: Sequence[Any]) -> str:
     rows = ({name: _plain(name, x) for name, x in row.items()} for row in rows_of(results).to_dict("records"))
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
+_TYPES = {**dict.fromkeys(_WHOLE, pa.int64()), "options": pa.list_(pa.string()), "soft_abstain": pa.bool_(),
+          **dict.fromkeys(("p_abstain", "p_abstain_choice", "p_reply", "cost"), pa.float64())}
+_SCHEMA = pa.schema([(name, _TYPES.get(name, pa.string())) for name in ROW])
+
 def as_parquet(results: Sequence[Any]) -> bytes:
-    "The same as a Parquet file."
+    "The same as a Parquet file; its columns have the same types whatever is not known."
     out, rows = io.BytesIO(), rows_of(results)
     flat = _clean(rows.drop(columns="options")).assign(options=rows["options"])[list(ROW)]
-    flat.to_parquet(out, index=False)
+    lines = [{name: _plain(name, x) for name, x in row.items()} for row in flat.astype(object).to_dict("records")]
+    pq.write_table(pa.Table.from_pylist(lines, _SCHEMA), out)
     return out.getvalue()

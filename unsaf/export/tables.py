@@ -24,14 +24,19 @@ def _span(interval: Any) -> str:
     limits = "" if np.isnan(interval.low) else f" [{limits_text(interval.low, interval.high, '.3f', ', ')}]"
     return shown + limits
 
-def _row(result: Any) -> dict[str, str]:
+def _names(results: Sequence[Any]) -> list[str]:
+    "What each row is called: the model, and the number of the run where another row would read the same."
+    rows = [(plain(r.model), dataset_of(r.source), str(r.plan.setting)) for r in results]
+    return [f"{row[0]}, run {r.run_id}" if rows.count(row) > 1 else row[0] for row, r in zip(rows, results)]
+
+def _row(result: Any, name: str) -> dict[str, str]:
     "One run; without numbers where nothing could be scored."
     if result.unscored:
-        return {"model": plain(result.model) + "§", "images": f"{len(result.images)} of {dataset_of(result.source)}",
+        return {"model": name + "§", "images": f"{len(result.images)} of {dataset_of(result.source)}",
                 "setting": str(result.plan.setting)} | dict.fromkeys([*SCORES.values(), *_BESIDE], "none")
     s, read = result.scores, result.scores.readable
     marks = "†" * read.of_the_readable + "‡" * bool(result.stopped)
-    return {"model": plain(result.model) + marks, "images": f"{s.images} of {dataset_of(result.source)}",
+    return {"model": name + marks, "images": f"{s.images} of {dataset_of(result.source)}",
             "setting": str(result.plan.setting), **{name: _span(s.intervals[key]) for key, name in SCORES.items()},
             **dict(zip(_BESIDE, (f"{s.always_answer:.3f}", f"{read.read} of {read.asked}")))}
 
@@ -39,18 +44,18 @@ def table_of(results: Sequence[Any]) -> pd.DataFrame:
     "A row per run, as text; raises `UnsafError` where none has a score."
     if not results: raise UnsafError("no run to tabulate")
     if all(why := [r.unscored for r in results]): raise UnsafError(why[0])
-    return pd.DataFrame([_row(r) for r in results])
+    return pd.DataFrame([_row(r, name) for r, name in zip(results, _names(results))])
 
 def notes_of(results: Sequence[Any]) -> list[str]:
     "What stands under the table."
-    scored = [r for r in results if not r.unscored]
+    scored, named = [r for r in results if not r.unscored], list(zip(results, _names(results)))
     level = 100 * scored[0].scores.intervals["unf1"].level
     lines = [f"Intervals: {level:g} %, over images. Counted: questions with an answer or an abstention, "
              "of those asked for."]
-    lines += [f"§ {plain(r.model)}, {r.plan.setting}: {why}." for r in results if (why := r.unscored)]
+    lines += [f"§ {name}, {r.plan.setting}: {why}." for r, name in named if (why := r.unscored)]
     if any(r.scores.readable.of_the_readable for r in scored):
         lines.append("† Scores of the readable ones only: too few of the questions asked for could be read.")
-    lines += [f"‡ {plain(r.model)} ended early: {len(r.images)} of {len(r.planned)} images." for r in results if r.stopped]
+    lines += [f"‡ {name} ended early: {len(r.images)} of {len(r.planned)} images." for r, name in named if r.stopped]
     return [*lines, *dict.fromkeys(r.note for r in results if r.note)]
 
 # %% ../../nbs/67_export/01_tables.ipynb #440c30e8
