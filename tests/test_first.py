@@ -60,6 +60,44 @@ def test_what_is_no_model_is_told_in_a_line(model, words):
     assert "\n" not in str(caught.value) and caught.value._render_traceback_() == [f"ModelError: {caught.value}"]
 
 
+def test_the_traceback_of_an_error_in_a_model_of_ones_own_is_of_ones_own_code():
+    class Breaks:
+        def generate(self, requests): return [self.one(r) for r in requests]
+        def one(self, request): return 1 / 0
+    for call in (lambda: unsaf.assess(Breaks(), "scenes", n=2, k=1), lambda: unsaf.bench(Breaks(), "accuracy", n=2, setting="oe")):
+        with pytest.raises(ZeroDivisionError) as caught: call()
+        assert {e.path.name for e in caught.traceback} == {"test_first.py"} and caught.traceback[-1].name == "one"
+
+
+# ---- in a notebook
+
+def test_a_stopped_run_is_a_line():
+    class Stops:
+        def generate(self, requests): raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt) as caught: unsaf.assess(Stops(), "scenes", n=2, k=1)
+    line, = caught.value._render_traceback_()
+    assert line.startswith("KeyboardInterrupt: stopped") and "run it again" in line
+
+
+def test_a_bar_ends_as_text(monkeypatch):
+    import IPython.display, tqdm.auto, tqdm.notebook
+    from unsaf.runs import progress_bar
+    shown = []
+    class Handle:
+        def update(self, data, raw): shown.append(data)
+    monkeypatch.setattr(IPython.display, "display", lambda widget, display_id: (shown.append(widget), Handle())[1])
+    monkeypatch.setattr(tqdm.auto, "tqdm", tqdm.notebook.tqdm_notebook)
+    with progress_bar(total=2, desc="replies") as bar: bar.update()
+    bar.close()
+    widget, text = shown
+    assert widget is bar.container and text["text/plain"].startswith("replies:  50%|")
+
+
+def test_two_runs_are_compared_by_the_name_of_the_command():
+    from unsaf.assessment.saved import paired
+    assert unsaf.compare is paired and "compare" in dir(unsaf)
+
+
 def test_what_a_nameless_model_has_else_stays_its_own():
     class Counts(Texts):
         counters, template = {"forwards": 3}, "qwen"

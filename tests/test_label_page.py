@@ -189,6 +189,10 @@ def test_buttons_in_a_notebook_write_what_the_page_exports(mc, tmp_path):
     assert done.truth.dropna().tolist() == [False, False], "a question without exactly one right option counts as none"
     ann.undo()
     assert Labeller(mc, some, path).done == 2
+    while ann.done < len(ann.items): ann.say("no")
+    assert all(b.disabled for b in ann.buttons) and "all are judged" in ann.place.value      # a click too many turns nothing
+    ann.undo()
+    assert not any(b.disabled for b in ann.buttons)
     path.write_text(path.read_text().replace(mc.run_id, "another"))
     with pytest.raises(UnsafError, match="labels of other questions"): Labeller(mc, some, path)
     for text in ("[]", '{"labels": ["x"]}', "{"):

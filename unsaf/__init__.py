@@ -8,6 +8,7 @@ _HOME = {
     "images": "unsaf.data.images",
     "assess": "unsaf.assessment.run",
     "Assessment": "unsaf.assessment.run",
+    "compare": "unsaf.assessment.saved:paired",      # a module and a name, where it is called otherwise there
     "bench": "unsaf.benchmarking.run",
     "Store": "unsaf.store",
     "Picture": "unsaf.core",
@@ -25,7 +26,8 @@ __all__ = sorted(_HOME)
 def __getattr__(name: str):
     from importlib import import_module
     if name not in _HOME: raise AttributeError(f"module 'unsaf' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_HOME[name]), name)
+    module, _, own = _HOME[name].partition(":")
+    value = globals()[name] = getattr(import_module(module), own or name)
     return value
 
 

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['PULSE', 'SHOWN', 'LEAST', 'CALLS', 'guarded', 'unguarded', 'csv_of', 'write_table', 'read_table', 'edited',
-           'own_stem', 'watched', 'lasting', 'stop_code', 'drained', 'Pulse', 'stoppable', 'folded', 'most_frequent',
-           'seen', 'TooManyFailures', 'Watch', 'effort_line']
+           'own_stem', 'watched', 'lasting', 'stop_code', 'drained', 'Interrupted', 'from_theirs', 'Pulse',
+           'progress_bar', 'stoppable', 'folded', 'most_frequent', 'seen', 'TooManyFailures', 'Watch', 'effort_line']
 
 # %% ../nbs/00_core/02_runs.ipynb #5106adf7
-import ctypes, hashlib, json, os, re, signal, sys, threading
+import ctypes, hashlib, json, os, re, signal, sys, sysconfig, threading
 from collections import Counter
 from contextlib import contextmanager, suppress
 from numbers import Number
@@ -190,6 +190,23 @@ def drained(end: Callable[[], None] | None) -> Iterator[None]:
     finally:
         if told: _ends.remove(end)
 
+# %% ../nbs/00_core/02_runs.ipynb #88999836
+class Interrupted(KeyboardInterrupt):
+    "Ctrl-C or a notebook's ■ while a model was asked."
+    def __init__(self):
+        super().__init__("stopped; what had come is in the store, where one was given (store=): run it again to go on from there")
+
+    def _render_traceback_(self) -> list[str]: return [f"KeyboardInterrupt: {self}"]
+
+_FOLDERS = (os.path.dirname(sys.modules[UnsafError.__module__].__file__), *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")))
+_OURS = tuple(os.path.join(folder, "") for folder in _FOLDERS)      # and Python's, and what is installed
+
+def from_theirs(error: Exception) -> Exception:
+    "`error` with the traceback from the first frame of the user's own code on; whole where there is none."
+    at = error.__traceback__
+    while at and at.tb_frame.f_code.co_filename.startswith((*_OURS, "<frozen")): at = at.tb_next
+    return error.with_traceback(at or error.__traceback__)
+
 # %% ../nbs/00_core/02_runs.ipynb #1ca1762e
 PULSE = 60.0     # seconds
 
@@ -207,6 +224,24 @@ class Pulse:
 
     def _beat(self) -> None:
         while not self.over.wait(PULSE): say(f"unsaf: {self.line()}", file=sys.stderr, flush=True)
+
+# %% ../nbs/00_core/02_runs.ipynb #9ea05145
+def progress_bar(**options: Any) -> Any:
+    "A bar of tqdm; in a notebook a widget that ends as a line of text, which is there still when the notebook is opened anew."
+    from tqdm.auto import tqdm
+    if options.get("disable") or "ipykernel" not in sys.modules: return tqdm(**options)
+    from tqdm.notebook import tqdm_notebook
+    if not issubclass(tqdm, tqdm_notebook): return tqdm(**options)      # without ipywidgets
+    from IPython.display import display
+    class Bar(tqdm):
+        def close(self) -> None:
+            if self.disable: return      # closed before
+            line = str(self)
+            super().close()
+            shown.update({"text/plain": line}, raw=True)
+    bar = Bar(**options, display=False)
+    shown = display(bar.container, display_id=True)
+    return bar
 
 # %% ../nbs/00_core/02_runs.ipynb #96ec448d
 def _once(sign: int) -> None:

@@ -13,17 +13,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import Any
 from ..core import ImageError, Picture, Reply, Sample
-from ..runs import Pulse, watched
+from ..runs import Pulse, progress_bar, watched
 
 # %% ../../nbs/60_assessment/01_blocks.ipynb #981359fa
 class Bars:
     "One progress bar a stage; silent where nobody watches."
     def __init__(self, n_images: int, k: int, show: bool | None = None):
-        from tqdm.auto import tqdm
         self.pulse, self.done = Pulse(self.line, show).__enter__(), Counter()
         show = watched(show)
         stages = ("questions", 2 * n_images, "list"), ("answers", 2 * n_images * k, "reply")
-        self.bars = {stage: tqdm(total=total, desc=f"{stage:9}", disable=not show, unit=unit, leave=True)
+        self.bars = {stage: progress_bar(total=total, desc=f"{stage:9}", disable=not show, unit=unit)
                      for stage, total, unit in stages}
         self.cost, self.cached, self.quiet, self.turn = 0.0, 0, not show, threading.Lock()
 

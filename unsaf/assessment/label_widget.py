@@ -98,6 +98,8 @@ def _written(self: Labeller, stay: bool = False) -> None:
 Labeller._next, Labeller._written = _next, _written
 
 # %% ../../nbs/60_assessment/11_label_widget.ipynb #5f00d3e2
+_LARGE = "max-width:100%;max-height:420px;min-width:min(100%,240px);object-fit:contain"      # also where it has few pixels
+
 def _build(self: Labeller) -> None:
     try: import ipywidgets as w
     except ImportError as e:
@@ -115,14 +117,15 @@ def _show(self: Labeller) -> None:
     item = self.items[self.at]
     field = self.step(item) or COLUMN
     image = self.data["images"].get(item["image"])
-    shown = f'<img src="{image}" style="max-width:100%;max-height:420px">' if image else "<p>the image cannot be read</p>"
+    shown = f'<img src="{image}" style="{_LARGE}">' if image else "<p>the image cannot be read</p>"
     options = "".join(f"<li dir='auto'>{escape(x)}</li>" for x in item["options"])
     self.view.value = (f"{shown}<p dir='auto'><b>{escape(item['question'])}</b></p>"
                        + (f"<ol type='A'>{options}</ol>" if options else ""))
     self.asked.value, names = ASKS[field][0], ASKS[field][1]
     for button, name in zip(self.buttons, names): button.description = name
-    self.back.disabled = not self.before
-    at = "all are judged" if self.done == len(self.items) else f"question {self.at + 1} of {len(self.items)}"
+    self.back.disabled, whole = not self.before, self.done == len(self.items)
+    for button in self.buttons: button.disabled = whole      # a click too many would turn the last word
+    at = "all are judged" if whole else f"question {self.at + 1} of {len(self.items)}"
     self.place.value = f"{at}; {self.done} judged, in {escape(str(self.path))}"
 
 def _displayed(self: Labeller) -> None:

@@ -16,7 +16,7 @@ import pandas as pd
 from ..prompts import templates as prompts, readers
 from ..core import (Outcome, Picture, Question, Reply, Request, Sample, Setting, UnsafError, fingerprint,
                         one_of, positive, setting_of, to_json, write_file)
-from ..runs import most_frequent, own_stem, seen, write_table
+from ..runs import from_theirs, most_frequent, own_stem, seen, write_table
 from ..models.base import Model, counters_of, decides, template_of
 from ..models.budget import Budget, ask, complete, spending
 from ..models.cache import Cached
@@ -355,5 +355,8 @@ def assess(
     try:
         with spending(budget, model): found = _run(kept, samples, plan, block, progress, goal)
         return replace(_with_looks(found, kept.store.path, goal), min_read=min_read)
+    except Exception as e:
+        from_theirs(e)
+        raise
     finally:
         if owned: kept.store.close()

@@ -8,7 +8,7 @@ __all__ = ['READINGS', 'FEW_IMAGES', 'counts_of', 'abstention_probability', 'res
            'unscored', 'score']
 
 # %% ../../nbs/60_assessment/00_scores.ipynb #54213f5d
-import json, textwrap
+import json, re, textwrap
 from collections import Counter
 from dataclasses import dataclass
 from html import escape
@@ -275,7 +275,8 @@ def _html(self: Scores) -> str:
     frame[["value", "low", "high"]] = frame[["value", "low", "high"]].map(form)
     lines = (*self.caution(), *thoughts(self.yields), *stated_lines(self.stated))
     below = "".join(f"<p>{escape(line)}</p>" for line in lines)
-    return f"<p>{self.sentence}</p>{frame.to_html(border=0)}{below}"
+    table = re.sub(r"<(t[hd])>(?=[^<]*</\1>\s*</tr>)", r"<\1 style='text-align:left'>", frame.to_html(border=0))      # the meaning
+    return f"<p>{self.sentence}</p>{table}{below}"
 
 def _short(self: Scores) -> str:
     a, named = self.awareness, (("UnF1", "unf1"), ("J", "youden_j"))

@@ -115,18 +115,29 @@ def html_of(result: Any) -> str:
     return f"{head}{_counts(scores.awareness)}{scores._repr_html_()}{''.join(cards_of(result))}<br>{_figure(result)}{below}"
 
 # %% ../../nbs/60_assessment/01_shown.ipynb #c425b17a
+_THEME = """<script>try {      // of JupyterLab: inside a frame a page is asked for the colours of the system
+  const host = parent.document.body, media = [...document.styleSheets].flatMap(sheet => [...sheet.cssRules])
+    .map(rule => rule.media).filter(media => media?.mediaText.includes("prefers-color-scheme"));
+  const follow = () => {
+    const dark = host.dataset.jpThemeLight === "false";
+    for (const one of media) one.mediaText = dark ? "screen" : "not all";
+    document.documentElement.style.colorScheme = dark ? "dark" : "light";
+  };
+  if (host.dataset.jpThemeLight) { follow(); new MutationObserver(follow).observe(host, { attributeFilter: ["data-jp-theme-light"] }); }
+} catch (e) { if (e.name !== "SecurityError") throw e; }</script>"""
+
 class Frame:
     "The page of `results` inside a notebook; elsewhere a line that says how to have it as a file."
     def __init__(self, results: Sequence[Any], limit: int = 20, height: int = 640):
         from unsaf.assessment.report import page_text
-        self.html, self.height, self.shown = page_text(results, limit), height, f"{results[0].model}, {limit} images at most"
+        self.html, self.height, self.shown = page_text(results, limit) + _THEME, height, f"{results[0].model}, {limit} images at most"
 
     def __repr__(self) -> str:
         return f"Frame({self.shown}): a notebook shows it; as a file: result.report('report.html')"
 
     def _repr_html_(self) -> str:
         return (f"<iframe srcdoc=\"{escape(self.html)}\" style='width:100%;height:{self.height}px;border:1px solid #ccc'>"
-                "</iframe>")
+                f"</iframe><div><small>{escape(self.shown)}; as a file: <code>result.report('report.html')</code></small></div>")
 
 # %% ../../nbs/60_assessment/01_shown.ipynb #972dcf8b
 class Shows:

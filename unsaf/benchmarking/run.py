@@ -21,7 +21,7 @@ from .gold import gold_items, not_askable, score_gold
 from .parts import BENCHMARKS, BenchPlan, Parts, open_all, model_judge
 from .runs import Run, accuracy_items, chair_items, cu_items, mr_items, pope_items
 from ..core import Outcome, UnsafError, fingerprint, plain, to_json, write_file
-from ..runs import CALLS, own_stem, write_table
+from ..runs import CALLS, from_theirs, own_stem, write_table
 from ..data.own import is_own
 from ..metrics.chair import Chair
 from ..metrics.pressure import Judge
@@ -361,6 +361,9 @@ def bench(
         with spending(budget, model):
             helpers = replace(_helpers(run, rephraser, judge, chair, resamples, kept), risk=risk)
             scored, items = _run(run, opened, helpers)
+    except Exception as e:
+        from_theirs(e)
+        raise
     finally:
         if owned: run.model.store.close()
     return _result(kept, plan, _described(source, plan), scored, items, min_read)

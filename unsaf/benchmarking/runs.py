@@ -30,7 +30,7 @@ from ..metrics.text.short_answers import word_of
 from ..models.base import Model
 from ..models.cache import Cached
 from ..assessment.run import ask
-from ..runs import Pulse, watched
+from ..runs import Pulse, progress_bar, watched
 
 # %% ../../nbs/65_benchmarking/02_runs.ipynb #94845a58
 class Run:
@@ -40,9 +40,8 @@ class Run:
 
     def ask(self, what: str, requests: Sequence[Request], model: Model | None = None) -> list[Reply]:
         "The replies in order; `model` where another is to answer."
-        from tqdm.auto import tqdm
         seen = []
-        with (tqdm(total=len(requests), desc=what, unit="reply", disable=self.quiet) as bar,
+        with (progress_bar(total=len(requests), desc=what, unit="reply", disable=self.quiet) as bar,
               Pulse(lambda: f"{what}: {len(seen):,} of {len(requests):,} replies", self.progress)):
             return ask(model or self.model, requests, lambda reply: (seen.append(1), bar.update()))
 

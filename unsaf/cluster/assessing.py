@@ -22,7 +22,7 @@ from .parts import Parts
 from .replicas import HOW, Job, Spec, blocks_of, finished
 from ..core import ModelError, UnsafError, fingerprint, positive, setting_of
 from ..models.budget import Budget, Stopped, check_stretches
-from ..runs import Pulse, Watch, stoppable, watched
+from ..runs import Pulse, Watch, progress_bar, stoppable, watched
 
 # %% ../../nbs/62_cluster/03_assessing.ipynb #01255a0c
 SERVED = ("vllm", "sglang", "api", "bridge")      # they answer many calls at once
@@ -169,7 +169,6 @@ def _check(plan: Mapping[str, Any]) -> None:
     Plan(**plan | dict(template="none" if plan["template"] == "auto" else plan["template"])).check()
 
 def _spread(job: Job, samples: Any, state: _Progress, size: int, where: Where, progress: bool | None) -> None:
-    from tqdm.auto import tqdm
     for line in state.parts.says: print(f"unsaf: {line}", file=sys.stderr)
     said = len(state.parts.says)
     with joined(where.ray) as package, stoppable():
@@ -177,7 +176,7 @@ def _spread(job: Job, samples: Any, state: _Progress, size: int, where: Where, p
         there = len(samples) - len(state.parts.missing(len(samples)))
         line = lambda: f"{there + state.came:,} of {len(samples):,} images are back" + (
             "" if state.card else "; the replicas load their models, or wait for room in the cluster (`ray status` tells)")
-        with tqdm(total=len(samples), desc="images", unit="image", disable=not watched(progress)) as bar, Pulse(line, progress):
+        with progress_bar(total=len(samples), desc="images", unit="image", disable=not watched(progress)) as bar, Pulse(line, progress):
             bar.update(there)
             try:
                 state.budget.check()      # the minutes begin

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from ..core import Reply, Request, UnsafError
 from .base import Model, collect
-from ..runs import drained, stoppable
+from ..runs import Interrupted, drained, stoppable
 
 # %% ../../nbs/50_models/01_budget.ipynb #fd09db8f
 class Stopped(UnsafError):
@@ -191,9 +191,10 @@ def spending(budget: Budget, model: Any) -> Iterator[None]:
         with stoppable(), drained(None if wraps or rounds else budget.interrupt): yield
     except Stopped:
         if not budget.interrupted: raise
+    except KeyboardInterrupt: raise Interrupted from None
     finally:
         if knows and model.budget is budget: model.budget = before     # not that of another thread's run
-    if budget.interrupted: raise KeyboardInterrupt
+    if budget.interrupted: raise Interrupted
 
 # %% ../../nbs/50_models/01_budget.ipynb #5f151d1b
 UNASKED = "not asked: the run was stopped before"
