@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 import numpy as np
 from .. import __version__
+from .names import placed
 from .pages import named, rendered
 from .ranks import LOWER, UNSEEN, _differing, _set, _unread, unseen
 from .run import Assessment
@@ -53,7 +54,7 @@ def _once(results: Sequence[Assessment]) -> None:
         known.add(r.run_id)
 
 def _setting(r: Assessment) -> str: return str(r.plan.setting)
-def _sources(runs: Sequence[Assessment]) -> str: return " and ".join(dict.fromkeys(r.source or "a list" for r in runs))
+def _sources(runs: Sequence[Assessment]) -> str: return " and ".join(dict.fromkeys(placed(r.source) or "a list" for r in runs))
 
 # %% ../../nbs/60_assessment/11_board.ipynb #bdcaf3ef
 def _cut(r: Assessment, images: Sequence[str]) -> Assessment:

@@ -15,6 +15,7 @@ import pandas as pd
 from .. import __version__
 from .figures import single_figures
 from .gallery import Images, write_page
+from .names import placed
 from .pages import named, rendered, svg_of
 from .scores import CELLS
 from .shown import _said
@@ -124,7 +125,7 @@ def compared_page(
 ) -> Path:
     "Write a comparison as a page; returns its path. A heavy page has a line on standard error."
     a, b = (named(r.model) for r in _titled(pair))
-    about = f"the same {len(pair.images)} images of {named(pair.a.source or 'a list')}, {pair.a.plan.setting.words}, k = {pair.a.plan.k}"
+    about = f"the same {len(pair.images)} images of {named(placed(pair.a.source) or 'a list')}, {pair.a.plan.setting.words}, k = {pair.a.plan.k}"
     return write_page(path, rendered(
         "compared.html", a=a, b=b, about=about, notes=[named(note) for note in pair.notes], rows=_rows(pair),
         below=[named(line.strip()) for line in pair.beside(bool(crossed))], plots=_plots(pair), more=named("\n".join(more)),

@@ -14,7 +14,7 @@ import numpy as np
 from .. import __version__
 from .figures import scores_figure, single_figures      # noqa: F401 (its old place)
 from .gallery import THUMBNAIL, gallery, names_of, write_page
-from .names import command_of, unnamed
+from .names import beside, command_of, images_name, placed, unnamed
 from .pages import named, rendered, svg_of
 from .plane import rates_plane
 from .scores import CELLS, counts_of, shown, thoughts
@@ -83,7 +83,7 @@ def _section(result: Any, name: str, title: str) -> dict:
     "All that the page shows of one assessment beside its questions."
     ends = [seen(line) for line in (_stop(result), *result.looked()) if line]
     out = dict(id=name, title=title[0].upper() + title[1:], images=len(result.images), ends=ends,
-               source=result.source or "a list of images", settings=_settings(result.plan),
+               source=placed(result.source) or "a list of images", settings=_settings(result.plan),
                failures=[*map(seen, result.failures["error"]),
                          *(f"{n} {kind}: skipped" for kind, n in result.skipped.items())],
                wrong=_wrong(result), took=_took(result))
@@ -171,7 +171,7 @@ def _probe_part(probes: Any, result: Any, part: str = "") -> dict:
                            rows=cells, matrix=_matrix(probes) if name == "cross" else None,
                            words=_words(probes) if name == "leakage" else []))
     asked = CALLS.format(**probes.calls) if any(probes.calls.values()) else ""
-    return dict(id=f"probes-{part or result.plan.setting}", about=probes.about, strip=_strip(result, probes),
+    return dict(id=f"probes-{part or result.plan.setting}", about=placed(probes.about), strip=_strip(result, probes),
                 blocks=blocks, asked=asked)
 
 def _words(probes: Any) -> list[tuple[str, str]]:
@@ -197,6 +197,7 @@ def page_text(results: Sequence[Any], limit: int | None = None, probes: Any = No
     sections = [_section(r, name, title) | dict(judged=_seen(j), by_hand=_seen(a), command=command_of(r, folder))
                 for r, name, title, j, a in zip_longest(results, *names_of(results), judged, by_hand)]
     return rendered("report.html", model=named(results[0].model), version=__version__, sections=sections, folder=quote(folder) if folder else "",
+                    held=list(dict.fromkeys(beside(name) for r in results if (name := images_name(r)[0]) and beside(name) != name)),
                     unnamed=list(dict.fromkeys(named(line) for r in results for line in unnamed(r))),
                     notes=list(dict.fromkeys(r.note for r in results if r.note)),
                     probed=_probe_parts(results, probes), cited=CITED.replace("VERSION", __version__),
