@@ -58,7 +58,7 @@ def test_runs_stand_together_by_their_images(one, tmp_path):
     board = leaderboard([here, moved(like(one, "else", .5, "folder:/a")), there, some], n=200)
     assert [sorted(r["model"] for r in g.rows) for g in board.groups] == [["here", "some", "there"], ["else"]]
     said = "\n".join(board.groups[0].notes)
-    assert board.groups[0].title.startswith("4 images of folder:/a and folder:/b,") and "matched by name" in said and "here 2 of its 6" in said
+    assert board.groups[0].title.startswith("4 images of folder:a and folder:b,") and "matched by name" in said and "here 2 of its 6" in said
     text = board.page(tmp_path/"b.html").read_text()
     assert "2 tables: runs are ranked against each other only where" in text and "runs on other images" not in text
 

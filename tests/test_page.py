@@ -137,7 +137,9 @@ def test_images_are_named_so_that_they_are_found_again_or_not_at_all(tmp_path, m
         words = given(run)
         if which in unknown: assert words["--images"] == "IMAGES", which
         else:
+            monkeypatch.chdir(tmp_path.parent if which in ("folder", "part") else tmp_path)      # beside what is named
             again = unsaf.images(words["--images"], n=int(words["--limit"]), seed=int(words["--seed"]))
+            monkeypatch.chdir(tmp_path)
             assert (again.source, again.image_ids) == (run.source, run.images), which
         assert any("IMAGES" in line for line in unnamed(run)) == (which in unknown)
 
