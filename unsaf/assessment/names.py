@@ -139,5 +139,5 @@ def unnamed(result: Any) -> list[str]:
     lines = {"MODEL": "" if model_name(result)[0] else
              f"the model as it was named, with its options: the run keeps that it is called {result.model}{at}",
              "IMAGES": "" if images_name(result)[0] else
-             f"the images as they were named: the run keeps that they came from {result.source or 'a list'}"}
+             f"the images as they were named: the run keeps that they came from {told([result.source])[0]}"}
     return [seen(f"For {name} put in {what}.") for name, what in lines.items() if what]
