@@ -14,6 +14,7 @@ from typing import Any, Mapping, Sequence
 import numpy as np
 import pandas as pd
 from ..core import UnsafError, fingerprint
+from ..data.own import headed
 from ..metrics.awareness import scorer
 from ..metrics.prediction_powered import COUNTED, by_written, powered
 from ..metrics.resampling import Interval, cluster_bootstrap
@@ -67,7 +68,7 @@ def _read(source: "str | Path | pd.DataFrame") -> pd.DataFrame:
     try:
         text = Path(source).read_bytes().decode("utf-8-sig")
         if text.lstrip().startswith("{"): return _of_page(text)
-        mark = max(",;\t", key=text.partition("\n")[0].count)      # many a spreadsheet writes semicolons
+        _, text, mark = headed(text, Path(source), ("id", COLUMN))      # many a spreadsheet writes semicolons
         found = pd.read_csv(io.StringIO(text), sep=mark, dtype=str, keep_default_na=False)
     except (OSError, ValueError, RecursionError) as e:
         raise UnsafError(f"{source}: {getattr(e, 'strerror', None) or e}; give the sheet as a CSV file, "

@@ -286,6 +286,13 @@ def _exchange_test(statistic: Callable, a: np.ndarray, b: np.ndarray, observed: 
     return np.where(np.isfinite(observed), np.minimum(hits, 1), np.nan), undefined, seen, weight is not None
 
 # %% ../../nbs/10_metrics/02_resampling.ipynb #d9a9010c
+def _tested(statistic: Callable, a: np.ndarray, b: np.ndarray, n: int, seed: int, left_out: int = 0) -> tuple:
+    "The form of the statistic, and a comparison for each of its values: tested, and without an interval."
+    (va, wrap), (vb, _) = _columns(statistic(a.sum(0)[None]), 1), _columns(statistic(b.sum(0)[None]), 1)
+    p, undefined, seen, exact = _exchange_test(statistic, a, b, va[0] - vb[0], n, seed)
+    return wrap, [Comparison(float(x - y), float(p[c]), None, float(x), float(y), seen, exact, float(undefined[c]),
+                             len(a), left_out) for c, (x, y) in enumerate(zip(va[0], vb[0]))]
+
 def paired_permutation(
     a: Any,                                  # images x cells, or one number per image, or a table
     b: Any,                                  # the same images in the same order; tables are matched by image
@@ -304,15 +311,13 @@ def paired_permutation(
         a, b, statistic = np.stack([a, np.ones(len(a))], 1), np.stack([b, np.ones(len(b))], 1), _mean
     statistic, cells = statistic or _unf1, a.shape[1]
     _check(n, level, "percentile", len(a))
-    (va, wrap), (vb, _) = _columns(statistic(a.sum(0)[None]), 1), _columns(statistic(b.sum(0)[None]), 1)
-    p, undefined, seen, exact = _exchange_test(statistic, a, b, va[0] - vb[0], n, seed)
+    wrap, found = _tested(statistic, a, b, n, seed, left_out)
     def gap(sums: np.ndarray) -> np.ndarray:
         both = np.concatenate([sums[:, :cells], sums[:, cells:]])
         x = _columns(statistic(both), len(both))[0]
         return x[:len(sums)] - x[len(sums):]
     spans = cluster_bootstrap(gap, np.hstack([a, b]), n=n, seed=seed, level=level)
-    return wrap([Comparison(float(x - y), float(p[c]), spans[c], float(x), float(y), seen, exact, float(undefined[c]),
-                            len(a), left_out) for c, (x, y) in enumerate(zip(va[0], vb[0]))])
+    return wrap([replace(one, interval=span) for one, span in zip(found, spans)])
 
 # %% ../../nbs/10_metrics/02_resampling.ipynb #0d4792c3
 def holm(p_values: Sequence[float]) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import ndtri
 from scipy.stats import t as student
 from .awareness import scorer
-from .resampling import Comparison, Interval, _check, _finite, _sizes, paired_permutation
+from .resampling import Comparison, Interval, _check, _finite, _sizes, _tested
 from .stability import Ranking, _ranking
 
 # %% ../../nbs/10_metrics/12_smoothed.ipynb #ba573ed4
@@ -144,7 +144,9 @@ def smoothed_difference(
     Raises `ValueError` as they do."""
     x, of = np.stack([_finite(counts, "counts (images x TA, FA, TU, FU)", ndim=2) for counts in (a, b)]), scorer(*names)
     if (x < 0).any() or x.shape[2] != 4: raise ValueError("counts hold TA, FA, TU and FU of each image, none below 0")
-    tested, totals = paired_permutation(x[0], x[1], of, n=n, seed=seed, level=level), x.sum(1)
+    _check(n, level, "percentile", x.shape[1])
+    wrap, found = _tested(of, x[0], x[1], n, seed)
+    tested, totals = wrap(found), x.sum(1)
     drawn = np.concatenate(list(_drawn_together(x, n, seed, level)), axis=1)
     def interval(name: str) -> Interval:
         kinds, (a_ends, b_ends) = _parted(name, of, drawn, totals), (_open_ended(name, total) for total in totals)
