@@ -3,7 +3,7 @@
     python tools/docs.py             # builds it; a warning is an error
     python tools/docs.py --open      # and shows it in the browser
 
-Notebooks appear as they are stored, with their outputs; nothing is executed. Search works without a network and without a server.
+Notebooks appear as they are stored, with their outputs; nothing is executed. Search and formulas work without a network and without a server.
 """
 import argparse, importlib, inspect, json, posixpath, re, shutil, subprocess, sys, warnings, webbrowser
 from pathlib import Path
@@ -23,10 +23,23 @@ nb_execution_mode, nb_merge_streams, root_doc = "off", True, "index"
 myst_enable_extensions, myst_heading_anchors = ["dollarmath"], 4
 html_show_sphinx, html_copy_source, language = False, False, "en"
 suppress_warnings = ["misc.highlighting_failure"]      # transcripts of a shell are no language
+html_math_renderer = "mathml"                          # every browser draws it, without a network
+
+
+def setup(app):
+    from docutils.nodes import SkipNode
+    from latex2mathml.converter import convert
+    def written(display):
+        def visit(page, node):
+            page.body.append(f'<span class="math">{convert(node.astext(), display=display)}</span>')
+            raise SkipNode
+        return visit
+    app.add_html_math_renderer("mathml", (written("inline"), None), (written("block"), None))
 '''
 # a wide table of a notebook scrolls by itself on a telephone; an option such as `--limit` is not broken at its hyphens
 CSS = """.cell_output .output { overflow-x: auto; }
 code.literal { hyphens: none; word-break: normal; }
+.math:has(math[display=block]) { display: block; overflow-x: auto; overflow-y: hidden; padding: .3em 0; }
 """
 
 
