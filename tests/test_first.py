@@ -80,7 +80,7 @@ def test_a_stopped_run_is_a_line():
 
 
 def test_a_bar_ends_as_text(monkeypatch):
-    import IPython.display, tqdm.auto, tqdm.notebook
+    import IPython.display, ipykernel, tqdm.auto, tqdm.notebook      # noqa: F401 (as in a notebook)
     from unsaf.runs import progress_bar
     shown = []
     class Handle:

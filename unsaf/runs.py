@@ -149,15 +149,15 @@ def lasting() -> bool:
 _USUAL = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 _NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
-def _ours() -> list[int]:
+def _free() -> list[int]:
     "The signals that nobody else looks after: in the main thread of a program, before the first of them."
-    if not lasting() or hasattr(sys, "ps1") or sys.flags.interactive or "ipykernel" in sys.modules: return []
+    if _came or not lasting() or hasattr(sys, "ps1") or sys.flags.interactive or "ipykernel" in sys.modules: return []
     usual = [sign for sign, handler in _USUAL.items() if signal.getsignal(sign) is handler]
     ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN      # a shell's background job
     return usual if ignored or signal.SIGINT in usual else []
 
 _ends: list[Callable[[], None]] = []     # what ends the runs that await what is under way
-_came: list[int] = []                    # the signal that ended the last of them
+_came: list[int] = []                    # the signal that is ending them
 
 def _first(sign: int, *_: Any) -> None:
     "The first Ctrl-C, or SIGTERM."
@@ -199,12 +199,12 @@ class Interrupted(KeyboardInterrupt):
     def _render_traceback_(self) -> list[str]: return [f"KeyboardInterrupt: {self}"]
 
 _FOLDERS = (os.path.dirname(sys.modules[UnsafError.__module__].__file__), *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")))
-_OURS = tuple(os.path.join(folder, "") for folder in _FOLDERS)      # and Python's, and what is installed
+_NOT_THEIRS = tuple(os.path.join(folder, "") for folder in _FOLDERS)      # and Python's, and what is installed
 
 def from_theirs(error: Exception) -> Exception:
     "`error` with the traceback from the first frame of the user's own code on; whole where there is none."
     at = error.__traceback__
-    while at and at.tb_frame.f_code.co_filename.startswith((*_OURS, "<frozen")): at = at.tb_next
+    while at and at.tb_frame.f_code.co_filename.startswith((*_NOT_THEIRS, "<frozen")): at = at.tb_next
     return error.with_traceback(at or error.__traceback__)
 
 # %% ../nbs/00_core/02_runs.ipynb #1ca1762e
@@ -233,12 +233,13 @@ def progress_bar(**options: Any) -> Any:
     from tqdm.notebook import tqdm_notebook
     if not issubclass(tqdm, tqdm_notebook): return tqdm(**options)      # without ipywidgets
     from IPython.display import display
+    shown = None
     class Bar(tqdm):
         def close(self) -> None:
             if self.disable: return      # closed before
             line = str(self)
             super().close()
-            shown.update({"text/plain": line}, raw=True)
+            if shown: shown.update({"text/plain": line}, raw=True)
     bar = Bar(**options, display=False)
     shown = display(bar.container, display_id=True)
     return bar
@@ -256,15 +257,17 @@ def _once(sign: int) -> None:
 @contextmanager
 def stoppable(last: bool = False) -> Iterator[None]:
     "While this lasts, the first Ctrl-C or SIGTERM interrupts and the second ends the process; `last`: also behind it."
-    ours = _ours()
-    if ours: _came.clear()
-    for sign in ours:
-        signal.signal(sign, _first)
-        _once(sign)
-    try: yield
+    if last: _came.clear()      # of another command of this process
+    free = _free()
+    try:
+        for sign in free:
+            signal.signal(sign, _first)
+            _once(sign)
+        yield
     finally:
         if not (last and _came):
-            for sign in ours: signal.signal(sign, _USUAL[sign])
+            for sign in free: signal.signal(sign, _USUAL[sign])
+            if free: _came.clear()
 
 # %% ../nbs/00_core/02_runs.ipynb #5e268598
 _FOLDS = [(re.compile(pattern, re.I), by) for pattern, by in [

@@ -143,7 +143,10 @@ class _File:
     def _open(self) -> None:
         _to_wal(self.db)
         self.db.execute("pragma synchronous=full")  # a reply may have cost money: it survives a power cut too
-        self.db.executescript(f"begin immediate; {TABLES} insert or ignore into meta values ('format', '{FORMAT}'); commit;")
+        try: self.db.executescript(f"begin immediate; {TABLES} insert or ignore into meta values ('format', '{FORMAT}'); commit;")
+        except sqlite3.Error:
+            self.db.close()      # and with it what was begun
+            raise
         self.settle()       # what a killed run left in the log; and a new file has its tables
 
     def settle(self, how: str = "passive") -> None:

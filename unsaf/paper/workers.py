@@ -166,17 +166,18 @@ class _Lane:
         self.started = {pid: born(pid) for pid in _started_by(self.process.pid)}
         self.process.terminate()
 
-    def _let(self, seconds: float) -> None:
+    def _let(self, until: float) -> None:
         "Give it time to store what comes, then end it and all that it had started."
         self.tell()
-        wait([self.future], seconds)
-        if self.alive: end(self.process.pid)
-        for pid, began in (self.started or {}).items():
-            if began is not None and born(pid) == began: end(pid)
+        try: wait([self.future], max(0, until - time.monotonic()))
+        finally:
+            if self.alive: end(self.process.pid)
+            for pid, began in (self.started or {}).items():
+                if began is not None and born(pid) == began: end(pid)
 
-    def close(self, seconds: float = 10) -> None:
-        "Let it leave, or end it and all that it started."
-        if self.task is not None and self.process is not None: self._let(GRACE)
+    def close(self, until: float = 0, seconds: float = 10) -> None:
+        "Let it leave, at `until` at the latest where it is at a task, or end it and all that it started."
+        if self.task is not None and self.process is not None: self._let(until)
         self.pool.shutdown(wait=False, cancel_futures=True)
         if self.process is None: return
         until = time.monotonic() + seconds
@@ -209,8 +210,9 @@ class Workers:
 
     def __enter__(self) -> "Workers": return self
     def __exit__(self, *exc: Any) -> None:
-        for does in (_Lane.tell, _Lane.close):       # all are told before one is waited for
-            for lane in self.lanes: does(lane)
+        until = time.monotonic() + GRACE
+        for lane in self.lanes: lane.tell()          # all, before one is waited for
+        for lane in self.lanes: lane.close(until)
         self.lanes = []
 
     def refusal(self, task: Task) -> str:
