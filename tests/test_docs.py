@@ -101,3 +101,8 @@ def test_blocks_of_code_run(page, place, inside, monkeypatch):
             run(["unsaf", "assess", "--config", "run.yaml"])
         else:
             for words in commands(code): run(words)
+
+
+def test_a_docstring_that_names_a_tag_is_text():
+    assert tool("docs").prose("JSON in a <script>: `<image>` stays") == "JSON in a &lt;script>: `<image>` stays"
+    assert tool("docs").prose(None) == ""

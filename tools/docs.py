@@ -103,11 +103,16 @@ def title_of(cells: list[dict]) -> str:
     return re.search(r"^# (.+)$", first, re.M)[1]
 
 
+def prose(doc: "str | None") -> str:
+    "A docstring as Markdown: what it writes as <script> is shown, and is none."
+    return "".join(part if i % 2 else part.replace("<", "&lt;") for i, part in enumerate(re.split(r"(`+[^`]*`+)", doc or "")))
+
+
 def reference(name: str) -> str:
     "A page of the public names of a module, from their docstrings and the comments at their parameters."
     from nbdev.showdoc import BasicMarkdownRenderer, show_doc
     module = importlib.import_module(name)
-    lines = [f"# `{name}`", "", (module.__doc__ or "").strip(), ""]
+    lines = [f"# `{name}`", "", prose(module.__doc__).strip(), ""]
     for public in getattr(module, "__all__", []):
         thing = getattr(module, public, None)
         if inspect.isclass(thing) or inspect.isroutine(thing):
@@ -130,7 +135,7 @@ def signature(show_doc, renderer, thing) -> str:
         warnings.simplefilter("ignore")
         try: call = re.search(r"```python.*?```", show_doc(thing, renderer=renderer)._repr_markdown_(), re.S)
         except (TypeError, ValueError, OSError, AttributeError, SyntaxError): call = None      # sources that it cannot read
-    return (call[0] if call else f"```python\n{thing.__name__}{bare(thing)}\n```") + "\n\n" + (inspect.getdoc(thing) or "")
+    return (call[0] if call else f"```python\n{thing.__name__}{bare(thing)}\n```") + "\n\n" + prose(inspect.getdoc(thing))
 
 
 def bare(thing) -> str:
@@ -145,7 +150,7 @@ def methods(cls: type) -> list[str]:
         inner = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
         if name.startswith("_") or not inspect.isfunction(inner) or not inspect.getdoc(inner): continue
         brackets = "" if isinstance(value, property) else "()"
-        out.append(f"* `.{name}{brackets}`: " + " ".join(inspect.getdoc(inner).split()))
+        out.append(f"* `.{name}{brackets}`: " + prose(" ".join(inspect.getdoc(inner).split())))
     return out
 
 
