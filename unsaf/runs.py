@@ -146,6 +146,7 @@ def lasting() -> bool:
     "Whether the thread that asks is the main one: it lives as long as the process, and signals are its own."
     return threading.current_thread() is threading.main_thread()
 
+# %% ../nbs/00_core/02_runs.ipynb #ad65d25b
 _USUAL = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 _NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 

@@ -260,7 +260,6 @@ def report(
         result = replace(result, min_read=min_read)
         say(f"{run.title}: {how}")
         by_model.setdefault(result.model, []).append(result)
-
     for i, some in enumerate(by_model.values()):
         path = out or store / "report.html"
         if i: path = path.with_stem(f"{path.stem}-{some[0].run_id}")  # a page speaks of one model

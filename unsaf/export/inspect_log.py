@@ -59,6 +59,7 @@ def _event(request: Request, row: dict, uri: str, model: str) -> Any:
     return ModelEvent(model=model, input=_messages(request, uri), tools=[], tool_choice="none", config=config,
                       output=output, error=row["error"] or None)
 
+# %% ../../nbs/67_export/04_inspect_log.ipynb #6f262e5b
 def _calls(result: Any, name: str, picture: "Picture | None", rows: list[dict], lists: list[dict]) -> list:
     "The calls about one image."
     uri, plan = _uri(picture), result.plan
@@ -101,6 +102,7 @@ def _spec(result: Any, log: Any, now: str) -> Any:
                         task_args=args, config=log.EvalConfig(), packages={"unsaf": __version__},
                         metadata=dict(unsaf_run=result.run_id, note=result.note or "", exported=now))
 
+# %% ../../nbs/67_export/04_inspect_log.ipynb #6069085b
 def log_of(result: Any) -> Any:
     "An `Assessment` as an `EvalLog`; raises `UnsafError` where inspect_ai is not installed."
     inspect_ai()

@@ -160,29 +160,32 @@ class _Lane:
             while self.process.exitcode is None and time.monotonic() < until: time.sleep(.02)
             return Ended(_death(self.process.exitcode), seconds=time.monotonic() - self.began)
 
-    def tell(self) -> None:
-        "Have it end its task: one that asks a model sends nothing more, and stores what comes."
-        if self.started is not None or self.task is None or self.process is None or not self.alive: return
-        self.started = {pid: born(pid) for pid in _started_by(self.process.pid)}
-        self.process.terminate()
+# %% ../../nbs/80_paper/80_workers.ipynb #7bdce05b
+def _tell(self: _Lane) -> None:
+    "Have it end its task: one that asks a model sends nothing more, and stores what comes."
+    if self.started is not None or self.task is None or self.process is None or not self.alive: return
+    self.started = {pid: born(pid) for pid in _started_by(self.process.pid)}
+    self.process.terminate()
 
-    def _let(self, until: float) -> None:
-        "Give it time to store what comes, then end it and all that it had started."
-        self.tell()
-        try: wait([self.future], max(0, until - time.monotonic()))
-        finally:
-            if self.alive: end(self.process.pid)
-            for pid, began in (self.started or {}).items():
-                if began is not None and born(pid) == began: end(pid)
-
-    def close(self, until: float = 0, seconds: float = 10) -> None:
-        "Let it leave, at `until` at the latest where it is at a task, or end it and all that it started."
-        if self.task is not None and self.process is not None: self._let(until)
-        self.pool.shutdown(wait=False, cancel_futures=True)
-        if self.process is None: return
-        until = time.monotonic() + seconds
-        while self.alive and time.monotonic() < until: time.sleep(.02)
+def _let(self: _Lane, until: float) -> None:
+    "Give it time to store what comes, then end it and all that it had started."
+    self.tell()
+    try: wait([self.future], max(0, until - time.monotonic()))
+    finally:
         if self.alive: end(self.process.pid)
+        for pid, began in (self.started or {}).items():
+            if began is not None and born(pid) == began: end(pid)
+
+def _close(self: _Lane, until: float = 0, seconds: float = 10) -> None:
+    "Let it leave, at `until` at the latest where it is at a task, or end it and all that it started."
+    if self.task is not None and self.process is not None: self._let(until)
+    self.pool.shutdown(wait=False, cancel_futures=True)
+    if self.process is None: return
+    until = time.monotonic() + seconds
+    while self.alive and time.monotonic() < until: time.sleep(.02)
+    if self.alive: end(self.process.pid)
+
+_Lane.tell, _Lane._let, _Lane.close = _tell, _let, _close
 
 # %% ../../nbs/80_paper/80_workers.ipynb #2cb3d179
 def cores() -> int:
